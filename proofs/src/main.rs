@@ -1,0 +1,2 @@
+//! prove
+fn main() {}

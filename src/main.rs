@@ -1,0 +1,2 @@
+//! replcore program
+fn main() {}
