@@ -1,1 +1,30 @@
-//! replcore
+//! A formally checked replication core for Redis- and Valkey-compatible servers.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! client bytes → resp → keyspace → effects (rewrite) → buffer → cursor → replica's socket
+//! ```
+//!
+//! | module | job |
+//! |---|---|
+//! | [`buffer`] | one totally ordered byte stream: lock-free append by many threads, zero-copy cursors, backlog, reclamation |
+//! | [`rewrite`] | what a command *did*, as the commands to propagate |
+//! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements |
+//! | [`resp`] | the wire: parsing commands, encoding replies and commands |
+//! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
+//!
+//! Nothing lower knows anything higher: `buffer` has never heard of commands, `rewrite` and
+//! `resync` have never heard of sockets, threads or clocks (time is a parameter).
+
+pub mod buffer;
+pub mod resp;
+pub mod resync;
+pub mod rewrite;
+
+#[cfg(feature = "server")]
+pub mod keyspace;
+#[cfg(feature = "server")]
+pub mod rdb;
+#[cfg(feature = "server")]
+pub mod server;
