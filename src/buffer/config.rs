@@ -1,0 +1,222 @@
+//! Settings of a buffer: every limit by name, with its default and its bounds.
+
+use super::ReplicationBuffer;
+use super::error::BuildError;
+use super::sync::AtomicU64;
+use super::sync::table::ord;
+
+/// The greatest offset a stream may reach: Valkey's offsets are signed 64-bit.
+pub const MAX_OFFSET: u64 = i64::MAX as u64;
+/// Default of [`Builder::backlog_bytes`]: Valkey's `repl-backlog-size`.
+pub const DEFAULT_BACKLOG_BYTES: u64 = 10 << 20;
+/// Default of [`Builder::block_bytes`].
+pub const DEFAULT_BLOCK_BYTES: usize = 64 << 10;
+/// Default of [`Builder::segment_frames`].
+pub const DEFAULT_SEGMENT_FRAMES: usize = 256;
+/// Default of [`Builder::segment_bytes`].
+pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 10;
+/// Default of [`Builder::max_frame_bytes`]: Valkey's `proto-max-bulk-len`.
+pub const DEFAULT_MAX_FRAME_BYTES: u64 = 512 << 20;
+/// Default of [`Builder::max_cursors`].
+pub const DEFAULT_MAX_CURSORS: usize = 10_000;
+/// Default of [`Builder::max_unreclaimed_bytes`].
+pub const DEFAULT_MAX_UNRECLAIMED_BYTES: u64 = 4 << 20;
+/// Largest block: positions inside a block are 32-bit.
+const MAX_BLOCK_BYTES: usize = 1 << 30;
+/// Smallest block: a small frame has to fit.
+const MIN_BLOCK_BYTES: usize = 64;
+
+/// When a cursor that lags is evicted, as Valkey's `client-output-buffer-limit replica`.
+///
+/// Lag is the number of bytes published and not yet read. Zero switches a limit off. A hard limit
+/// below the backlog size counts as the backlog size, for a partial resync may need that much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CursorLimits {
+    /// Evicted as soon as it lags by more.
+    pub hard_bytes: u64,
+    /// Evicted when it lags by more during `soft_ms`.
+    pub soft_bytes: u64,
+    /// How long a lag above `soft_bytes` is tolerated, in milliseconds.
+    pub soft_ms: u64,
+}
+
+impl CursorLimits {
+    /// No limit: a cursor may pin any amount of memory.
+    pub const UNLIMITED: Self = Self { hard_bytes: 0, soft_bytes: 0, soft_ms: 0 };
+
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.hard_bytes == 0 && self.soft_bytes == 0
+    }
+
+    /// With a hard limit of at least the backlog.
+    pub(crate) fn at_least(self, backlog_bytes: u64) -> Self {
+        let hard_bytes = if self.hard_bytes == 0 { 0 } else { self.hard_bytes.max(backlog_bytes) };
+        Self { hard_bytes, ..self }
+    }
+}
+
+impl Default for CursorLimits {
+    /// 256 MiB at once, 64 MiB for 60 seconds.
+    fn default() -> Self {
+        Self { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_ms: 60_000 }
+    }
+}
+
+/// [`CursorLimits`] that can be changed while they are used. A reader that falls between two
+/// stores uses old and new for one look.
+#[derive(Debug)]
+pub(crate) struct SharedLimits {
+    hard_bytes: AtomicU64,
+    soft_bytes: AtomicU64,
+    soft_ms: AtomicU64,
+}
+
+impl SharedLimits {
+    pub(crate) fn new(limits: CursorLimits) -> Self {
+        Self {
+            hard_bytes: AtomicU64::new(limits.hard_bytes),
+            soft_bytes: AtomicU64::new(limits.soft_bytes),
+            soft_ms: AtomicU64::new(limits.soft_ms),
+        }
+    }
+
+    pub(crate) fn load(&self) -> CursorLimits {
+        CursorLimits {
+            hard_bytes: self.hard_bytes.load(ord::NOTIFIED_LOAD()),
+            soft_bytes: self.soft_bytes.load(ord::NOTIFIED_LOAD()),
+            soft_ms: self.soft_ms.load(ord::NOTIFIED_LOAD()),
+        }
+    }
+
+    pub(crate) fn store(&self, limits: CursorLimits) {
+        self.hard_bytes.store(limits.hard_bytes, ord::NOTIFIED());
+        self.soft_bytes.store(limits.soft_bytes, ord::NOTIFIED());
+        self.soft_ms.store(limits.soft_ms, ord::NOTIFIED());
+    }
+}
+
+/// What a buffer is built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) base_offset: u64,
+    pub(crate) backlog_bytes: u64,
+    pub(crate) block_bytes: usize,
+    pub(crate) block_records: usize,
+    pub(crate) segment_frames: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) max_frame_bytes: u64,
+    pub(crate) max_offset: u64,
+    pub(crate) max_cursors: usize,
+    pub(crate) max_unreclaimed_bytes: u64,
+    pub(crate) cursor_limits: CursorLimits,
+    pub(crate) pooled_blocks: usize,
+    pub(crate) pooled_segments: usize,
+    pub(crate) pooled_writers: usize,
+}
+
+/// Builds a [`ReplicationBuffer`].
+///
+/// ```
+/// use replcore::buffer::ReplicationBuffer;
+///
+/// let buffer = ReplicationBuffer::builder().backlog_bytes(1 << 20).build()?;
+/// assert_eq!(buffer.append(b"PING\r\n")?, 0..6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder(Settings);
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self(Settings {
+            base_offset: 0,
+            backlog_bytes: DEFAULT_BACKLOG_BYTES,
+            block_bytes: DEFAULT_BLOCK_BYTES,
+            block_records: DEFAULT_BLOCK_BYTES / 64,
+            segment_frames: DEFAULT_SEGMENT_FRAMES,
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+            max_offset: MAX_OFFSET,
+            max_cursors: DEFAULT_MAX_CURSORS,
+            max_unreclaimed_bytes: DEFAULT_MAX_UNRECLAIMED_BYTES,
+            cursor_limits: CursorLimits::default(),
+            pooled_blocks: 64,
+            pooled_segments: 64,
+            pooled_writers: 64,
+        })
+    }
+}
+
+macro_rules! setters {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty;)*) => {
+        impl Builder {
+            $($(#[doc = $doc])*
+            pub fn $name(mut self, $name: $type) -> Self {
+                self.0.$name = $name;
+                self
+            })*
+        }
+    };
+}
+
+setters! {
+    /// The offset at which the stream starts: the number of bytes that came before. Default 0.
+    base_offset: u64;
+    /// So many bytes behind the end stay attachable, in bytes. Default 10 MiB.
+    backlog_bytes: u64;
+    /// Staging memory a writer takes at once, in bytes, 64 to 2^30. Default 64 KiB.
+    block_bytes: usize;
+    /// Publications a block has room for, at least 1. Default 1024.
+    block_records: usize;
+    /// Publications a segment has room for, at least 1. Default 256.
+    segment_frames: usize;
+    /// A segment that holds so many bytes takes no more: the grain of trimming. Default 64 KiB.
+    segment_bytes: u64;
+    /// The longest publication, in bytes: one frame, or a batch. Default 512 MiB.
+    max_frame_bytes: u64;
+    /// The offset that the stream may not pass. Default, and greatest: [`MAX_OFFSET`].
+    max_offset: u64;
+    /// Cursors attached at the same time. Default 10 000.
+    max_cursors: usize;
+    /// So many retired bytes may wait for a stalled thread before it is passed by. Default 4 MiB.
+    max_unreclaimed_bytes: u64;
+    /// When a cursor that lags is evicted. Default 256 MiB at once, 64 MiB for 60 seconds.
+    cursor_limits: CursorLimits;
+    /// Spare blocks kept for reuse. Default 64.
+    pooled_blocks: usize;
+    /// Spare segments kept for reuse. Default 64.
+    pooled_segments: usize;
+    /// Writers kept for [`ReplicationBuffer::append`]. Default 64.
+    pooled_writers: usize;
+}
+
+impl Builder {
+    /// Makes the buffer.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting that is out of its bounds.
+    pub fn build(self) -> Result<ReplicationBuffer, BuildError> {
+        let settings = self.0;
+        let within = |setting, given: u64, least: u64, most: u64| {
+            if (least..=most).contains(&given) {
+                return Ok(());
+            }
+            Err(BuildError::OutOfBounds { setting, given, least, most })
+        };
+        within("max_offset", settings.max_offset, 0, MAX_OFFSET)?;
+        within("base_offset", settings.base_offset, 0, settings.max_offset)?;
+        let block_bytes = settings.block_bytes as u64;
+        within("block_bytes", block_bytes, MIN_BLOCK_BYTES as u64, MAX_BLOCK_BYTES as u64)?;
+        within("block_records", settings.block_records as u64, 1, 1 << 24)?;
+        within("segment_frames", settings.segment_frames as u64, 1, 1 << 24)?;
+        within("segment_bytes", settings.segment_bytes, 1, MAX_OFFSET)?;
+        within("max_frame_bytes", settings.max_frame_bytes, 1, MAX_OFFSET)?;
+        within("backlog_bytes", settings.backlog_bytes, 0, MAX_OFFSET)?;
+        within("max_cursors", settings.max_cursors as u64, 1, 1 << 24)?;
+        within("pooled_blocks", settings.pooled_blocks as u64, 0, 1 << 16)?;
+        within("pooled_segments", settings.pooled_segments as u64, 0, 1 << 16)?;
+        within("pooled_writers", settings.pooled_writers as u64, 0, 1 << 16)?;
+        Ok(ReplicationBuffer::from_settings(settings))
+    }
+}

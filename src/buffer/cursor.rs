@@ -1,0 +1,494 @@
+//! Cursors: zero-copy readers of the stream.
+//!
+//! # Promise
+//! A cursor reads a contiguous piece of the stream, from where it was attached (I3), byte for byte
+//! as appended (I5), without copying and without delaying anyone. What it holds is bounded: the
+//! segments of its *window*, at most [`WINDOW_SEGMENTS`], each by a reference. The chain beyond is
+//! kept for it by its slot, and that can be revoked.
+//!
+//! # Algorithm
+//! [`refresh`](Cursor::refresh) looks how far the published prefix reaches into the window, and
+//! extends the window. To follow a link it pins, looks whether it is evicted, and takes a
+//! reference: not evicted under the pin means that the chain from its slot on was not yet retired
+//! when the pin began. The link is looked at before the cells, so a segment that has a successor
+//! has been seen whole.
+//!
+//! Between refreshes the cursor is a plain [`Buf`] over memory that nobody changes. No pin, lock or
+//! guard is held across I/O or `.await`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::task::{Context, Poll, Wake};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::block::Run;
+use super::cursor_slot::CursorSlot;
+use super::error::{AttachError, CursorError};
+use super::log::{Log, SegmentRef};
+use super::segment::{Frontier, Parked};
+use super::sync::table::{Fault, fault, ord};
+use super::sync::{Arc, fence};
+
+/// Segments that a cursor holds at most.
+#[cfg(not(replcore_loom))]
+const WINDOW_SEGMENTS: usize = 16;
+#[cfg(replcore_loom)]
+const WINDOW_SEGMENTS: usize = 2;
+
+/// A segment of the window, and how many of its records the cursor has seen published.
+#[derive(Debug)]
+struct View {
+    segment: SegmentRef,
+    visible: usize,
+}
+
+/// A reader of the stream. `Send`; drop it to let go of what it keeps.
+///
+/// As a [`Buf`] it holds the bytes that the last [`refresh`](Self::refresh) or
+/// [`readable`](Self::readable) made visible; `write_vectored` sends them from where they are.
+///
+/// ```
+/// # use replcore::buffer::ReplicationBuffer;
+/// # use bytes::Buf;
+/// let buffer = ReplicationBuffer::builder().build()?;
+/// let mut cursor = buffer.attach(0)?;
+/// buffer.append(b"frame")?;
+/// assert_eq!(cursor.refresh()?, 5);
+/// assert_eq!(cursor.chunk(), b"frame");
+/// cursor.advance(5);
+/// assert_eq!(cursor.offset(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cursor {
+    log: Arc<Log>,
+    slot: *const CursorSlot,
+    /// The ordinal in the slot: the first segment of the window.
+    ordinal: u64,
+    window: VecDeque<View>,
+    /// The record at which it stands, in the window's first segment, and the bytes of it consumed.
+    record: usize,
+    skip: u64,
+    offset: u64,
+    visible_end: u64,
+}
+
+// SAFETY: the slot lives as long as the log, and only its cursor owns it, wherever it is moved.
+unsafe impl Send for Cursor {}
+// SAFETY: `&self` reads only memory that nobody changes, and atomics.
+unsafe impl Sync for Cursor {}
+
+impl Cursor {
+    pub(crate) fn attach(log: &Arc<Log>, offset: Option<u64>) -> Result<Self, AttachError> {
+        let slot = log.slots.reserve()?;
+        let attached = Self::register(log, slot, offset);
+        let (segment, offset) = attached.inspect_err(|_| slot.release(log))?;
+        let mut cursor = Self {
+            log: Arc::clone(log),
+            slot,
+            ordinal: segment.ordinal(),
+            offset: segment.base(),
+            visible_end: segment.base(),
+            window: VecDeque::from([View { segment, visible: 0 }]),
+            record: 0,
+            skip: 0,
+        };
+        // The segment holds the offset, so this shows it; an eviction meanwhile is reported by the
+        // next refresh.
+        let _ = cursor.refresh();
+        cursor.skip_to(offset);
+        Ok(cursor)
+    }
+
+    /// Finds the segment, and registers such that it stays.
+    fn register(
+        log: &Log,
+        slot: &CursorSlot,
+        requested: Option<u64>,
+    ) -> Result<(SegmentRef, u64), AttachError> {
+        loop {
+            let end = log.end().end;
+            let offset = requested.unwrap_or(end);
+            let found = log.domain.pinned(|pin| {
+                let Some(segment) = (if offset > end { None } else { log.find(offset, pin)? }) else {
+                    return Ok(None);
+                };
+                slot.register(segment.ordinal(), offset);
+                fence(ord::ATTACH_FENCE());
+                if log.floor() > segment.ordinal() && !fault(Fault::AttachUnlooked) {
+                    slot.withdraw();
+                    return Ok(Some(None));
+                }
+                Ok(Some(Some(log.reference(segment, pin))))
+            });
+            match found {
+                Some(Some(segment)) => return Ok((segment, offset)),
+                // Trimmed between finding and registering: look again.
+                Some(None) => {}
+                // The end moved on, and all that there was is trimmed: ask for the new end.
+                None if requested.is_none() => {}
+                None => {
+                    let (first, end) = (log.first(), log.end().end);
+                    return Err(AttachError::OffsetNotRetained { requested: offset, first, end });
+                }
+            }
+        }
+    }
+
+    fn slot(&self) -> &CursorSlot {
+        // SAFETY: slots live as long as the log.
+        unsafe { &*self.slot }
+    }
+
+    /// The offset of the next byte to read: so many bytes of the stream stand before it.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes published and not yet read.
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        self.log.end().end.saturating_sub(self.offset)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slot_is_evicted(&self) -> bool {
+        self.slot().is_evicted()
+    }
+
+    fn evicted(&self) -> CursorError {
+        CursorError::Evicted { offset: self.offset, lag_bytes: self.lag_bytes() }
+    }
+
+    /// Makes what is published visible, as far as the window reaches. Returns the visible bytes.
+    ///
+    /// # Errors
+    /// [`CursorError::Evicted`]; bytes that are visible already stay so.
+    pub fn refresh(&mut self) -> Result<usize, CursorError> {
+        if self.slot().is_evicted() {
+            return Err(self.evicted());
+        }
+        loop {
+            let full = self.window.len() >= WINDOW_SEGMENTS;
+            let Some(last) = self.window.back_mut() else { break };
+            let scan = |last: &mut View| last.visible += last.segment.published_from(last.visible);
+            if fault(Fault::ScanBeforeNext) {
+                scan(last);
+            }
+            // Before the cells: whoever sees the link sees all of the segment's records.
+            let has_next = !last.segment.next().is_null();
+            if !fault(Fault::ScanBeforeNext) {
+                scan(last);
+            }
+            self.visible_end = last.segment.prior(last.visible).end;
+            if !has_next || full {
+                break;
+            }
+            let next = self.follow();
+            let Some(segment) = next else { return Err(self.evicted()) };
+            self.window.push_back(View { segment, visible: 0 });
+        }
+        self.settle();
+        Ok(self.remaining())
+    }
+
+    /// The segment after the window, or nothing if the cursor is evicted.
+    fn follow(&self) -> Option<SegmentRef> {
+        let last = self.window.back()?;
+        self.log.domain.pinned(|pin| {
+            if self.slot().is_evicted() && !fault(Fault::HopUnlooked) {
+                return Ok(None);
+            }
+            let next = self.log.next(&last.segment, pin)?;
+            Ok(next.map(|next| self.log.reference(next, pin)))
+        })
+    }
+
+    /// Leaves records that are consumed, and segments whose records are.
+    fn settle(&mut self) {
+        while let Some(first) = self.window.front() {
+            if self.record < first.visible {
+                let Some(record) = first.segment.record(self.record) else { return };
+                if record.len() > self.skip {
+                    return;
+                }
+                self.record += 1;
+                self.skip = 0;
+            } else if let Some(second) = self.window.get(1) {
+                let ordinal = second.segment.ordinal();
+                // If it fails, the cursor was evicted: the next refresh says so.
+                let _ = self.slot().hop(self.ordinal, ordinal);
+                let pinned_beyond_backlog = self.ordinal < self.log.floor();
+                (self.ordinal, self.record) = (ordinal, 0);
+                self.window.pop_front();
+                if pinned_beyond_backlog {
+                    self.log.trim();
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Moves to `offset`, which is in the window, at or after the present one.
+    fn skip_to(&mut self, offset: u64) {
+        // If it was evicted meanwhile, less may be visible; the next refresh says so.
+        self.consume(offset.min(self.visible_end).saturating_sub(self.offset));
+    }
+
+    fn consume(&mut self, mut n: u64) {
+        debug_assert!(n <= self.visible_end - self.offset);
+        self.offset += n;
+        self.slot().set_read(self.offset);
+        while n > 0 {
+            let Some(first) = self.window.front() else { return };
+            let Some(record) = (self.record < first.visible).then(|| first.segment.record(self.record)).flatten()
+            else {
+                return;
+            };
+            let step = n.min(record.len() - self.skip);
+            self.skip += step;
+            n -= step;
+            self.settle();
+        }
+    }
+
+    /// The runs of bytes from the cursor to the end of what is visible, record by record.
+    fn pieces(&self) -> impl Iterator<Item = Run<'_>> {
+        let mut skip = usize::try_from(self.skip).unwrap_or(usize::MAX);
+        let mut from = self.record;
+        self.window
+            .iter()
+            .flat_map(move |view| {
+                let from = std::mem::take(&mut from);
+                (from..view.visible).filter_map(|index| view.segment.record(index))
+            })
+            .flat_map(|record| (0..record.piece_count()).map(move |index| record.run(index)))
+            .filter_map(move |run| {
+                let skipped = skip.min(run.len());
+                skip -= skipped;
+                (skipped < run.len()).then(|| run.skip(skipped))
+            })
+    }
+
+    /// As [`pieces`](Self::pieces), neighbours in memory joined.
+    fn runs(&self) -> impl Iterator<Item = &[u8]> {
+        let mut pieces = self.pieces().peekable();
+        std::iter::from_fn(move || {
+            let mut run = pieces.next()?;
+            while pieces.next_if(|next| run.join(next)).is_some() {}
+            Some(run.bytes())
+        })
+    }
+
+    /// The rest of the frame at which the cursor stands, if one is visible.
+    #[must_use]
+    pub fn peek_frame(&self) -> Option<FrameView<'_>> {
+        let first = self.window.front()?;
+        if self.record >= first.visible {
+            return None;
+        }
+        let record = first.segment.record(self.record)?;
+        let within = record.frame_at(self.skip);
+        let start = record.start();
+        Some(FrameView { cursor: self, range: start + within.start..start + within.end })
+    }
+
+    /// Reads the rest of the frame at which the cursor stands, copied, with the offsets of the
+    /// whole frame. `None` if nothing is visible.
+    pub fn next_frame(&mut self) -> Option<(Range<u64>, Bytes)> {
+        let frame = self.peek_frame()?;
+        let (range, bytes) = (frame.range(), frame.to_bytes());
+        self.consume(bytes.len() as u64);
+        Some((range, bytes))
+    }
+
+    /// Is ready when there is something to read, and has refreshed the cursor then.
+    ///
+    /// # Errors
+    /// [`CursorError::Evicted`].
+    pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CursorError>> {
+        loop {
+            if self.refresh()? > 0 {
+                self.slot().awake();
+                return Poll::Ready(Ok(()));
+            }
+            self.slot().await_with(context.waker(), &self.log);
+            if fault(Fault::ParkSilently) {
+                return Poll::Pending;
+            }
+            let parked = self.park()?;
+            if parked == Parked::Ready && !fault(Fault::SkipSecondLook) {
+                continue;
+            }
+            if !self.slot().confirm(self.ordinal) {
+                return Poll::Ready(Err(self.evicted()));
+            }
+            return Poll::Pending;
+        }
+    }
+
+    /// Marks the cell at which the stream ends for this cursor.
+    fn park(&self) -> Result<Parked, CursorError> {
+        let Some(last) = self.window.back() else { return Ok(Parked::Ready) };
+        let frontier = Frontier { index: last.visible, prior: last.segment.prior(last.visible) };
+        if !last.segment.is_closed_at(&frontier) {
+            return Ok(last.segment.park(last.visible));
+        }
+        // The next record goes into the next segment: make sure that there is one, and look there.
+        let linked = self.log.domain.pinned(|pin| {
+            if self.slot().is_evicted() {
+                return Ok(Err(self.evicted()));
+            }
+            let (next, linked) = self.log.successor(&last.segment, &frontier, pin)?;
+            Ok(Ok(linked.then(|| next.ordinal())))
+        });
+        if let Some(ordinal) = linked? {
+            self.log.turn_over(ordinal);
+        }
+        Ok(Parked::Ready)
+    }
+
+    /// Waits until there is something to read, whatever the runtime, without polling (I9).
+    ///
+    /// # Errors
+    /// [`CursorError::Evicted`].
+    pub async fn readable(&mut self) -> Result<(), CursorError> {
+        poll_fn(|context| self.poll_readable(context)).await
+    }
+
+    /// Blocks the thread until there is something to read.
+    ///
+    /// # Errors
+    /// [`CursorError::Evicted`].
+    pub fn wait(&mut self) -> Result<(), CursorError> {
+        self.wait_until(None).map(|_| ())
+    }
+
+    /// Blocks the thread until there is something to read, `timeout` at most; `false` if that
+    /// passed.
+    ///
+    /// # Errors
+    /// [`CursorError::Evicted`].
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool, CursorError> {
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<bool, CursorError> {
+        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+        loop {
+            if let Poll::Ready(ready) = self.poll_readable(&mut Context::from_waker(&waker)) {
+                return ready.map(|()| true);
+            }
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(Duration::ZERO) => return Ok(false),
+                Some(left) => std::thread::park_timeout(left),
+            }
+        }
+    }
+}
+
+/// Wakes a thread that waits for a cursor.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Buf for Cursor {
+    fn remaining(&self) -> usize {
+        usize::try_from(self.visible_end - self.offset).unwrap_or(usize::MAX)
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.runs().next().unwrap_or_default()
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
+        dst.iter_mut().zip(self.runs()).map(|(slot, run)| *slot = std::io::IoSlice::new(run)).count()
+    }
+
+    /// # Panics
+    /// If `n` is more than [`remaining`](Buf::remaining), as `Buf` demands.
+    fn advance(&mut self, n: usize) {
+        assert!(n <= self.remaining(), "cannot advance {n} bytes: {} are visible", self.remaining());
+        self.consume(n as u64);
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.window.clear();
+        self.slot().release(&self.log);
+        // What only this cursor kept goes now, not at the next append.
+        if self.ordinal < self.log.floor() {
+            self.log.trim();
+        }
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor")
+            .field("offset", &self.offset)
+            .field("visible_end", &self.visible_end)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A frame as a cursor sees it, from the cursor's offset to the frame's end.
+pub struct FrameView<'c> {
+    cursor: &'c Cursor,
+    range: Range<u64>,
+}
+
+impl<'c> FrameView<'c> {
+    /// The offsets of the whole frame.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// Bytes from the cursor to the frame's end.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.range.end - self.cursor.offset).unwrap_or(usize::MAX)
+    }
+
+    /// Never: a frame has bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those bytes, run by run, not copied.
+    pub fn chunks(&self) -> impl Iterator<Item = &'c [u8]> {
+        let mut left = self.len();
+        self.cursor.pieces().map_while(move |piece| {
+            let taken = left.min(piece.len());
+            left -= taken;
+            (taken > 0).then(|| &piece.bytes()[..taken])
+        })
+    }
+
+    /// Those bytes, copied.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(self.len());
+        self.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
+        bytes.freeze()
+    }
+}
+
+impl fmt::Debug for FrameView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameView").field("range", &self.range).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,555 @@
+//! The chain of segments and what moves along it: tail, backlog, head, index.
+//!
+//! # Promise
+//! `head ≤ backlog ≤ tail` at all times. What stands from `head` on is in memory; an offset at or
+//! after `backlog` can be attached (I7). Every step is finished by whoever comes next if the
+//! thread that began it stops (I8).
+//!
+//! # Trimming
+//! 1. The backlog pointer moves forward as long as `backlog_bytes` stay behind the last segment's
+//!    base. The *floor* is its ordinal, raised after it.
+//! 2. A fence, then a scan of all cursors' slots: each tells the ordinal it may still read.
+//! 3. The head moves up to the least of floor and slots, and each segment it leaves is retired.
+//!
+//! A cursor that attaches does it the other way round: it writes its slot, passes a fence, and
+//! looks at the floor. Either the scan of step 2 sees the slot or the cursor sees the floor (store
+//! buffering, both sides fenced), so no segment goes that an attached cursor may read.
+//!
+//! A cursor does not hold the chain behind it, only the segments that it reads at the moment, each
+//! by a reference. So evicting one is writing its slot, whatever its thread is doing: the chain it
+//! pinned goes at once, and what it borrows goes when it lets go.
+//!
+//! # Index
+//! Every [`INDEX_STRIDE`]th segment is listed in an immutable array, replaced as it grows. Entries
+//! of segments long gone stay in it until the next replacement, and are told by their ordinal.
+
+use std::ops::ControlFlow;
+use std::ptr;
+
+use super::block::{Block, NO_CONTEXT, Prior};
+use super::config::{CursorLimits, Settings};
+use super::cursor_slot::CursorSlots;
+use super::pool::Pool;
+use super::reclaim::{Domain, Pin, Stale};
+use super::segment::{Frontier, Header, Segment};
+use super::stats::Counters;
+use super::sync::table::{Fault, fault, ord};
+use super::sync::{AtomicPtr, AtomicU64, Canary, fence, free, monotonic_ms};
+use super::writer::Stage;
+
+/// One index entry for so many segments.
+#[cfg(not(replcore_loom))]
+const INDEX_STRIDE: u64 = 64;
+#[cfg(replcore_loom)]
+const INDEX_STRIDE: u64 = 2;
+
+/// Segments by offset, oldest first.
+#[derive(Debug)]
+struct Index {
+    entries: Vec<Entry>,
+    birth: u64,
+    canary: Canary,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    base: u64,
+    ordinal: u64,
+    segment: *mut Segment,
+}
+
+/// The memory that goes from use to use.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    pub(crate) blocks: Pool<Block>,
+    pub(crate) segments: Pool<Segment>,
+    /// Writers' stages for callers of `ReplicationBuffer::append`, who keep none.
+    pub(crate) stages: Pool<Stage>,
+    pub(crate) counters: Counters,
+}
+
+/// All that the handles of one buffer share.
+#[derive(Debug)]
+pub(crate) struct Log {
+    head: AtomicPtr<Segment>,
+    backlog: AtomicPtr<Segment>,
+    /// A hint: at or before the segment in which the next record goes.
+    tail: AtomicPtr<Segment>,
+    /// Ordinal below which nothing can be attached any more.
+    floor: AtomicU64,
+    index: AtomicPtr<Index>,
+    backlog_bytes: AtomicU64,
+    pub(crate) limits: super::config::SharedLimits,
+    pub(crate) slots: CursorSlots,
+    pub(crate) domain: Domain,
+    pub(crate) settings: Settings,
+    /// The term of writers made from now on.
+    pub(crate) term: AtomicU64,
+    pub(crate) pools: std::sync::Arc<Pools>,
+}
+
+// SAFETY: the raw pointers are shared under the rules of `reclaim` and of reference counts.
+unsafe impl Send for Log {}
+// SAFETY: as above.
+unsafe impl Sync for Log {}
+
+/// A counted reference to a segment (I6).
+#[derive(Debug)]
+pub(crate) struct SegmentRef {
+    segment: *mut Segment,
+    pools: std::sync::Arc<Pools>,
+}
+
+// SAFETY: a reference may be moved and used from any thread, like an `Arc`.
+unsafe impl Send for SegmentRef {}
+// SAFETY: as above.
+unsafe impl Sync for SegmentRef {}
+
+impl SegmentRef {
+    /// # Safety
+    /// The segment is protected by a pin, or referenced otherwise, during the call.
+    unsafe fn new(segment: *mut Segment, pools: &std::sync::Arc<Pools>) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { (*segment).take_reference() };
+        Self { segment, pools: std::sync::Arc::clone(pools) }
+    }
+}
+
+impl std::ops::Deref for SegmentRef {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        // SAFETY: the reference keeps it.
+        unsafe { &*self.segment }
+    }
+}
+
+impl Drop for SegmentRef {
+    fn drop(&mut self) {
+        // SAFETY: the reference is given up once, here.
+        unsafe { drop_reference(self.segment, &self.pools) }
+    }
+}
+
+/// Gives up a reference to a segment, and the segment if it was the last.
+///
+/// # Safety
+/// The caller owns the reference.
+unsafe fn drop_reference(segment: *mut Segment, pools: &Pools) {
+    // SAFETY: the caller's reference keeps it until here.
+    if unsafe { (*segment).drop_reference() } {
+        // SAFETY: it was the last one, and the chain's was dropped after all pins were gone.
+        unsafe { pools.release_segment(segment) }
+    }
+}
+
+impl Pools {
+    /// Gives back a segment's records, then the segment.
+    ///
+    /// # Safety
+    /// Nobody else uses the segment.
+    unsafe fn release_segment(&self, segment: *mut Segment) {
+        // SAFETY: the caller's promise.
+        let segment_ref = unsafe { &*segment };
+        for index in 0..segment_ref.capacity() {
+            let Some(record) = segment_ref.record(index) else { break };
+            // SAFETY: the segment held it, and goes.
+            if let Some(block) = unsafe { record.release() } {
+                // SAFETY: `release` made it ours.
+                unsafe { self.release_block(block) };
+            }
+        }
+        segment_ref.kill();
+        Counters::less(&self.counters.segments_live, 1);
+        // SAFETY: no one else uses it.
+        unsafe { self.segments.put(segment) }
+    }
+
+    /// Gives back a block.
+    ///
+    /// # Safety
+    /// The caller owns it, and no published record is in it.
+    pub(crate) unsafe fn release_block(&self, block: *mut Block) {
+        Counters::less(&self.counters.blocks_live, 1);
+        // SAFETY: the caller's promise.
+        unsafe {
+            (*block).kill();
+            self.blocks.put(block);
+        }
+    }
+}
+
+impl Log {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let pools = std::sync::Arc::new(Pools {
+            blocks: Pool::new(settings.pooled_blocks),
+            segments: Pool::new(settings.pooled_segments),
+            stages: Pool::new(settings.pooled_writers),
+            counters: Counters::default(),
+        });
+        let domain = Domain::new(settings.max_unreclaimed_bytes);
+        let opening = Prior {
+            end: settings.base_offset,
+            frames: 0,
+            context: NO_CONTEXT,
+            sealed_term: 0,
+            owes_wake: false,
+        };
+        let header =
+            Header { ordinal: 0, opening, limit_bytes: settings.segment_bytes, birth: domain.birth() };
+        let first = Segment::allocate(settings.segment_frames, header);
+        Counters::more(&pools.counters.segments_live, 1);
+        Self {
+            head: AtomicPtr::new(first),
+            backlog: AtomicPtr::new(first),
+            tail: AtomicPtr::new(first),
+            floor: AtomicU64::new(0),
+            index: AtomicPtr::new(ptr::null_mut()),
+            backlog_bytes: AtomicU64::new(settings.backlog_bytes),
+            limits: super::config::SharedLimits::new(settings.cursor_limits),
+            slots: CursorSlots::new(settings.max_cursors),
+            term: AtomicU64::new(1),
+            domain,
+            settings,
+            pools,
+        }
+    }
+
+    /// The segment the tail points at; at or before the frontier.
+    pub(crate) fn tail<'p>(&self, pin: &'p Pin<'_>) -> Result<&'p Segment, Stale> {
+        let tail = pin.protect(|| self.tail.load(ord::TAIL_LOAD()))?;
+        // SAFETY: protected by the pin; the tail is never null and never behind the head.
+        Ok(unsafe { &*tail })
+    }
+
+    /// The successor of `segment`, if there is one; moves the tail along.
+    pub(crate) fn next<'p>(&self, segment: &Segment, pin: &'p Pin<'_>) -> Result<Option<&'p Segment>, Stale> {
+        let next = pin.protect(|| segment.next())?;
+        // SAFETY: protected by the pin: it comes after a segment that the pin protects or that a
+        // reference and a live slot keep in the chain.
+        let next = unsafe { next.as_ref() };
+        if let Some(next) = next {
+            self.move_tail(segment, next);
+        }
+        Ok(next)
+    }
+
+    fn move_tail(&self, from: &Segment, to: &Segment) {
+        let (from, to) = (ptr::from_ref(from).cast_mut(), ptr::from_ref(to).cast_mut());
+        // If it fails, somebody moved it here or further.
+        let _ = self.tail.compare_exchange(from, to, ord::TAIL_MOVE(), ord::TAIL_LOAD());
+    }
+
+    /// The successor of a segment that is closed at `frontier`; true beside it if this thread
+    /// linked it, and so has the housekeeping to do once it has let the pin go.
+    pub(crate) fn successor<'p>(
+        &self,
+        segment: &Segment,
+        frontier: &Frontier,
+        pin: &'p Pin<'_>,
+    ) -> Result<(&'p Segment, bool), Stale> {
+        if let Some(next) = self.next(segment, pin)? {
+            return Ok((next, false));
+        }
+        let header = Header {
+            ordinal: segment.ordinal() + 1,
+            opening: frontier.prior,
+            limit_bytes: self.settings.segment_bytes,
+            birth: self.domain.birth(),
+        };
+        let fresh = self.new_segment(header);
+        let linked = segment.link(fresh);
+        if let Err(_winner) = linked {
+            // SAFETY: it was never shared.
+            unsafe { drop_reference(fresh, &self.pools) };
+        }
+        match self.next(segment, pin)? {
+            Some(next) => Ok((next, linked.is_ok())),
+            // A link is never taken back.
+            None => Err(Stale),
+        }
+    }
+
+    fn new_segment(&self, header: Header) -> *mut Segment {
+        Counters::more(&self.pools.counters.segments_live, 1);
+        match self.pools.segments.take() {
+            Some(spare) => {
+                // SAFETY: taking it from the pool made it ours alone.
+                unsafe { (*spare).reset(header) };
+                spare
+            }
+            None => Segment::allocate(self.settings.segment_frames, header),
+        }
+    }
+
+    /// The segment and the place in it where the stream ended when looked at.
+    pub(crate) fn frontier<'p>(&self, pin: &'p Pin<'_>) -> Result<(&'p Segment, Frontier), Stale> {
+        let mut segment = self.tail(pin)?;
+        loop {
+            let frontier = segment.frontier();
+            if !segment.is_closed_at(&frontier) {
+                return Ok((segment, frontier));
+            }
+            match self.next(segment, pin)? {
+                Some(next) => segment = next,
+                None => return Ok((segment, frontier)),
+            }
+        }
+    }
+
+    /// The stream as the next record would find it.
+    pub(crate) fn end(&self) -> Prior {
+        self.domain.pinned(|pin| Ok(self.frontier(pin)?.1.prior))
+    }
+
+    /// The first offset that can be attached.
+    pub(crate) fn first(&self) -> u64 {
+        self.domain.pinned(|pin| Ok(self.backlog(pin)?.base()))
+    }
+
+    fn backlog<'p>(&self, pin: &'p Pin<'_>) -> Result<&'p Segment, Stale> {
+        let backlog = pin.protect(|| self.backlog.load(ord::BACKLOG_LOAD()))?;
+        // SAFETY: protected by the pin; the head never passes it.
+        Ok(unsafe { &*backlog })
+    }
+
+    fn head<'p>(&self, pin: &'p Pin<'_>) -> Result<&'p Segment, Stale> {
+        let head = pin.protect(|| self.head.load(ord::HEAD_LOAD()))?;
+        // SAFETY: protected by the pin.
+        Ok(unsafe { &*head })
+    }
+
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes.load(ord::NOTIFIED_LOAD())
+    }
+
+    pub(crate) fn set_backlog_bytes(&self, bytes: u64) {
+        self.backlog_bytes.store(bytes, ord::NOTIFIED());
+        self.trim();
+    }
+
+    /// The floor as a new cursor has to see it.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor.load(ord::FLOOR_LOAD())
+    }
+
+    /// The last segment whose base is at or before `offset`, which lies between first and end.
+    pub(crate) fn find<'p>(&self, offset: u64, pin: &'p Pin<'_>) -> Result<Option<&'p Segment>, Stale> {
+        let backlog = self.backlog(pin)?;
+        if offset < backlog.base() {
+            return Ok(None);
+        }
+        let mut segment = self.indexed(offset, backlog.ordinal(), pin)?.unwrap_or(backlog);
+        while let Some(next) = self.next(segment, pin)? {
+            if next.base() > offset {
+                break;
+            }
+            segment = next;
+        }
+        Ok(Some(segment))
+    }
+
+    /// The last indexed segment at or before `offset` that is not older than `oldest`, which the
+    /// pin protects.
+    fn indexed<'p>(&self, offset: u64, oldest: u64, pin: &'p Pin<'_>) -> Result<Option<&'p Segment>, Stale> {
+        let index = pin.protect(|| self.index.load(ord::INDEX_LOAD()))?;
+        // SAFETY: protected by the pin.
+        let Some(index) = (unsafe { index.as_ref() }) else { return Ok(None) };
+        index.canary.check();
+        let entry = index.entries.partition_point(|entry| entry.base <= offset);
+        let entry = entry.checked_sub(1).map(|at| index.entries[at]);
+        // SAFETY: a segment as young as one that is in the chain under this pin is retired only
+        // after the pin, and the entry became visible after the segment was linked.
+        Ok(entry.filter(|entry| entry.ordinal >= oldest).map(|entry| unsafe { &*entry.segment }))
+    }
+
+    /// Lists a segment just linked. If this thread stops here, one entry is missing.
+    fn add_to_index(&self, segment: &Segment, pin: &Pin<'_>) -> Result<(), Stale> {
+        let head = self.head(pin)?.ordinal();
+        let old = pin.protect(|| self.index.load(ord::INDEX_LOAD()))?;
+        // SAFETY: protected by the pin.
+        let kept = unsafe { old.as_ref() }.map_or(&[][..], |index| &index.entries);
+        let mut entries: Vec<_> = kept.iter().filter(|entry| entry.ordinal >= head).copied().collect();
+        let entry = Entry {
+            base: segment.base(),
+            ordinal: segment.ordinal(),
+            segment: ptr::from_ref(segment).cast_mut(),
+        };
+        let at = entries.partition_point(|known| known.ordinal < entry.ordinal);
+        entries.insert(at, entry);
+        let fresh =
+            Box::into_raw(Box::new(Index { entries, birth: self.domain.birth(), canary: Canary::new() }));
+        match self.index.compare_exchange(old, fresh, ord::INDEX_SWAP(), ord::INDEX_LOAD()) {
+            Ok(_) if old.is_null() => {}
+            // SAFETY: the exchange unlinked it.
+            Ok(_) => unsafe {
+                let (birth, old) = ((*old).birth, SendPtr(old));
+                pin.retire(birth, 0, move || free_index(old.get()));
+            },
+            // SAFETY: never shared. Another thread indexed its segment meanwhile; the entry that
+            // is missing now only makes some walks longer.
+            Err(_) => unsafe { free_index(fresh) },
+        }
+        Ok(())
+    }
+
+    /// What the thread that linked `ordinal` does after its own publication.
+    pub(crate) fn turn_over(&self, ordinal: u64) {
+        if ordinal.is_multiple_of(INDEX_STRIDE) {
+            self.domain.pinned(|pin| {
+                let (segment, _) = self.frontier(pin)?;
+                // Normally the one just linked; any is a good entry.
+                self.add_to_index(segment, pin)
+            });
+        }
+        self.enforce(monotonic_ms());
+        self.trim();
+    }
+
+    /// Evicts the cursors that are over a limit. Returns how many.
+    pub(crate) fn enforce(&self, now_ms: u64) -> usize {
+        let limits: CursorLimits = self.limits.load();
+        if limits.is_unlimited() {
+            return 0;
+        }
+        let limits = limits.at_least(self.backlog_bytes());
+        let end = self.end().end;
+        let mut evicted = 0;
+        self.slots.for_each_live(|slot, _| {
+            if let Some(seen) = slot.over_limit(&limits, end, now_ms)
+                && slot.evict(seen)
+            {
+                Counters::more(&self.pools.counters.evictions, 1);
+                evicted += 1;
+                slot.wake(self, true);
+            }
+            ControlFlow::Continue(())
+        });
+        evicted
+    }
+
+    /// Forgets what neither the backlog nor a cursor needs (I7, I11).
+    pub(crate) fn trim(&self) {
+        let backlog = self.domain.pinned(|pin| self.advance_backlog(pin));
+        fence(ord::TRIM_FENCE());
+        let mut least = backlog;
+        if !fault(Fault::TrimUnlooked) {
+            self.slots.for_each_live(|_, ordinal| {
+                least = least.min(ordinal);
+                ControlFlow::Continue(())
+            });
+        }
+        if fault(Fault::TrimTooFar) {
+            least += 1;
+        }
+        while self.domain.pinned(|pin| self.advance_head(least, pin)) {}
+    }
+
+    /// Moves the backlog pointer and the floor; returns the ordinal up to which the head may go.
+    fn advance_backlog(&self, pin: &Pin<'_>) -> Result<u64, Stale> {
+        let keep = self.backlog_bytes();
+        loop {
+            let backlog = self.backlog(pin)?;
+            let ordinal = backlog.ordinal();
+            self.floor.fetch_max(ordinal, ord::FLOOR_RAISE());
+            let tail = self.tail(pin)?;
+            if ptr::eq(backlog, tail) {
+                return Ok(ordinal);
+            }
+            let Some(next) = self.next(backlog, pin)? else { return Ok(ordinal) };
+            if tail.base() - next.base() < keep {
+                return Ok(ordinal);
+            }
+            let (from, to) = (ptr::from_ref(backlog).cast_mut(), ptr::from_ref(next).cast_mut());
+            let _ = self.backlog.compare_exchange(from, to, ord::BACKLOG_MOVE(), ord::BACKLOG_LOAD());
+        }
+    }
+
+    /// Moves the head on by one segment if it stands before `least`; false when there.
+    fn advance_head(&self, least: u64, pin: &Pin<'_>) -> Result<bool, Stale> {
+        let head = self.head(pin)?;
+        if head.ordinal() >= least {
+            return Ok(false);
+        }
+        let Some(next) = self.next(head, pin)? else { return Ok(false) };
+        let (from, to) = (ptr::from_ref(head).cast_mut(), ptr::from_ref(next).cast_mut());
+        if fault(Fault::RetireBeforeUnlink) {
+            self.retire_segment(from, pin);
+            let moved = self.head.compare_exchange(from, to, ord::HEAD_MOVE(), ord::HEAD_LOAD());
+            return Ok(moved.is_ok());
+        }
+        if self.head.compare_exchange(from, to, ord::HEAD_MOVE(), ord::HEAD_LOAD()).is_ok() {
+            self.retire_segment(from, pin);
+        }
+        Ok(true)
+    }
+
+    fn retire_segment(&self, segment: *mut Segment, pin: &Pin<'_>) {
+        // SAFETY: protected by the pin.
+        let (header, footprint) = unsafe { ((*segment).header(), (*segment).footprint()) };
+        // SAFETY: as above; its successor is there, for the head has moved to it.
+        let end = unsafe { (*segment).next().as_ref() }.map_or(header.opening.end, Segment::base);
+        let bytes = footprint + (end - header.opening.end);
+        let (pools, segment) = (std::sync::Arc::clone(&self.pools), SendPtr(segment));
+        // SAFETY: the head has left it, so neither head, backlog nor tail leads to it, and no
+        // index entry is followed to a segment before the head.
+        unsafe { pin.retire(header.birth, bytes, move || drop_reference(segment.get(), &pools)) }
+    }
+
+    /// A counted reference to a segment that the pin protects.
+    pub(crate) fn reference(&self, segment: &Segment, _pin: &Pin<'_>) -> SegmentRef {
+        // SAFETY: the pin protects it.
+        unsafe { SegmentRef::new(ptr::from_ref(segment).cast_mut(), &self.pools) }
+    }
+
+    /// Bytes from the head on: what is in memory for the backlog or for cursors.
+    pub(crate) fn retained(&self) -> u64 {
+        self.domain.pinned(|pin| {
+            let head = self.head(pin)?.base();
+            Ok(self.frontier(pin)?.1.prior.end - head)
+        })
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.domain.drain();
+        let mut segment = self.head.load(ord::HEAD_LOAD());
+        while !segment.is_null() {
+            // SAFETY: no handle is left, so the chain is ours. One step at a time: no recursion.
+            unsafe {
+                let next = (*segment).next();
+                drop_reference(segment, &self.pools);
+                segment = next;
+            }
+        }
+        let index = self.index.load(ord::INDEX_LOAD());
+        if !index.is_null() {
+            // SAFETY: as above.
+            unsafe { free_index(index) }
+        }
+    }
+}
+
+/// # Safety
+/// Nobody uses the index any more.
+unsafe fn free_index(index: *mut Index) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*index).canary.kill();
+        free(index);
+    }
+}
+
+/// A pointer that a release takes to whichever thread runs it.
+pub(crate) struct SendPtr<T>(pub(crate) *mut T);
+
+// SAFETY: what it points to is `Send`, and its release has it alone.
+unsafe impl<T> Send for SendPtr<T> {}
+
+impl<T> SendPtr<T> {
+    /// The whole value, so that a closure captures it and not the bare pointer.
+    pub(crate) fn get(self) -> *mut T {
+        self.0
+    }
+}

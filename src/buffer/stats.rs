@@ -1,0 +1,64 @@
+//! Numbers for people: what the buffer holds and has done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters that are not derived from the stream itself. They order nothing and no decision rests
+/// on them, so they are plain Relaxed atomics, invisible to the models.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) segments_live: AtomicU64,
+    pub(crate) blocks_live: AtomicU64,
+    pub(crate) evictions: AtomicU64,
+    pub(crate) publish_retries: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn more(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn less(counter: &AtomicU64, n: u64) {
+        counter.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}
+
+/// A look at a buffer. Each number is right for some moment of the call, not all for the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BufferStats {
+    /// The first offset that can be attached.
+    pub first_offset: u64,
+    /// Bytes published since the base offset, plus that offset.
+    pub end_offset: u64,
+    /// Frames published.
+    pub frames: u64,
+    /// Bytes in memory, for the backlog or for cursors.
+    pub retained_bytes: u64,
+    /// Segments in the chain, being read, or waiting for release.
+    pub segments_live: u64,
+    /// Spare segments.
+    pub segments_pooled: u64,
+    /// Blocks with a writer or with published records.
+    pub blocks_live: u64,
+    /// Spare blocks.
+    pub blocks_pooled: u64,
+    /// Objects retired and not yet released.
+    pub retired: u64,
+    /// Their bytes.
+    pub retired_bytes: u64,
+    /// Eras begun because a stalled thread held back more than `max_unreclaimed_bytes`.
+    pub eras_begun: u64,
+    /// Cursors attached and not evicted.
+    pub cursors: u64,
+    /// Cursors evicted by a limit.
+    pub evictions: u64,
+    /// Publications that lost a race for a cell and were tried again. A writer adds its own when
+    /// it changes blocks or goes.
+    pub publish_retries: u64,
+    /// The highest term sealed.
+    pub sealed_term: u64,
+}

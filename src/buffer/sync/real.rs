@@ -1,0 +1,108 @@
+//! The shim of a normal build: the standard library and `crossbeam-epoch`, nothing added.
+
+use std::cell::RefCell;
+
+use crossbeam_epoch::{Collector, Guard, LocalHandle};
+
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
+
+/// `std::cell::UnsafeCell` with loom's closure interface.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        read(self.0.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+        write(self.0.get())
+    }
+}
+
+/// Says whether the object that contains it is still alive; costs nothing outside models.
+#[derive(Debug)]
+pub(crate) struct Canary;
+
+impl Canary {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(crate) fn check(&self) {}
+
+    #[inline(always)]
+    pub(crate) fn kill(&self) {}
+}
+
+/// Frees what `Box::into_raw` gave.
+///
+/// # Safety
+/// `object` came from `Box::into_raw`, and nobody uses it any more.
+pub(crate) unsafe fn free<T: 'static>(object: *mut T) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Box::from_raw(object) });
+}
+
+/// Names a collector among all of the process: its domain and its era.
+pub(crate) type Participation = (u64, u64);
+
+thread_local! {
+    /// This thread's participation in the collectors it has pinned. Searched from the front: a
+    /// thread rarely serves more than a few buffers.
+    static HANDLES: RefCell<Vec<(Participation, std::sync::Weak<()>, LocalHandle)>> =
+        const { RefCell::new(Vec::new()) };
+}
+
+/// Pins the calling thread in a collector that it has pinned before.
+#[inline]
+pub(crate) fn pin_known(participation: Participation) -> Option<Guard> {
+    HANDLES
+        .try_with(|handles| {
+            let handles = handles.borrow();
+            handles.iter().find(|(known, _, _)| *known == participation).map(|(_, _, handle)| handle.pin())
+        })
+        .ok()
+        .flatten()
+}
+
+/// Pins the calling thread in a collector that is new to it; its owner keeps `alive` as long as it
+/// lives.
+pub(crate) fn pin_new(
+    collector: &Collector,
+    participation: Participation,
+    alive: &std::sync::Arc<()>,
+) -> Guard {
+    let handle = collector.register();
+    let guard = handle.pin();
+    // A thread that appends while its thread-locals are being destroyed goes without an entry.
+    let _ = HANDLES.try_with(|handles| {
+        // Participations in collectors that are gone would keep their last garbage alive. They are
+        // dropped outside the borrow: dropping may run releases.
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            handles.take().into_iter().partition(|(_, alive, _)| alive.strong_count() > 0);
+        let mut kept = kept;
+        kept.push((participation, std::sync::Arc::downgrade(alive), handle));
+        handles.replace(kept);
+        drop(gone);
+    });
+    guard
+}
+
+/// Milliseconds of a monotonic clock with an arbitrary start.
+pub(crate) fn monotonic_ms() -> u64 {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,264 @@
+//! Every memory ordering of the buffer, by name, with its reason and its pair; and every
+//! structural fault that a proof can switch on to see itself fail.
+//!
+//! In a normal build a row is a constant and a fault is `false`. In a model build both are looked
+//! up at run time, so one binary can weaken each row and inject each fault in turn.
+
+use std::sync::atomic::Ordering;
+
+macro_rules! orderings {
+    ($($(#[doc = $doc:literal])* $name:ident = $ordering:ident ($kind:ident);)*) => {
+        #[allow(non_camel_case_types, clippy::enum_variant_names, dead_code)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        enum Id { $($name),* }
+
+        /// One function a row: the ordering at the sites that name it.
+        #[allow(non_snake_case)]
+        pub(crate) mod ord {
+            use super::*;
+            $(
+                $(#[doc = $doc])*
+                #[cfg(not(replcore_loom))]
+                #[inline(always)]
+                pub(crate) const fn $name() -> Ordering { Ordering::$ordering }
+                $(#[doc = $doc])*
+                #[cfg(replcore_loom)]
+                pub(crate) fn $name() -> Ordering { run_time::ordering(Id::$name as usize) }
+            )*
+        }
+
+        /// The table of named orderings, as data for the proofs.
+        #[cfg(replcore_loom)]
+        pub static ORDERINGS: &[Row] = &[$(Row {
+            name: stringify!($name),
+            ordering: Ordering::$ordering,
+            kind: Access::$kind,
+            reason: concat!($($doc),*),
+        }),*];
+    };
+}
+
+orderings! {
+    /// Cell compare-exchange. Release: the record's fields and payload, read through CELL_LOAD.
+    /// Acquire: a parked cursor's registration (PARK), so that the wake-up finds its waker.
+    CELL_PUBLISH = AcqRel (Rmw);
+    /// A cell read by writers and cursors. Pairs with CELL_PUBLISH: the record is complete.
+    CELL_LOAD = Acquire (Load);
+    /// A cursor marks the empty cell it waits at. Release: its waker, for CELL_PUBLISH.
+    PARK = AcqRel (Rmw);
+    /// After a publication. Release: every cell below the hint, so that HINT_LOAD's reader finds
+    /// its predecessor published.
+    HINT_STORE = Release (Store);
+    /// Pairs with HINT_STORE; Relaxed would let a writer read a published predecessor as empty.
+    HINT_LOAD = Acquire (Load);
+    /// Links a new segment. Release: its header, and every cell of the segment before it.
+    NEXT_LINK = AcqRel (Rmw);
+    /// Pairs with NEXT_LINK: whoever sees the link sees the header and the cells before it.
+    NEXT_LOAD = Acquire (Load);
+    /// Moves the tail. Release: the header of the segment it points at, for TAIL_LOAD.
+    TAIL_MOVE = Release (Rmw);
+    /// Pairs with TAIL_MOVE.
+    TAIL_LOAD = Acquire (Load);
+    /// Moves the head past an unlinked segment. Release: the header of the next, for HEAD_LOAD.
+    HEAD_MOVE = Release (Rmw);
+    /// Pairs with HEAD_MOVE.
+    HEAD_LOAD = Acquire (Load);
+    /// Moves the start of the backlog. Release: the header behind it, for BACKLOG_LOAD.
+    BACKLOG_MOVE = Release (Rmw);
+    /// Pairs with BACKLOG_MOVE.
+    BACKLOG_LOAD = Acquire (Load);
+    /// Raises the floor. Orders nothing by itself: TRIM_FENCE stands between it and the scan.
+    FLOOR_RAISE = Relaxed (Rmw);
+    /// Reads the floor. Orders nothing by itself: ATTACH_FENCE stands before it.
+    FLOOR_LOAD = Relaxed (Load);
+    /// Between raising the floor and scanning the cursors' slots; pairs with ATTACH_FENCE (store
+    /// buffering): either the scan sees the new cursor or the new cursor sees the floor.
+    TRIM_FENCE = SeqCst (Fence);
+    /// Between a new cursor's slot and its look at the floor; pairs with TRIM_FENCE.
+    ATTACH_FENCE = SeqCst (Fence);
+    /// A cursor claims a free slot. Acquire: the former owner's release of it (SLOT_RELEASE).
+    SLOT_CLAIM = Acquire (Rmw);
+    /// A cursor moves its slot to a later segment. Orders nothing: what the cursor still holds
+    /// below, it holds by reference counts; that it failed tells of an eviction.
+    SLOT_HOP = Relaxed (Rmw);
+    /// Evicts. Acquire: the waker of a cursor that confirmed its slot before (SLOT_CONFIRM).
+    SLOT_EVICT = Acquire (Rmw);
+    /// A waiting cursor makes sure that it is not evicted. Release: its waker, for SLOT_EVICT.
+    SLOT_CONFIRM = Release (Rmw);
+    /// A slot read by a scan. Acquire: the cursor's fields, from SLOT_RELEASE_STORE.
+    SLOT_LOAD = Acquire (Load);
+    /// The owner registers, withdraws or gives back its slot. Release: the fields beside it.
+    SLOT_RELEASE_STORE = Release (Store);
+    /// A new slot joins the list. Release: the slot's fields, for SLOTS_LOAD.
+    SLOTS_PUSH = Release (Rmw);
+    /// Pairs with SLOTS_PUSH.
+    SLOTS_LOAD = Acquire (Load);
+    /// A reference more, taken where one is known to exist: orders nothing.
+    REF_TAKE = Relaxed (Rmw);
+    /// A reference less. Release: this user's accesses happen before the object is freed.
+    REF_DROP = Release (Rmw);
+    /// After the last reference is gone, before freeing. Acquire: all other users' REF_DROP.
+    REF_LAST = Acquire (Fence);
+    /// Swaps a new waker in. Release: the waker, for WAKER_LOAD. Acquire: the old one's fields.
+    WAKER_SWAP = AcqRel (Rmw);
+    /// Pairs with WAKER_SWAP.
+    WAKER_LOAD = Acquire (Load);
+    /// A waker has been notified; repeated wake-ups are harmless, so it orders nothing.
+    NOTIFIED = Relaxed (Store);
+    /// Reads NOTIFIED; for the same reason it orders nothing.
+    NOTIFIED_LOAD = Relaxed (Load);
+    /// A record's wake-up was delivered; a stale `true` costs one needless wake-up.
+    OWES_STORE = Relaxed (Store);
+    /// Reads what OWES_STORE wrote; a publisher's own initial value arrives through CELL_LOAD.
+    OWES_LOAD = Relaxed (Load);
+    /// The era, read to pin in it and to validate a loaded pointer; pairs with ERA_ROTATE.
+    ERA_LOAD = Acquire (Load);
+    /// Read by a retirer, as a read-modify-write: either it sees the rotation, or the rotation
+    /// sees (and passes on) its unlinking.
+    ERA_RETIRE = AcqRel (Rmw);
+    /// Begins an era. Release: the list of eras; Acquire: the unlinkings before it (ERA_RETIRE).
+    ERA_ROTATE = AcqRel (Rmw);
+    /// Puts memory into a pool. Release: the last use of it.
+    POOL_PUT = Release (Rmw);
+    /// Takes memory from a pool; pairs with POOL_PUT.
+    POOL_TAKE = Acquire (Rmw);
+    /// Looks whether a pool's place is taken; the exchange that follows does the ordering.
+    POOL_LOOK = Relaxed (Load);
+    /// Installs a new index. Release: its entries, for INDEX_LOAD. Acquire: the old one's.
+    INDEX_SWAP = AcqRel (Rmw);
+    /// Pairs with INDEX_SWAP.
+    INDEX_LOAD = Acquire (Load);
+    /// Numbers for people and settings that take effect some time: they order nothing.
+    COUNTER = Relaxed (Rmw);
+}
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])* $name:ident;)*) => {
+        /// A step that the concurrent code could have got wrong; off unless a proof asks.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        #[repr(usize)]
+        pub enum Fault { $($(#[doc = $doc])* $name),* }
+
+        /// The table of structural faults, as data for the proofs.
+        #[cfg(replcore_loom)]
+        pub static FAULTS: &[(Fault, &str, &str)] = &[$((Fault::$name, stringify!($name), concat!($($doc),*))),*];
+    };
+}
+
+faults! {
+    /// Retire: give a segment back without waiting for the pinned threads.
+    FreeAtOnce;
+    /// Retire: retire a segment before it is unlinked.
+    RetireBeforeUnlink;
+    /// Wake-up: park without telling the writers.
+    ParkSilently;
+    /// Wake-up: do not look again after registering the waker.
+    SkipSecondLook;
+    /// Wake-up: publish without waking.
+    ForgetWake;
+    /// Wake-up: do not take over what a stalled predecessor owes.
+    ForgetOwed;
+    /// Hop: scan a segment's cells before looking for its successor.
+    ScanBeforeNext;
+    /// Hop: do not look for an eviction before following the link.
+    HopUnlooked;
+    /// Trim: do not look at the cursors.
+    TrimUnlooked;
+    /// Attach: do not look at the floor after registering.
+    AttachUnlooked;
+    /// Trim: cut one segment too many.
+    TrimTooFar;
+    /// Publish: keep the start offset of a lost race.
+    StaleStart;
+    /// Publish: decide the conditional part once, before the race.
+    StaleContext;
+    /// Publish: check the fence once, before the race.
+    StaleFence;
+    /// Eras: do not validate the era after loading a pointer.
+    EraUnlooked;
+    /// Eras: retire to the current era alone.
+    RetireInOneEra;
+    /// Reference counts: forget to give a block's record back.
+    LeakRecord;
+    /// Fuse: free the records without waiting for their readers.
+    FuseWithoutReaders;
+}
+
+/// Whether `fault` is switched on: never, outside a model build.
+#[cfg(not(replcore_loom))]
+#[inline(always)]
+pub(crate) const fn fault(_fault: Fault) -> bool {
+    false
+}
+
+#[cfg(replcore_loom)]
+pub(crate) use run_time::fault;
+
+/// What kind of access a row governs: it decides which orderings are weaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg(replcore_loom)]
+pub enum Access {
+    /// A load.
+    Load,
+    /// A store.
+    Store,
+    /// A read-modify-write.
+    Rmw,
+    /// A fence.
+    Fence,
+}
+
+/// A named ordering.
+#[derive(Clone, Copy, Debug)]
+#[cfg(replcore_loom)]
+pub struct Row {
+    /// Its name at the sites that use it.
+    pub name: &'static str,
+    /// The ordering that ships.
+    pub ordering: Ordering,
+    /// What it orders.
+    pub kind: Access,
+    /// Why, and what it pairs with.
+    pub reason: &'static str,
+}
+
+/// The run-time side of the two tables.
+#[cfg(replcore_loom)]
+pub mod run_time {
+    use super::{FAULTS, Fault, ORDERINGS};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static WEAKENED: AtomicUsize = AtomicUsize::new(usize::MAX);
+    static WEAKER: AtomicUsize = AtomicUsize::new(0);
+    static FAULT: AtomicUsize = AtomicUsize::new(usize::MAX);
+    const ALL: [Ordering; 5] =
+        [Ordering::Relaxed, Ordering::Acquire, Ordering::Release, Ordering::AcqRel, Ordering::SeqCst];
+
+    pub(crate) fn ordering(row: usize) -> Ordering {
+        if WEAKENED.load(Ordering::Relaxed) == row {
+            return ALL[WEAKER.load(Ordering::Relaxed)];
+        }
+        ORDERINGS[row].ordering
+    }
+
+    /// Weakens the row of that name for the whole process; `false` if there is none.
+    pub fn weaken(name: &str, weaker: Ordering) -> bool {
+        let Some(row) = ORDERINGS.iter().position(|row| row.name == name) else { return false };
+        WEAKER.store(ALL.iter().position(|o| *o == weaker).unwrap_or(0), Ordering::Relaxed);
+        WEAKENED.store(row, Ordering::Relaxed);
+        true
+    }
+
+    pub(crate) fn fault(fault: Fault) -> bool {
+        FAULT.load(Ordering::Relaxed) == fault as usize
+    }
+
+    /// Switches the fault of that name on for the whole process; `false` if there is none.
+    pub fn inject(name: &str) -> bool {
+        let Some((fault, _, _)) = FAULTS.iter().find(|(_, n, _)| *n == name) else { return false };
+        FAULT.store(*fault as usize, Ordering::Relaxed);
+        true
+    }
+}

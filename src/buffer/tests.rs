@@ -1,0 +1,415 @@
+//! What the buffer does, one sentence a test. Races are the models' business (`proofs/`).
+
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use super::*;
+
+fn small() -> Builder {
+    ReplicationBuffer::builder()
+        .block_bytes(64)
+        .block_records(4)
+        .segment_frames(4)
+        .segment_bytes(100)
+        .backlog_bytes(0)
+        .cursor_limits(CursorLimits::UNLIMITED)
+}
+
+fn read_all(cursor: &mut Cursor) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while cursor.refresh().expect("not evicted") > 0 {
+        bytes.extend_from_slice(cursor.chunk());
+        cursor.advance(cursor.chunk().len());
+    }
+    bytes
+}
+
+#[test]
+fn frames_come_out_as_they_went_in_across_blocks_and_segments() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    let mut expected = Vec::new();
+    for n in 0..500_usize {
+        let frame = vec![n as u8; n % 90];
+        let start = expected.len() as u64;
+        expected.extend_from_slice(&frame);
+        assert_eq!(writer.append(&frame), Ok(start..expected.len() as u64), "I1");
+    }
+    assert_eq!(read_all(&mut cursor), expected, "I3, I5");
+    assert_eq!(cursor.offset(), buffer.end_offset());
+    assert_eq!(buffer.stats().frames, (0..500).filter(|n| n % 90 > 0).count() as u64);
+}
+
+#[test]
+fn a_frame_longer_than_a_block_is_one_frame() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    let mut frame = writer.frame();
+    let mut expected = Vec::new();
+    for n in 0..100_u8 {
+        frame.put_slice(&[n; 7]);
+        expected.extend_from_slice(&[n; 7]);
+        if n % 10 == 0 {
+            let large = Bytes::from(vec![n; 1000]);
+            frame.put_bytes(large.clone());
+            expected.extend_from_slice(&large);
+        }
+    }
+    frame.publish().expect("within the limit");
+    cursor.refresh().expect("not evicted");
+    let (range, bytes) = cursor.next_frame().expect("published");
+    assert_eq!((range, &bytes[..]), (0..expected.len() as u64, &expected[..]));
+}
+
+#[test]
+fn shared_bytes_are_not_copied() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let shared = Bytes::from(vec![7; 4096]);
+    buffer.writer().append_bytes(shared.clone()).expect("appended");
+    cursor.refresh().expect("not evicted");
+    assert_eq!(cursor.chunk().as_ptr(), shared.as_ptr());
+}
+
+#[test]
+fn consecutive_small_frames_of_one_writer_are_one_run() {
+    let buffer = ReplicationBuffer::builder().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    for _ in 0..100 {
+        writer.append(b"0123456789").expect("appended");
+    }
+    cursor.refresh().expect("not evicted");
+    assert_eq!(cursor.chunk().len(), 1000);
+    let mut slices = [IoSlice::new(&[]); 8];
+    assert_eq!(cursor.chunks_vectored(&mut slices), 1);
+}
+
+#[test]
+fn a_batch_is_published_at_once_and_read_frame_by_frame() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    let mut batch = writer.frame();
+    for part in ["one", "three", "", "five!"] {
+        batch.put_slice(part.as_bytes());
+        batch.end_frame();
+    }
+    assert_eq!(batch.publish(), Ok(0..13));
+    assert_eq!(buffer.stats().frames, 3);
+    cursor.refresh().expect("not evicted");
+    let frames: Vec<_> = std::iter::from_fn(|| cursor.next_frame()).collect();
+    let expected = [(0..3, "one"), (3..8, "three"), (8..13, "five!")];
+    assert_eq!(frames, expected.map(|(range, text)| (range, Bytes::from(text))));
+}
+
+#[test]
+fn a_conditional_part_follows_the_context() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    let mut write = |context: Option<u64>, text: &str| {
+        let mut frame = writer.frame();
+        frame.put_slice(b"<");
+        if let Some(context) = context {
+            frame.select_context(context, format!("[{context}]").as_bytes());
+        }
+        frame.put_slice(text.as_bytes());
+        frame.publish().expect("appended");
+    };
+    write(Some(0), "a");
+    write(Some(0), "b");
+    write(None, "c");
+    write(Some(3), "d");
+    write(Some(0), "e");
+    let mut marker = writer.frame();
+    marker.set_context(None);
+    assert_eq!(marker.publish(), Ok(19..19));
+    let mut frame = writer.frame();
+    frame.select_context(0, b"[0]");
+    frame.put_slice(b"f");
+    frame.select_context(0, b"[0]");
+    frame.select_context(5, b"[5]");
+    frame.put_slice(b"g");
+    frame.publish().expect("appended");
+    let text = String::from_utf8(read_all(&mut cursor)).expect("text");
+    assert_eq!(text, "<[0]a<b<c<[3]d<[0]e[0]f[5]g");
+}
+
+#[test]
+fn the_conditional_part_of_a_batch_lengthens_its_own_frame() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    let mut batch = writer.frame();
+    batch.put_slice(b"ping");
+    batch.end_frame();
+    batch.select_context(2, b"[2]");
+    batch.put_slice(b"set");
+    batch.end_frame();
+    batch.put_slice(b"get");
+    batch.publish().expect("appended");
+    cursor.refresh().expect("not evicted");
+    let frames: Vec<_> = std::iter::from_fn(|| cursor.next_frame().map(|(range, _)| range)).collect();
+    assert_eq!(frames, [0..4, 4..10, 10..13]);
+}
+
+#[test]
+fn the_backlog_stays_attachable_and_little_more() {
+    let buffer = small().backlog_bytes(1000).build().expect("valid");
+    let mut writer = buffer.writer();
+    for _ in 0..10_000 {
+        writer.append(b"0123456789").expect("appended");
+        let first = buffer.first_offset();
+        let kept = buffer.end_offset() - first;
+        assert!(first == 0 || kept >= 1000, "I7: {kept}");
+        assert!(kept <= 1000 + 2 * 100, "I11: {kept}");
+    }
+    let (first, end) = (buffer.first_offset(), buffer.end_offset());
+    assert_eq!(buffer.attach(first).expect("first").offset(), first);
+    assert_eq!(buffer.attach(end).expect("end").offset(), end);
+    for requested in [0, first - 1, end + 1, u64::MAX] {
+        let error = buffer.attach(requested).expect_err("outside");
+        assert_eq!(error, AttachError::OffsetNotRetained { requested, first, end });
+    }
+}
+
+#[test]
+fn every_retained_offset_can_be_attached() {
+    let buffer = small().backlog_bytes(500).build().expect("valid");
+    let mut writer = buffer.writer();
+    let text: Vec<u8> = (0..5000_usize).map(|n| (n % 251) as u8).collect();
+    for piece in text.chunks(13) {
+        writer.append(piece).expect("appended");
+    }
+    for offset in buffer.first_offset()..=buffer.end_offset() {
+        let mut cursor = buffer.attach(offset).expect("retained");
+        assert_eq!(cursor.offset(), offset);
+        assert_eq!(read_all(&mut cursor), text[offset as usize..]);
+    }
+}
+
+#[test]
+fn a_cursor_keeps_what_it_has_not_read_and_lets_it_go() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    for n in 0..1000_u32 {
+        writer.append(&n.to_le_bytes()).expect("appended");
+    }
+    assert_eq!(buffer.stats().retained_bytes, 4000);
+    let bytes = read_all(&mut cursor);
+    assert!(bytes.chunks(4).enumerate().all(|(n, chunk)| chunk == (n as u32).to_le_bytes()));
+    assert!(buffer.stats().retained_bytes <= 100, "I11");
+    drop(cursor);
+    writer.append(b"more").expect("appended");
+    assert!(buffer.stats().segments_live < 20, "{:?}", buffer.stats());
+}
+
+#[test]
+fn a_slow_cursor_is_evicted_at_the_hard_limit_and_keeps_only_its_window() {
+    let limits = CursorLimits { hard_bytes: 2000, soft_bytes: 0, soft_ms: 0 };
+    let buffer = small().cursor_limits(limits).build().expect("valid");
+    let mut slow = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    writer.append(b"held").expect("appended");
+    slow.refresh().expect("not evicted");
+    for _ in 0..1000 {
+        writer.append(&[1; 50]).expect("appended");
+    }
+    let stats = buffer.stats();
+    assert_eq!((stats.evictions, stats.cursors), (1, 0));
+    assert!(stats.retained_bytes <= 200, "I11: {stats:?}");
+    assert_eq!(slow.chunk(), b"held", "borrowed bytes outlive the eviction");
+    assert!(matches!(slow.refresh(), Err(CursorError::Evicted { offset: 0, lag_bytes: 50_004 })));
+}
+
+#[test]
+fn the_soft_limit_takes_its_time() {
+    let limits = CursorLimits { hard_bytes: 0, soft_bytes: 100, soft_ms: 50 };
+    let buffer = small().cursor_limits(limits).build().expect("valid");
+    let cursor = buffer.attach(0).expect("at the base");
+    buffer.append(&[1; 500]).expect("appended");
+    assert_eq!(buffer.log.enforce(1000), 0);
+    assert_eq!(buffer.log.enforce(1049), 0);
+    assert_eq!(buffer.log.enforce(1050), 1);
+    assert!(cursor.slot_is_evicted());
+}
+
+#[test]
+fn a_sealed_term_is_fenced() {
+    let buffer = small().build().expect("valid");
+    let mut old = buffer.writer();
+    old.append(b"old").expect("not sealed yet");
+    assert_eq!(buffer.seal(1), Ok(3));
+    assert_eq!(buffer.seal(1), Err(SealError::AlreadySealed { term: 1, sealed_term: 1 }));
+    assert_eq!(old.append(b"late"), Err(AppendError::Fenced { term: 1, sealed_term: 1 }));
+    assert!(buffer.append(b"late").is_err());
+    buffer.begin_term(2);
+    assert_eq!(buffer.append(b"new"), Ok(3..6));
+}
+
+#[test]
+fn limits_of_frames_and_offsets_are_errors_and_lose_nothing() {
+    let buffer =
+        small().max_frame_bytes(200).base_offset(1000).max_offset(1100).build().expect("valid");
+    let mut writer = buffer.writer();
+    let error = writer.append(&[0; 201]).expect_err("too large");
+    assert_eq!(error, AppendError::FrameTooLarge { bytes: 201, limit_bytes: 200 });
+    assert_eq!(writer.append(&[0; 60]), Ok(1000..1060));
+    let error = writer.append(&[0; 41]).expect_err("no offsets left");
+    assert_eq!(error, AppendError::OffsetsExhausted { offset: 1060, bytes: 41, max_offset: 1100 });
+    assert_eq!(writer.append(&[1; 40]), Ok(1060..1100));
+    assert!(small().base_offset(5).max_offset(4).build().is_err());
+    assert!(small().block_bytes(1).build().is_err());
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_waiting_cursor_is_woken_by_the_next_append_and_by_its_eviction() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let count = std::sync::Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(count.clone());
+    let mut context = Context::from_waker(&waker);
+    for n in 1..20 {
+        assert_eq!(cursor.poll_readable(&mut context), Poll::Pending);
+        buffer.append(b"frame").expect("appended");
+        assert_eq!(count.0.load(Ordering::SeqCst), n, "I9");
+        assert_eq!(cursor.poll_readable(&mut context), Poll::Ready(Ok(())));
+        buffer.append(b"frame").expect("appended");
+        assert_eq!(count.0.load(Ordering::SeqCst), n, "nobody waits: nobody is woken");
+        read_all(&mut cursor);
+    }
+    assert_eq!(cursor.poll_readable(&mut context), Poll::Pending);
+    buffer.set_cursor_limits(CursorLimits { hard_bytes: 1, soft_bytes: 0, soft_ms: 0 });
+    let before = count.0.load(Ordering::SeqCst);
+    buffer.append(&[0; 10]).expect("appended");
+    assert_eq!(buffer.enforce_limits(), 1);
+    assert!(count.0.load(Ordering::SeqCst) > before);
+    assert!(matches!(cursor.poll_readable(&mut context), Poll::Ready(Err(CursorError::Evicted { .. }))));
+}
+
+#[test]
+fn a_blocked_thread_is_woken() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    assert_eq!(cursor.wait_timeout(Duration::from_millis(1)), Ok(false));
+    let (ready, readied) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        ready.send(()).expect("the test waits");
+        cursor.wait().expect("not evicted");
+        cursor.next_frame()
+    });
+    readied.recv().expect("the reader runs");
+    buffer.append(b"frame").expect("appended");
+    assert_eq!(reader.join().expect("no panic"), Some((0..5, Bytes::from_static(b"frame"))));
+}
+
+#[test]
+fn a_pinned_thread_holds_back_a_bounded_amount() {
+    let buffer = small().max_unreclaimed_bytes(10_000).build().expect("valid");
+    let log = Arc::clone(&buffer.log);
+    let (stalled, stop) = (AtomicBool::new(false), std::sync::mpsc::channel::<()>());
+    std::thread::scope(|scope| {
+        let (stalled, stopped) = (&stalled, stop.1);
+        scope.spawn(move || {
+            let pin = log.domain.pin();
+            stalled.store(true, Ordering::SeqCst);
+            // Stalled inside a pin until the test lets go.
+            let _ = stopped.recv();
+            drop(pin);
+        });
+        while !stalled.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let mut writer = buffer.writer();
+        for _ in 0..20_000 {
+            writer.append(&[1; 50]).expect("appended");
+        }
+        let stats = buffer.stats();
+        drop(stop.0);
+        assert!(stats.retired_bytes < 30_000, "I8, I11: 1 MB went through: {stats:?}");
+        assert!(stats.eras_begun >= 1, "{stats:?}");
+    });
+    let mut writer = buffer.writer();
+    for _ in 0..2000 {
+        writer.append(&[1; 50]).expect("appended");
+    }
+    assert!(buffer.stats().retired_bytes < 10_000, "all is released after the stall: {:?}", buffer.stats());
+}
+
+#[test]
+fn everything_is_released() {
+    let shared = Bytes::from(vec![1_u8; 100_000]);
+    let probe = shared.clone();
+    {
+        let buffer = small().pooled_blocks(2).pooled_segments(2).build().expect("valid");
+        let kept = buffer.attach(0).expect("at the base");
+        let mut writer = buffer.writer();
+        for _ in 0..100 {
+            writer.append_bytes(shared.clone()).expect("appended");
+            buffer.append(b"small").expect("appended");
+        }
+        drop(kept);
+        writer.append(b"trims").expect("appended");
+    }
+    drop(shared);
+    assert!(probe.is_unique(), "I6: nothing holds on to the bytes");
+}
+
+#[test]
+fn dropping_a_long_chain_does_not_recurse() {
+    let buffer = small().segment_frames(1).build().expect("valid");
+    let cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    for _ in 0..200_000 {
+        writer.append(b"x").expect("appended");
+    }
+    drop((writer, buffer));
+    std::thread::Builder::new()
+        .stack_size(64 << 10)
+        .spawn(move || drop(cursor))
+        .expect("spawned")
+        .join()
+        .expect("no overflow");
+}
+
+#[test]
+fn there_are_as_many_cursors_as_allowed() {
+    let buffer = small().max_cursors(2).build().expect("valid");
+    let first = buffer.attach(0).expect("free");
+    let _second = buffer.attach_at_end().expect("free");
+    assert_eq!(buffer.attach(0).expect_err("full"), AttachError::TooManyCursors { limit: 2 });
+    drop(first);
+    assert!(buffer.attach(0).is_ok());
+}
+
+#[test]
+fn segments_of_markers_alone_do_not_confuse_anyone() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    for round in 0..50_u8 {
+        for _ in 0..9 {
+            writer.frame().publish().expect("a marker");
+        }
+        writer.append(&[round]).expect("appended");
+        let late = buffer.attach(u64::from(round)).map(|mut cursor| read_all(&mut cursor));
+        assert!(late.is_err() || late == Ok(vec![round]));
+    }
+    assert_eq!(read_all(&mut cursor), (0..50).collect::<Vec<_>>());
+}
