@@ -159,9 +159,7 @@ impl Block {
     pub(crate) unsafe fn read(&self, range: Range<u32>) -> &[u8] {
         debug_assert!(range.end <= self.capacity);
         // SAFETY: the caller's promise: initialised, in bounds, unchanged.
-        unsafe {
-            slice::from_raw_parts(self.bytes.as_ptr().add(range.start as usize).cast(), range.len())
-        }
+        unsafe { slice::from_raw_parts(self.bytes.as_ptr().add(range.start as usize).cast(), range.len()) }
     }
 
     /// The place of the writer's `index`-th record.

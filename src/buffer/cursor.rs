@@ -31,7 +31,7 @@ use super::error::{AttachError, CursorError};
 use super::log::{Log, SegmentRef};
 use super::segment::{Frontier, Parked};
 use super::sync::table::{Fault, fault, ord};
-use super::sync::{Arc, fence};
+use super::sync::{Arc, fence, unwinding};
 
 /// Segments that a cursor holds at most.
 #[cfg(not(replcore_loom))]
@@ -246,7 +246,8 @@ impl Cursor {
         self.slot().set_read(self.offset);
         while n > 0 {
             let Some(first) = self.window.front() else { return };
-            let Some(record) = (self.record < first.visible).then(|| first.segment.record(self.record)).flatten()
+            let Some(record) =
+                (self.record < first.visible).then(|| first.segment.record(self.record)).flatten()
             else {
                 return;
             };
@@ -425,6 +426,9 @@ impl Buf for Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
         self.window.clear();
         self.slot().release(&self.log);
         // What only this cursor kept goes now, not at the next append.

@@ -26,7 +26,7 @@ use super::config::CursorLimits;
 use super::error::AttachError;
 use super::log::{Log, SendPtr};
 use super::sync::table::{Fault, fault, ord};
-use super::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Canary, fence, free};
+use super::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Canary, fence, free, unwinding};
 
 const ORDINAL_BITS: u32 = 48;
 const ORDINAL_MASK: u64 = (1 << ORDINAL_BITS) - 1;
@@ -166,6 +166,9 @@ impl CursorSlots {
 
 impl Drop for CursorSlots {
     fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
         let mut next = self.first.load(ord::SLOTS_LOAD());
         while !next.is_null() {
             // SAFETY: no cursor is left; the list is ours.

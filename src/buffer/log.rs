@@ -34,7 +34,7 @@ use super::reclaim::{Domain, Pin, Stale};
 use super::segment::{Frontier, Header, Segment};
 use super::stats::Counters;
 use super::sync::table::{Fault, fault, ord};
-use super::sync::{AtomicPtr, AtomicU64, Canary, fence, free, monotonic_ms};
+use super::sync::{AtomicPtr, AtomicU64, Canary, fence, free, monotonic_ms, unwinding};
 use super::writer::Stage;
 
 /// One index entry for so many segments.
@@ -126,6 +126,9 @@ impl std::ops::Deref for SegmentRef {
 
 impl Drop for SegmentRef {
     fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
         // SAFETY: the reference is given up once, here.
         unsafe { drop_reference(self.segment, &self.pools) }
     }
@@ -162,7 +165,7 @@ impl Pools {
         segment_ref.kill();
         Counters::less(&self.counters.segments_live, 1);
         // SAFETY: no one else uses it.
-        unsafe { self.segments.put(segment) }
+        unsafe { self.segments.put_or_free(segment) }
     }
 
     /// Gives back a block.
@@ -174,7 +177,7 @@ impl Pools {
         // SAFETY: the caller's promise.
         unsafe {
             (*block).kill();
-            self.blocks.put(block);
+            self.blocks.put_or_free(block);
         }
     }
 }
@@ -513,7 +516,14 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
         self.domain.drain();
+        while let Some(stage) = self.pools.stages.take() {
+            // SAFETY: taking it from the pool made it ours alone.
+            unsafe { Box::from_raw(stage) }.leave_block(&self.pools);
+        }
         let mut segment = self.head.load(ord::HEAD_LOAD());
         while !segment.is_null() {
             // SAFETY: no handle is left, so the chain is ours. One step at a time: no recursion.

@@ -1,13 +1,12 @@
 //! A pool of spare memory: a fixed number of places, each empty or holding one object.
 //!
 //! Putting and taking are one exchange on one place, so nobody waits for anybody, no shared object
-//! is dereferenced and no place can be confused with an earlier one (no ABA). A full pool frees
-//! what it is given.
+//! is dereferenced and no place can be confused with an earlier one (no ABA).
 
 use std::ptr;
 
 use super::sync::table::ord;
-use super::sync::{AtomicPtr, free};
+use super::sync::{AtomicPtr, free, unwinding};
 
 /// Spare objects, each made by `Box`.
 #[derive(Debug)]
@@ -36,20 +35,28 @@ impl<T: 'static> Pool<T> {
         })
     }
 
-    /// Keeps an object that nobody uses any more, or frees it.
+    /// Keeps an object that nobody uses any more, or, if the pool is full, gives it back.
     ///
     /// # Safety
     /// `object` came from `Box::into_raw` and has no other user.
-    pub(crate) unsafe fn put(&self, object: *mut T) {
-        for place in &self.places {
-            if place.load(ord::POOL_LOOK()).is_null()
+    pub(crate) unsafe fn put(&self, object: *mut T) -> Result<(), *mut T> {
+        let empty = |place: &&AtomicPtr<T>| {
+            place.load(ord::POOL_LOOK()).is_null()
                 && place.compare_exchange(ptr::null_mut(), object, ord::POOL_PUT(), ord::POOL_LOOK()).is_ok()
-            {
-                return;
-            }
-        }
+        };
+        self.places.iter().find(empty).map(|_| ()).ok_or(object)
+    }
+
+    /// As [`put`](Self::put), and frees what finds no place.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn put_or_free(&self, object: *mut T) {
         // SAFETY: the caller's promise.
-        unsafe { free(object) }
+        if let Err(object) = unsafe { self.put(object) } {
+            // SAFETY: the caller's promise.
+            unsafe { free(object) }
+        }
     }
 
     /// How many spare objects there are, about.
@@ -60,6 +67,9 @@ impl<T: 'static> Pool<T> {
 
 impl<T: 'static> Drop for Pool<T> {
     fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
         while let Some(object) = self.take() {
             // SAFETY: it came from `Box::into_raw`, and taking it made it ours.
             unsafe { free(object) }

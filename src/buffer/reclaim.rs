@@ -36,9 +36,9 @@ use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, 
 
 use arc_swap::ArcSwap;
 
+use super::sync::AtomicU64;
 use super::sync::epoch::{Collector, Guard, Participation, pin_known, pin_new};
 use super::sync::table::{Fault, fault, ord};
-use super::sync::AtomicU64;
 
 /// A pointer was loaded after the pin's era had ended: pin anew and start over.
 #[derive(Debug)]
@@ -246,7 +246,8 @@ impl Pin<'_> {
             // All of them drained since: nobody can hold it. The newest era will do.
             targets.extend(eras.last());
         }
-        let latest = targets.last().map_or_else(std::sync::Arc::default, |era| std::sync::Arc::clone(&era.tally));
+        let latest =
+            targets.last().map_or_else(std::sync::Arc::default, |era| std::sync::Arc::clone(&era.tally));
         domain.totals.waiting.fetch_add(1, Ordering::Relaxed);
         domain.totals.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let waiting_bytes = latest.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -280,7 +281,8 @@ where
     }
     // The last of the eras to let go runs it; a mutex that only closures of collectors take, each
     // once, and never while another waits for it.
-    let shared = std::sync::Arc::new((StdAtomicU64::new(eras.len() as u64), std::sync::Mutex::new(Some(release))));
+    let shared =
+        std::sync::Arc::new((StdAtomicU64::new(eras.len() as u64), std::sync::Mutex::new(Some(release))));
     for era in eras {
         let shared = std::sync::Arc::clone(&shared);
         let let_go = move || {

@@ -210,9 +210,7 @@ impl Segment {
 
     /// Links a successor, unless there is one: then that is returned as the error.
     pub(crate) fn link(&self, successor: *mut Self) -> Result<(), *mut Self> {
-        self.next
-            .compare_exchange(ptr::null_mut(), successor, ord::NEXT_LINK(), ord::NEXT_LOAD())
-            .map(|_| ())
+        self.next.compare_exchange(ptr::null_mut(), successor, ord::NEXT_LINK(), ord::NEXT_LOAD()).map(|_| ())
     }
 
     /// A reference more. The caller knows of one that stays meanwhile.

@@ -257,8 +257,7 @@ fn a_sealed_term_is_fenced() {
 
 #[test]
 fn limits_of_frames_and_offsets_are_errors_and_lose_nothing() {
-    let buffer =
-        small().max_frame_bytes(200).base_offset(1000).max_offset(1100).build().expect("valid");
+    let buffer = small().max_frame_bytes(200).base_offset(1000).max_offset(1100).build().expect("valid");
     let mut writer = buffer.writer();
     let error = writer.append(&[0; 201]).expect_err("too large");
     assert_eq!(error, AppendError::FrameTooLarge { bytes: 201, limit_bytes: 200 });

@@ -35,7 +35,7 @@ use super::reclaim::{Pin, Stale};
 use super::segment::{Attempt, Segment};
 use super::stats::Counters;
 use super::sync::table::{Fault, fault, ord};
-use super::sync::{Arc, free};
+use super::sync::{Arc, unwinding};
 
 /// A part that is published only if the predecessor's context differs.
 #[derive(Debug)]
@@ -107,27 +107,17 @@ impl Stage {
         (self.staged, self.len, self.conditional, self.context, self.split) = (0, 0, None, None, false);
     }
 
-    /// Leaves the block to its published records.
-    fn leave_block(&mut self, pools: Option<&Pools>) {
+    /// Leaves the block to its published records. To be called before a stage is dropped.
+    pub(crate) fn leave_block(&mut self, pools: &Pools) {
         let block = std::mem::replace(&mut self.block, ptr::null_mut());
         // SAFETY: the stage owned it as its writer until here.
         if let Some(left) = unsafe { block.as_ref() }
             && left.leave(self.published as u64)
         {
             // SAFETY: no record is left in it: it is ours.
-            unsafe {
-                match pools {
-                    Some(pools) => pools.release_block(block),
-                    None => {
-                        left.kill();
-                        free(block);
-                    }
-                }
-            }
+            unsafe { pools.release_block(block) };
         }
-        if let Some(pools) = pools {
-            Counters::more(&pools.counters.publish_retries, std::mem::take(&mut self.retries));
-        }
+        Counters::more(&pools.counters.publish_retries, std::mem::take(&mut self.retries));
         (self.used, self.published) = (0, 0);
     }
 
@@ -164,7 +154,7 @@ impl Stage {
                 self.staged = 0;
             }
         }
-        self.leave_block(Some(&log.pools));
+        self.leave_block(&log.pools);
         self.block = fresh;
     }
 
@@ -202,8 +192,11 @@ impl Stage {
     fn select_context(&mut self, context: u64, bytes: &[u8], log: &Log) {
         match self.context.replace(context) {
             None => {
-                self.conditional =
-                    Some(Conditional { context, at_piece: self.pieces.len(), at_frame: self.frame_ends.len() });
+                self.conditional = Some(Conditional {
+                    context,
+                    at_piece: self.pieces.len(),
+                    at_frame: self.frame_ends.len(),
+                });
                 self.conditional_bytes.extend_from_slice(bytes);
                 self.split = true;
             }
@@ -383,12 +376,6 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.leave_block(None);
-    }
-}
-
 /// What is published.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -466,7 +453,10 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.stage.leave_block(Some(&self.log.pools));
+        if unwinding() {
+            return;
+        }
+        self.stage.leave_block(&self.log.pools);
     }
 }
 
@@ -606,7 +596,10 @@ impl Log {
         let term = self.term.load(ord::NOTIFIED_LOAD());
         let result = publish(StagedFrame { stage: &mut stage, log: self, term });
         // SAFETY: just made by `Box::into_raw`, and ours.
-        unsafe { self.pools.stages.put(Box::into_raw(stage)) };
+        if let Err(stage) = unsafe { self.pools.stages.put(Box::into_raw(stage)) } {
+            // SAFETY: it found no place, and is still ours.
+            unsafe { Box::from_raw(stage) }.leave_block(&self.pools);
+        }
         result
     }
 
@@ -614,10 +607,12 @@ impl Log {
     pub(crate) fn seal(&self, term: u64) -> Result<u64, SealError> {
         let mut stage = Stage::default();
         let sealed = stage.publish(self, Kind::Seal { term });
-        stage.leave_block(Some(&self.pools));
+        stage.leave_block(&self.pools);
         match sealed {
             Ok(range) => Ok(range.start),
-            Err(AppendError::Fenced { term, sealed_term }) => Err(SealError::AlreadySealed { term, sealed_term }),
+            Err(AppendError::Fenced { term, sealed_term }) => {
+                Err(SealError::AlreadySealed { term, sealed_term })
+            }
             // A seal has no bytes: no limit of length or offsets applies to it.
             Err(_) => Err(SealError::AlreadySealed { term, sealed_term: term }),
         }

@@ -99,6 +99,12 @@ pub(crate) fn pin_new(
     guard
 }
 
+/// Whether a failed model is being taken down: there is none.
+#[inline(always)]
+pub(crate) const fn unwinding() -> bool {
+    false
+}
+
 /// Milliseconds of a monotonic clock with an arbitrary start.
 pub(crate) fn monotonic_ms() -> u64 {
     use std::sync::OnceLock;

@@ -1,0 +1,186 @@
+//! An epoch collector that is the adversary of whoever relies on it: it frees at the first moment
+//! the contract allows, and gives no ordering beyond the contract's.
+//!
+//! The contract: what is deferred runs after every guard that was pinned at that moment is gone; a
+//! guard pinned later sees what happened before the deferral; what a guard's thread did before it
+//! let go happens before the deferred function.
+//!
+//! The bookkeeping stands in plain mutexes that loom does not see, never held across an operation
+//! that it does, so it orders nothing. What loom sees is one word for each participant: pinning is
+//! an Acquire read-modify-write of one's own word, unpinning a Release one, deferring a Release one
+//! of every participant's word, freeing an Acquire one of every word. Whether a guard was pinned
+//! before or after a deferral is therefore explored both ways.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc as StdArc, Mutex, MutexGuard, PoisonError};
+
+use loom::sync::atomic::AtomicUsize;
+use loom::thread::ThreadId;
+
+/// Names a collector in a normal build; here each collector keeps its own list of threads.
+pub(crate) type Participation = (u64, u64);
+
+/// Never knows: the adversary finds the thread itself.
+pub(crate) fn pin_known(_: Participation) -> Option<Guard> {
+    None
+}
+
+/// Pins the calling thread in `collector`.
+pub(crate) fn pin_new(collector: &Collector, _: Participation, _: &StdArc<()>) -> Guard {
+    collector.pin()
+}
+
+#[derive(Debug)]
+struct Participant {
+    thread: ThreadId,
+    word: StdArc<AtomicUsize>,
+    /// Guards alive, and the number of the pin they belong to.
+    guards: usize,
+    pin: usize,
+}
+
+struct Garbage {
+    /// Pins that have to end first: participant and pin number.
+    waits_for: Vec<(usize, usize)>,
+    run: Box<dyn FnOnce()>,
+}
+
+impl std::fmt::Debug for Garbage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Garbage").field("waits_for", &self.waits_for).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    registry: AtomicUsize,
+    participants: Mutex<Vec<Participant>>,
+    garbage: Mutex<Vec<Garbage>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As `crossbeam_epoch::Collector`.
+#[derive(Debug)]
+pub(crate) struct Collector(StdArc<State>);
+
+// SAFETY: loom runs all threads of a model on one thread of the system.
+unsafe impl Send for Collector {}
+// SAFETY: as above.
+unsafe impl Sync for Collector {}
+
+impl Collector {
+    pub(crate) fn new() -> Self {
+        Self(StdArc::new(State {
+            registry: AtomicUsize::new(0),
+            participants: Mutex::default(),
+            garbage: Mutex::default(),
+        }))
+    }
+
+    fn pin(&self) -> Guard {
+        let state = &self.0;
+        let thread = loom::thread::current().id();
+        let known = lock(&state.participants).iter().position(|participant| participant.thread == thread);
+        let index = known.unwrap_or_else(|| {
+            let word = StdArc::new(AtomicUsize::new(0));
+            // Either a deferral finds the participant in the list, or this sees the deferral.
+            state.registry.fetch_add(1, Ordering::Acquire);
+            let mut participants = lock(&state.participants);
+            participants.push(Participant { thread, word, guards: 0, pin: 0 });
+            participants.len() - 1
+        });
+        let first = lock(&state.participants)[index].guards == 0;
+        if first {
+            let word = StdArc::clone(&lock(&state.participants)[index].word);
+            word.fetch_add(1, Ordering::Acquire);
+        }
+        let mut participants = lock(&state.participants);
+        participants[index].guards += 1;
+        participants[index].pin += usize::from(first);
+        Guard { state: StdArc::clone(state), index }
+    }
+}
+
+impl State {
+    fn words(&self) -> Vec<StdArc<AtomicUsize>> {
+        lock(&self.participants).iter().map(|participant| StdArc::clone(&participant.word)).collect()
+    }
+
+    /// Runs what waits for nobody any more.
+    fn run_ready(&self) {
+        loop {
+            let ready = {
+                let mut garbage = lock(&self.garbage);
+                let at = garbage.iter().position(|garbage| garbage.waits_for.is_empty());
+                at.map(|at| garbage.remove(at))
+            };
+            let Some(ready) = ready else { return };
+            for word in self.words() {
+                word.fetch_add(0, Ordering::Acquire);
+            }
+            (ready.run)();
+        }
+    }
+}
+
+/// As `crossbeam_epoch::Guard`.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    state: StdArc<State>,
+    index: usize,
+}
+
+impl Guard {
+    /// As `crossbeam_epoch::Guard::defer_unchecked`.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn defer_unchecked<F: FnOnce() + 'static>(&self, run: F) {
+        let state = &self.state;
+        state.registry.fetch_add(1, Ordering::Release);
+        let mut waits_for = Vec::new();
+        for (index, word) in state.words().into_iter().enumerate() {
+            word.fetch_add(0, Ordering::Release);
+            let participant = &lock(&state.participants)[index];
+            if participant.guards > 0 {
+                waits_for.push((index, participant.pin));
+            }
+        }
+        // Guards that let go while the words were visited have told so only to who was listed.
+        waits_for.retain(|(index, pin)| {
+            let participant = &lock(&state.participants)[*index];
+            participant.guards > 0 && participant.pin == *pin
+        });
+        lock(&state.garbage).push(Garbage { waits_for, run: Box::new(run) });
+    }
+
+    /// There is nothing to flush: what can go has gone.
+    pub(crate) fn flush(&self) {}
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if super::unwinding() {
+            return;
+        }
+        let last = lock(&self.state.participants)[self.index].guards == 1;
+        if last {
+            let word = StdArc::clone(&lock(&self.state.participants)[self.index].word);
+            word.fetch_add(1, Ordering::Release);
+        }
+        let pin = {
+            let mut participants = lock(&self.state.participants);
+            participants[self.index].guards -= 1;
+            participants[self.index].pin
+        };
+        if last {
+            for garbage in lock(&self.state.garbage).iter_mut() {
+                garbage.waits_for.retain(|waited| *waited != (self.index, pin));
+            }
+            self.state.run_ready();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The shim of a model build: loom's types, each atomic with a shadow word.
+
+use std::any::Any;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, Ordering};
+
+use loom::sync::atomic as loomed;
+
+pub(crate) use loom::cell::UnsafeCell;
+pub(crate) use loom::sync::Arc;
+
+static SHADOW: StdAtomicBool = StdAtomicBool::new(false);
+static CLOCK_MS: StdAtomicU64 = StdAtomicU64::new(0);
+static QUARANTINE: Mutex<Vec<Freed>> = Mutex::new(Vec::new());
+
+/// What a model can set.
+pub mod model_control {
+    use super::{CLOCK_MS, Ordering, QUARANTINE, SHADOW};
+
+    /// Gives every atomic a shadow word from the next execution on: each access touches it first,
+    /// so that loom's reduction misses no interleaving, at three to five times the executions.
+    pub fn shadow_words(on: bool) {
+        SHADOW.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether atomics have shadow words.
+    pub fn has_shadow_words() -> bool {
+        SHADOW.load(Ordering::Relaxed)
+    }
+
+    /// Begins an execution: what the last one freed goes, and the clock stands at 0.
+    pub fn begin_execution() {
+        if let Ok(mut quarantine) = QUARANTINE.lock() {
+            quarantine.clear();
+        }
+        set_clock_ms(0);
+    }
+
+    /// Sets the buffer's clock.
+    pub fn set_clock_ms(now_ms: u64) {
+        CLOCK_MS.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+/// The model's clock.
+pub(crate) fn monotonic_ms() -> u64 {
+    CLOCK_MS.load(Ordering::Relaxed)
+}
+
+/// Whether a failed model is being taken down: destructors leave everything alone then.
+pub(crate) fn unwinding() -> bool {
+    std::thread::panicking()
+}
+
+/// A word beside an atomic. A read-modify-write of it is dependent on every other, and, Relaxed
+/// and at a place of its own, orders no memory.
+#[derive(Debug)]
+struct Shadow(Option<loomed::AtomicUsize>);
+
+impl Shadow {
+    fn new() -> Self {
+        Self(model_control::has_shadow_words().then(|| loomed::AtomicUsize::new(0)))
+    }
+
+    fn touch(&self) {
+        if let Some(word) = &self.0 {
+            word.fetch_add(0, Ordering::Relaxed);
+        }
+    }
+}
+
+macro_rules! atomic {
+    ($name:ident $(<$generic:ident>)?, $value:ty, { $($method:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }) => {
+        #[derive(Debug)]
+        pub(crate) struct $name $(<$generic>)? {
+            inner: loomed::$name $(<$generic>)?,
+            shadow: Shadow,
+        }
+
+        #[allow(dead_code)]
+        impl $(<$generic>)? $name $(<$generic>)? {
+            pub(crate) fn new(value: $value) -> Self {
+                Self { inner: loomed::$name::new(value), shadow: Shadow::new() }
+            }
+
+            $(#[track_caller]
+            pub(crate) fn $method(&self, $($arg: $type),*) -> $result {
+                self.shadow.touch();
+                self.inner.$method($($arg),*)
+            })*
+        }
+    };
+}
+
+atomic!(AtomicU64, u64, {
+    load(order: Ordering) -> u64;
+    store(value: u64, order: Ordering) -> ();
+    fetch_add(value: u64, order: Ordering) -> u64;
+    fetch_sub(value: u64, order: Ordering) -> u64;
+    fetch_max(value: u64, order: Ordering) -> u64;
+    compare_exchange(now: u64, then: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
+});
+atomic!(AtomicUsize, usize, {
+    load(order: Ordering) -> usize;
+    store(value: usize, order: Ordering) -> ();
+    fetch_add(value: usize, order: Ordering) -> usize;
+    fetch_sub(value: usize, order: Ordering) -> usize;
+});
+atomic!(AtomicBool, bool, {
+    load(order: Ordering) -> bool;
+    store(value: bool, order: Ordering) -> ();
+});
+atomic!(AtomicPtr<T>, *mut T, {
+    load(order: Ordering) -> *mut T;
+    swap(value: *mut T, order: Ordering) -> *mut T;
+    compare_exchange(now: *mut T, then: *mut T, success: Ordering, failure: Ordering) -> Result<*mut T, *mut T>;
+});
+
+/// A fence; one weakened to Relaxed is none.
+pub(crate) fn fence(order: Ordering) {
+    if order != Ordering::Relaxed {
+        loomed::fence(order);
+    }
+}
+
+/// Says whether the object that contains it is still alive. Each check is a read, and the death
+/// a write, of a cell that loom tracks: one that the other does not happen before is reported.
+#[derive(Debug)]
+pub(crate) struct Canary {
+    alive: UnsafeCell<bool>,
+    /// Reports the object as leaked if it never dies.
+    track: Mutex<Option<loom::alloc::Track<()>>>,
+}
+
+impl Canary {
+    pub(crate) fn new() -> Self {
+        Self { alive: UnsafeCell::new(true), track: Mutex::new(Some(loom::alloc::Track::new(()))) }
+    }
+
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        if !unwinding() {
+            // SAFETY: loom reports a write that is not ordered with this read.
+            self.alive.with(|alive| assert!(unsafe { *alive }, "I6: used after it was freed"));
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        self.alive.with_mut(|alive| {
+            // SAFETY: loom reports an access that is not ordered with this one.
+            assert!(unsafe { std::mem::replace(&mut *alive, false) }, "I6: freed twice");
+        });
+        let track = self.track.lock().map_or(None, |mut track| track.take());
+        drop(track);
+    }
+}
+
+struct Freed(#[allow(dead_code)] Box<dyn Any>);
+
+// SAFETY: loom runs all threads of a model on one thread of the system.
+unsafe impl Send for Freed {}
+
+/// Puts what `Box::into_raw` gave into quarantine until the execution is over.
+///
+/// # Safety
+/// `object` came from `Box::into_raw`, and nobody ought to use it any more.
+pub(crate) unsafe fn free<T: 'static>(object: *mut T) {
+    // SAFETY: the caller's promise.
+    let object = unsafe { Box::from_raw(object) };
+    if let Ok(mut quarantine) = QUARANTINE.lock() {
+        quarantine.push(Freed(object));
+    }
+}
