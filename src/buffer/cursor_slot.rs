@@ -267,6 +267,12 @@ impl CursorSlot {
         self.word.compare_exchange(seen, evicted, ord::SLOT_EVICT(), ord::SLOT_LOAD()).is_ok()
     }
 
+    /// Revokes whichever cursor has the slot.
+    #[cfg(replcore_loom)]
+    pub(crate) fn evict_now(&self) -> bool {
+        self.evict(self.word.load(ord::SLOT_LOAD()))
+    }
+
     /// Leaves a waker; the cursor waits from here on.
     pub(crate) fn await_with(&self, waker: &Waker, log: &Log) {
         let ticket = self.ticket.load(ord::WAKER_LOAD());

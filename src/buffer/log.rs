@@ -431,6 +431,17 @@ impl Log {
         evicted
     }
 
+    /// Evicts every cursor, over a limit or not.
+    #[cfg(replcore_loom)]
+    pub(crate) fn evict_all(&self) {
+        self.slots.for_each_live(|slot, _| {
+            if slot.evict_now() {
+                slot.wake(self, true);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
     /// Forgets what neither the backlog nor a cursor needs (I7, I11).
     pub(crate) fn trim(&self) {
         let backlog = self.domain.pinned(|pin| self.advance_backlog(pin));

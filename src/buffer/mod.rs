@@ -79,9 +79,15 @@ use self::sync::table::ord;
 /// The tables of orderings and faults, and what else the proofs need of the shim.
 #[cfg(replcore_loom)]
 pub mod model {
-    pub use super::sync::model_control::*;
+    pub use super::sync::model::model_control::*;
+    pub use super::sync::model::stall;
     pub use super::sync::table::run_time::{inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
+
+    /// Evicts every cursor, over a limit or not.
+    pub fn evict_all(buffer: &super::ReplicationBuffer) {
+        buffer.log.evict_all();
+    }
 }
 
 /// A replication stream in memory. Cloning gives another handle on the same stream.

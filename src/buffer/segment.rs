@@ -19,8 +19,8 @@
 use std::ptr;
 
 use super::block::{Prior, Slot};
-use super::sync::table::ord;
-use super::sync::{AtomicPtr, AtomicUsize, Canary, UnsafeCell, fence};
+use super::sync::table::{Fault, fault, ord};
+use super::sync::{AtomicPtr, AtomicUsize, Canary, UnsafeCell, fence, spin};
 
 /// The mark of an awaited cell: no record has this address.
 fn awaited() -> *mut Slot {
@@ -158,6 +158,9 @@ impl Segment {
     pub(crate) fn frontier(&self) -> Frontier {
         let mut index = self.hint.load(ord::HINT_LOAD());
         index += self.published_from(index);
+        while fault(Fault::WaitForHint) && self.hint.load(ord::HINT_LOAD()) < index {
+            spin();
+        }
         Frontier { index, prior: self.prior(index) }
     }
 

@@ -10,10 +10,10 @@
 //!   race instead of undefined behaviour, and a forgotten one a reported leak.
 
 #[cfg(replcore_loom)]
-mod model;
+pub mod model;
 #[cfg(not(replcore_loom))]
 mod real;
-pub(crate) mod table;
+pub mod table;
 
 #[cfg(replcore_loom)]
 pub(crate) use model::*;

@@ -34,11 +34,121 @@ pub mod model_control {
             quarantine.clear();
         }
         set_clock_ms(0);
+        super::stall::forget();
     }
 
     /// Sets the buffer's clock.
     pub fn set_clock_ms(now_ms: u64) {
         CLOCK_MS.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+/// Stopping a thread at one of its steps, while the others go on.
+pub mod stall {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Mutex, PoisonError};
+
+    use loom::sync::{Arc, Notify};
+    use loom::thread::ThreadId;
+
+    /// The step at which to stop, for the whole process.
+    static AT: AtomicUsize = AtomicUsize::new(usize::MAX);
+    static EVER_REACHED: AtomicBool = AtomicBool::new(false);
+    static CANDIDATE: Mutex<Option<Candidate>> = Mutex::new(None);
+
+    struct Candidate {
+        thread: ThreadId,
+        steps: usize,
+        reached: bool,
+        released: bool,
+        notify: Option<Arc<Notify>>,
+    }
+
+    fn candidate<R>(with: impl FnOnce(&mut Option<Candidate>) -> R) -> R {
+        with(&mut CANDIDATE.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stops the thread that calls [`begin`] at its `step`-th access, from the next execution on.
+    pub fn set_step(step: usize) {
+        AT.store(step, Ordering::Relaxed);
+        EVER_REACHED.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether some execution since [`set_step`] got to the step.
+    pub fn ever_reached() -> bool {
+        EVER_REACHED.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn forget() {
+        candidate(|candidate| *candidate = None);
+    }
+
+    /// From here on the calling thread's accesses are its steps.
+    pub fn begin() {
+        let thread = loom::thread::current().id();
+        let notify = Some(Arc::new(Notify::new()));
+        candidate(|candidate| {
+            let released = candidate.as_ref().is_some_and(|candidate| candidate.released);
+            *candidate = Some(Candidate { thread, steps: 0, reached: false, released, notify });
+        });
+    }
+
+    /// The calling thread's steps are over.
+    pub fn end() {
+        let notify = candidate(|candidate| candidate.as_mut().and_then(|candidate| candidate.notify.take()));
+        drop(notify);
+    }
+
+    /// Whether the thread stands stopped.
+    pub fn reached() -> bool {
+        candidate(|candidate| candidate.as_ref().is_some_and(|candidate| candidate.reached))
+    }
+
+    /// Lets the thread go on.
+    pub fn release() {
+        let notify = candidate(|candidate| match candidate {
+            Some(candidate) => {
+                candidate.released = true;
+                candidate.notify.clone()
+            }
+            // It has not begun: it will not stop.
+            None => {
+                *candidate = Some(Candidate {
+                    thread: loom::thread::current().id(),
+                    steps: usize::MAX / 2,
+                    reached: false,
+                    released: true,
+                    notify: None,
+                });
+                None
+            }
+        });
+        if let Some(notify) = notify {
+            notify.notify();
+        }
+    }
+
+    /// A step of some thread.
+    pub(super) fn step() {
+        let at = AT.load(Ordering::Relaxed);
+        if at == usize::MAX || super::unwinding() {
+            return;
+        }
+        let thread = loom::thread::current().id();
+        let wait = candidate(|candidate| {
+            let candidate = candidate.as_mut().filter(|candidate| candidate.thread == thread)?;
+            let here = candidate.steps == at && !candidate.released;
+            candidate.steps += 1;
+            candidate.reached |= here;
+            candidate.notify.clone().filter(|_| here)
+        });
+        if let Some(notify) = wait {
+            EVER_REACHED.store(true, Ordering::Relaxed);
+            // loom wakes waiters without cause at times.
+            while !candidate(|candidate| candidate.as_ref().is_none_or(|candidate| candidate.released)) {
+                notify.wait();
+            }
+        }
     }
 }
 
@@ -63,6 +173,7 @@ impl Shadow {
     }
 
     fn touch(&self) {
+        stall::step();
         if let Some(word) = &self.0 {
             word.fetch_add(0, Ordering::Relaxed);
         }
@@ -115,6 +226,11 @@ atomic!(AtomicPtr<T>, *mut T, {
     swap(value: *mut T, order: Ordering) -> *mut T;
     compare_exchange(now: *mut T, then: *mut T, success: Ordering, failure: Ordering) -> Result<*mut T, *mut T>;
 });
+
+/// Gives the others a turn, in a loop that waits for them.
+pub(crate) fn spin() {
+    loom::thread::yield_now();
+}
 
 /// A fence; one weakened to Relaxed is none.
 pub(crate) fn fence(order: Ordering) {

@@ -99,6 +99,11 @@ pub(crate) fn pin_new(
     guard
 }
 
+/// Gives the others a turn, in a loop that waits for them; only a fault has one.
+pub(crate) fn spin() {
+    std::thread::yield_now();
+}
+
 /// Whether a failed model is being taken down: there is none.
 #[inline(always)]
 pub(crate) const fn unwinding() -> bool {

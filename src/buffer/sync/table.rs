@@ -180,10 +180,10 @@ faults! {
     EraUnlooked;
     /// Eras: retire to the current era alone.
     RetireInOneEra;
+    /// Stall: wait until the writer of the predecessor has moved the hint.
+    WaitForHint;
     /// Reference counts: forget to give a block's record back.
     LeakRecord;
-    /// Fuse: free the records without waiting for their readers.
-    FuseWithoutReaders;
 }
 
 /// Whether `fault` is switched on: never, outside a model build.

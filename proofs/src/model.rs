@@ -1,0 +1,102 @@
+//! What a proof is: a closure that loom runs in every interleaving, the outcomes it must have
+//! seen, and the mutations of the shipped code under which it must fail.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How far a model is explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Every interleaving.
+    None,
+    /// Every interleaving with at most so many preemptions.
+    Preemptions(usize),
+}
+
+impl Bound {
+    /// As loom wants it.
+    pub fn preemptions(self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Preemptions(n) => Some(n),
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.pad("none"),
+            Self::Preemptions(n) => f.pad(&n.to_string()),
+        }
+    }
+}
+
+/// A proof by exploration.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// The invariants it checks.
+    pub invariants: &'static str,
+    /// What happens in it, in a sentence.
+    pub about: &'static str,
+    /// Threads, the one that sets up and checks included.
+    pub threads: usize,
+    /// How far the quick tier explores it.
+    pub quick: Bound,
+    /// How far the full tier explores it.
+    pub full: Bound,
+    /// Whether atomics have shadow words: without them loom misses interleavings, and the run is
+    /// a fast first look.
+    pub shadow: bool,
+    /// A thread of it is stopped at each of its steps in turn.
+    pub stalls: bool,
+    /// Outcomes that must occur in some execution. A proof that never saw one is vacuous.
+    pub outcomes: &'static [&'static str],
+    /// Mutations of the shipped code that it must catch: `ORDERING=Weaker` or a fault's name.
+    pub controls: &'static [&'static str],
+    /// One execution.
+    pub body: fn(&'static Seen),
+}
+
+/// Counts the outcomes that occurred. Plain atomics: loom does not see them.
+#[derive(Debug)]
+pub struct Seen {
+    names: &'static [&'static str],
+    counts: Vec<AtomicU64>,
+    executions: AtomicU64,
+}
+
+impl Seen {
+    /// A counter for each name.
+    pub fn new(names: &'static [&'static str]) -> Self {
+        Self {
+            names,
+            counts: names.iter().map(|_| AtomicU64::new(0)).collect(),
+            executions: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts an outcome, which the model has to list.
+    pub fn mark(&self, name: &str) {
+        let index = self.names.iter().position(|known| *known == name);
+        let index = index.unwrap_or_else(|| panic!("the model does not list the outcome {name:?}"));
+        self.counts[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an execution.
+    pub fn begin_execution(&self) {
+        self.executions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Executions so far.
+    pub fn executions(&self) -> u64 {
+        self.executions.load(Ordering::Relaxed)
+    }
+
+    /// Each outcome, and how often it occurred.
+    pub fn outcomes(&self) -> Vec<(String, u64)> {
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        self.names.iter().map(ToString::to_string).zip(counts).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! Writers race each other: one cell, one segment boundary, one context.
+
+use loom::thread;
+use replcore::buffer::ReplicationBuffer;
+
+use super::{keeping, read_visible, small};
+use crate::model::{Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "append-2",
+        invariants: "I1 I2 I4 I5 I6",
+        about: "two writers race for one cell",
+        threads: 3,
+        quick: Bound::Preemptions(3),
+        full: Bound::None,
+        shadow: true,
+        stalls: false,
+        outcomes: &["first wins", "second wins"],
+        controls: &[
+            "CELL_PUBLISH=Relaxed",
+            "CELL_PUBLISH=Acquire",
+            "CELL_LOAD=Relaxed",
+            "StaleStart",
+            "LeakRecord",
+        ],
+        body: |seen| race(seen, 2, 2),
+    },
+    Model {
+        name: "append-3",
+        invariants: "I1 I2 I4 I5 I6",
+        about: "three writers race for two cells and the next segment",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["first wins", "second wins", "third wins"],
+        controls: &["HINT_LOAD=Relaxed", "HINT_STORE=Relaxed"],
+        body: |seen| race(seen, 3, 2),
+    },
+    Model {
+        name: "append-across-segments",
+        invariants: "I1 I2 I4 I5 I6",
+        about: "two writers race to link a segment; one of them appends twice",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["first wins", "second wins"],
+        controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "TAIL_MOVE=Relaxed", "TAIL_LOAD=Relaxed"],
+        body: |seen| race(seen, 2, 1),
+    },
+    Model {
+        name: "append-context",
+        invariants: "I1 I4 I5",
+        about: "two writers of different contexts and one without: each selects just when it must",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["[1]a[2]b", "[2]b[1]a", "[2]bc[1]a", "[1]ac[2]b"],
+        controls: &["StaleContext"],
+        body: context,
+    },
+    Model {
+        name: "append-batch",
+        invariants: "I1 I2 I5",
+        about: "a batch of several parts and a frame of shared bytes race; neither is torn",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::None,
+        shadow: true,
+        stalls: false,
+        outcomes: &["batch first", "shared first"],
+        controls: &["CELL_PUBLISH=Relaxed"],
+        body: batch,
+    },
+    Model {
+        name: "append-pooled",
+        invariants: "I5 I6",
+        about: "writers lent from a pool of one place, segments and blocks from pools of one",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["first wins", "second wins"],
+        controls: &["POOL_PUT=Relaxed", "POOL_TAKE=Relaxed"],
+        body: pooled,
+    },
+];
+
+/// Each writer appends its own byte, once or (the first, in segments of one cell) twice.
+fn race(seen: &'static Seen, writers: u8, cells: usize) {
+    let buffer = keeping(cells);
+    let threads: Vec<_> = (0..writers)
+        .map(|id| {
+            let mut writer = buffer.writer();
+            let times = if cells == 1 && id == 0 { 2 } else { 1 };
+            thread::spawn(move || {
+                let append = |_| (id, writer.append(&[id; 3]).expect("not fenced"));
+                (0..times).map(append).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut ranges: Vec<_> = Vec::new();
+    for thread in threads {
+        let own = thread.join().expect("no panic");
+        assert!(own.windows(2).all(|pair| pair[0].1.end <= pair[1].1.start), "I4: program order");
+        ranges.extend(own);
+    }
+    ranges.sort_by_key(|(_, range)| range.start);
+    let mut offset = 0;
+    for (_, range) in &ranges {
+        assert_eq!(range.start, offset, "I1: gapless");
+        offset = range.end;
+    }
+    assert_eq!(buffer.end_offset(), offset, "I1");
+    seen.mark(["first wins", "second wins", "third wins"][ranges[0].0 as usize]);
+    let expected: Vec<u8> = ranges.iter().flat_map(|(id, _)| [*id; 3]).collect();
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    assert_eq!(read_visible(&mut cursor), expected, "I5");
+}
+
+fn context(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let selecting = |context: u64, text: &'static str| {
+        let mut writer = buffer.writer();
+        thread::spawn(move || {
+            let mut frame = writer.frame();
+            frame.select_context(context, format!("[{context}]").as_bytes());
+            frame.put_slice(text.as_bytes());
+            frame.publish().expect("not fenced");
+        })
+    };
+    let mut plain = buffer.writer();
+    let threads = [
+        selecting(1, "a"),
+        selecting(2, "b"),
+        thread::spawn(move || {
+            plain.append(b"c").expect("not fenced");
+        }),
+    ];
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let text = String::from_utf8(read_visible(&mut cursor)).expect("text");
+    let allowed = ["c[1]a[2]b", "[1]ac[2]b", "[1]a[2]bc", "c[2]b[1]a", "[2]bc[1]a", "[2]b[1]ac"];
+    assert!(allowed.contains(&text.as_str()), "I4, I5: {text}");
+    let plain = text.trim_matches('c');
+    seen.mark(plain);
+}
+
+fn batch(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let (mut batching, mut sharing) = (buffer.writer(), buffer.writer());
+    let first = thread::spawn(move || {
+        let mut batch = batching.frame();
+        batch.put_slice(b"ab");
+        batch.end_frame();
+        batch.put_bytes(bytes::Bytes::from_static(b"cd"));
+        batch.put_slice(b"e");
+        batch.publish().expect("not fenced");
+    });
+    let second = thread::spawn(move || {
+        sharing.append_bytes(bytes::Bytes::from_static(b"xyz")).expect("not fenced");
+    });
+    first.join().expect("no panic");
+    second.join().expect("no panic");
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    cursor.refresh().expect("not evicted");
+    let frames: Vec<_> = std::iter::from_fn(|| cursor.next_frame().map(|(_, bytes)| bytes)).collect();
+    match frames.iter().map(|bytes| &bytes[..]).collect::<Vec<_>>()[..] {
+        [b"ab", b"cde", b"xyz"] => seen.mark("batch first"),
+        [b"xyz", b"ab", b"cde"] => seen.mark("shared first"),
+        _ => panic!("I2, I5: {frames:?}"),
+    }
+}
+
+fn pooled(seen: &'static Seen) {
+    let settings = small(1).pooled_blocks(1).pooled_segments(1).pooled_writers(1).block_records(1);
+    let buffer = settings.build().expect("valid settings");
+    let append = |buffer: ReplicationBuffer, id: u8| {
+        thread::spawn(move || {
+            let range = buffer.append(&[id; 2]).expect("not fenced");
+            buffer.append(&[id; 2]).expect("not fenced");
+            range.start
+        })
+    };
+    let (first, second) = (append(buffer.clone(), 0), append(buffer.clone(), 1));
+    let (first, second) = (first.join().expect("no panic"), second.join().expect("no panic"));
+    seen.mark(if first < second { "first wins" } else { "second wins" });
+    assert_eq!(buffer.end_offset(), 8, "I1");
+}

@@ -1,0 +1,81 @@
+//! Reclamation when eras change at every turn.
+
+use loom::thread;
+
+use super::{read_visible, small};
+use crate::model::{Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "era-attach",
+        invariants: "I3 I5 I6 I8",
+        about: "every retirement begins an era while a replica attaches",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["attached", "not retained"],
+        controls: &[
+            "EraUnlooked",
+            "RetireInOneEra",
+            "ERA_RETIRE=Relaxed",
+            "ERA_ROTATE=Relaxed",
+            "FreeAtOnce",
+        ],
+        body: attach,
+    },
+    Model {
+        name: "era-append",
+        invariants: "I1 I5 I6 I8",
+        about: "two writers append and retire while eras change under them",
+        threads: 3,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["done"],
+        controls: &["FreeAtOnce"],
+        body: append,
+    },
+];
+
+fn attach(seen: &'static Seen) {
+    let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    let appending = thread::spawn(move || {
+        for text in [b"def", b"ghi", b"jkl"] {
+            writer.append(text).expect("not fenced");
+        }
+    });
+    let attaching = {
+        let buffer = buffer.clone();
+        thread::spawn(move || match buffer.attach(0) {
+            Ok(mut cursor) => {
+                seen.mark("attached");
+                assert!(b"abcdefghijkl".starts_with(&read_visible(&mut cursor)), "I3, I5");
+            }
+            Err(_) => seen.mark("not retained"),
+        })
+    };
+    appending.join().expect("no panic");
+    attaching.join().expect("no panic");
+}
+
+fn append(seen: &'static Seen) {
+    let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
+    buffer.append(b"abc").expect("not fenced");
+    buffer.append(b"def").expect("not fenced");
+    let append = |id: u8| {
+        let mut writer = buffer.writer();
+        thread::spawn(move || writer.append(&[id; 3]).expect("not fenced").start)
+    };
+    let (first, second) = (append(b'x'), append(b'y'));
+    let mut starts = [first.join().expect("no panic"), second.join().expect("no panic")];
+    starts.sort_unstable();
+    assert_eq!(starts, [6, 9], "I1");
+    assert_eq!(buffer.end_offset(), 12, "I1");
+    seen.mark("done");
+}

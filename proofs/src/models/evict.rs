@@ -1,0 +1,86 @@
+//! Eviction against the reader it hits.
+
+use loom::thread;
+use replcore::buffer::{CursorError, CursorLimits};
+
+use super::{drain, small};
+use crate::model::{Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "evict-read",
+        invariants: "I5 I6 I8 I11",
+        about: "a slow cursor is evicted, and what it pinned freed, while it reads",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["evicted", "read on"],
+        controls: &["HopUnlooked", "FreeAtOnce"],
+        body: evict_read,
+    },
+    Model {
+        name: "evict-wait",
+        invariants: "I8 I9",
+        about: "a cursor that waits is evicted; it is woken, and learns of it",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["evicted"],
+        controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed"],
+        body: evict_wait,
+    },
+];
+
+fn evict_read(seen: &'static Seen) {
+    let limits = CursorLimits { hard_bytes: 4, soft_bytes: 0, soft_ms: 0 };
+    let buffer = small(1).cursor_limits(limits).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    let appending = thread::spawn(move || {
+        writer.append(b"def").expect("not fenced");
+        writer.append(b"ghi").expect("not fenced");
+    });
+    let reading = thread::spawn(move || {
+        let mut stream = Vec::new();
+        for _ in 0..2 {
+            match cursor.refresh() {
+                Ok(_) => stream.extend(drain(&mut cursor)),
+                Err(CursorError::Evicted { .. }) => {
+                    stream.extend(drain(&mut cursor));
+                    seen.mark("evicted");
+                    break;
+                }
+            }
+        }
+        if stream.len() > 3 {
+            seen.mark("read on");
+        }
+        assert!(b"abcdefghi".starts_with(&stream), "I3, I5: {stream:?}");
+    });
+    appending.join().expect("no panic");
+    reading.join().expect("no panic");
+    assert!(buffer.stats().retained_bytes <= 3 + 4, "I11: {:?}", buffer.stats());
+}
+
+fn evict_wait(seen: &'static Seen) {
+    let buffer = small(2).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    let waiting = thread::spawn(move || {
+        // Nobody appends: only the eviction can end this.
+        let waited = loom::future::block_on(cursor.readable());
+        assert!(matches!(waited, Err(CursorError::Evicted { .. })), "I9: {waited:?}");
+        seen.mark("evicted");
+    });
+    let evicting = {
+        let buffer = buffer.clone();
+        thread::spawn(move || replcore::buffer::model::evict_all(&buffer))
+    };
+    evicting.join().expect("no panic");
+    waiting.join().expect("no panic");
+}

@@ -1,0 +1,166 @@
+//! The checker's self-test: small programs whose outcomes are known. If loom, with the shim's
+//! shadow words, does not find exactly these, nothing else it says can be believed.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, fence};
+use loom::thread;
+
+use crate::model::{Bound, Model, Seen};
+
+/// An atomic with a shadow word, as the shim makes them.
+struct Shadowed {
+    inner: AtomicUsize,
+    shadow: AtomicUsize,
+}
+
+impl Shadowed {
+    fn new() -> Self {
+        Self { inner: AtomicUsize::new(0), shadow: AtomicUsize::new(0) }
+    }
+
+    fn load(&self, order: std::sync::atomic::Ordering) -> usize {
+        self.shadow.fetch_add(0, Relaxed);
+        self.inner.load(order)
+    }
+
+    fn store(&self, value: usize, order: std::sync::atomic::Ordering) {
+        self.shadow.fetch_add(0, Relaxed);
+        self.inner.store(value, order);
+    }
+}
+
+fn two() -> (Arc<Shadowed>, Arc<Shadowed>) {
+    (Arc::new(Shadowed::new()), Arc::new(Shadowed::new()))
+}
+
+const BASE: Model = Model {
+    name: "",
+    invariants: "-",
+    about: "",
+    threads: 3,
+    quick: Bound::None,
+    full: Bound::None,
+    shadow: true,
+    stalls: false,
+    outcomes: &[],
+    controls: &[],
+    body: |_| {},
+};
+
+/// The self-test.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "litmus-message-passing",
+        about: "release/acquire hands data over; the reader sees both or not yet the flag",
+        outcomes: &["flag unset", "flag and data"],
+        body: message_passing,
+        ..BASE
+    },
+    Model {
+        name: "litmus-message-passing-relaxed",
+        about: "without release/acquire the flag can come without the data",
+        outcomes: &["flag unset", "flag and data", "flag without data"],
+        body: message_passing_relaxed,
+        ..BASE
+    },
+    Model {
+        name: "litmus-store-buffering",
+        about: "two threads store and load crosswise: both may miss the other's store",
+        outcomes: &["00", "01", "10", "11"],
+        body: |seen| store_buffering(seen, false),
+        ..BASE
+    },
+    Model {
+        name: "litmus-store-buffering-fenced",
+        about: "with SeqCst fences between, not both can miss it",
+        outcomes: &["01", "10", "11"],
+        body: |seen| store_buffering(seen, true),
+        ..BASE
+    },
+    Model {
+        name: "litmus-load-hiding",
+        about: "tokio-rs/loom#166, #392: a thread that loads before it stores hides another's load",
+        threads: 2,
+        outcomes: &["before", "after"],
+        body: load_hiding,
+        ..BASE
+    },
+    Model {
+        name: "litmus-coherence",
+        about: "two reads of one place never go back in its modification order",
+        outcomes: &["00", "01", "11"],
+        body: coherence,
+        ..BASE
+    },
+];
+
+fn message_passing(seen: &'static Seen) {
+    pass_message(seen, Release, Acquire);
+}
+
+fn message_passing_relaxed(seen: &'static Seen) {
+    pass_message(seen, Relaxed, Relaxed);
+}
+
+fn pass_message(seen: &'static Seen, store: std::sync::atomic::Ordering, load: std::sync::atomic::Ordering) {
+    let (data, flag) = two();
+    let writer = {
+        let (data, flag) = (data.clone(), flag.clone());
+        thread::spawn(move || {
+            data.store(1, Relaxed);
+            flag.store(1, store);
+        })
+    };
+    let reader = thread::spawn(move || match (flag.load(load), data.load(Relaxed)) {
+        (0, _) => seen.mark("flag unset"),
+        (_, 1) => seen.mark("flag and data"),
+        _ => seen.mark("flag without data"),
+    });
+    writer.join().expect("no panic");
+    reader.join().expect("no panic");
+}
+
+fn store_buffering(seen: &'static Seen, fenced: bool) {
+    let (x, y) = two();
+    let cross = |mine: Arc<Shadowed>, other: Arc<Shadowed>| {
+        thread::spawn(move || {
+            mine.store(1, Relaxed);
+            if fenced {
+                fence(SeqCst);
+            }
+            other.load(Relaxed)
+        })
+    };
+    let (a, b) = (cross(x.clone(), y.clone()), cross(y, x));
+    let (a, b) = (a.join().expect("no panic"), b.join().expect("no panic"));
+    seen.mark(["00", "01", "10", "11"][a * 2 + b]);
+}
+
+fn load_hiding(seen: &'static Seen) {
+    let x = Arc::new(Shadowed::new());
+    let other = {
+        let x = x.clone();
+        thread::spawn(move || {
+            x.load(Relaxed);
+            x.store(1, Relaxed);
+        })
+    };
+    seen.mark(["before", "after"][x.load(Relaxed)]);
+    other.join().expect("no panic");
+}
+
+fn coherence(seen: &'static Seen) {
+    let x = Arc::new(Shadowed::new());
+    let writer = {
+        let x = x.clone();
+        thread::spawn(move || x.store(1, Relaxed))
+    };
+    // Acquire: Relaxed loads of one thread may go backwards in loom (tokio-rs/loom#282).
+    let reader = thread::spawn(move || (x.load(Acquire), x.load(Acquire)));
+    writer.join().expect("no panic");
+    let (first, second) = reader.join().expect("no panic");
+    assert!(first <= second, "coherence");
+    seen.mark(["00", "01", "", "11"][first * 2 + second]);
+}

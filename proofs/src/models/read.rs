@@ -1,0 +1,66 @@
+//! Readers against writers.
+
+use loom::thread;
+
+use super::{keeping, read_visible};
+use crate::model::{Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "read-2-writers",
+        invariants: "I1 I2 I3 I5",
+        about: "a cursor looks twice while two writers append; what it sees is a prefix",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["saw 0", "saw 1", "saw 2"],
+        controls: &["CELL_PUBLISH=Acquire", "CELL_LOAD=Relaxed"],
+        body: |seen| reader(seen, 2, 1, 2),
+    },
+    Model {
+        name: "read-across-segments",
+        invariants: "I1 I2 I3 I5 I6",
+        about: "a cursor follows a writer over segments of one cell",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["saw 0", "saw 1", "saw 2"],
+        controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "ScanBeforeNext"],
+        body: |seen| reader(seen, 1, 2, 1),
+    },
+];
+
+/// Writers append; a cursor looks, looks again, and has to find more of the same stream.
+fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
+    let buffer = keeping(cells);
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let writers: Vec<_> = (0..writers)
+        .map(|id| {
+            let mut writer = buffer.writer();
+            thread::spawn(move || {
+                (0..times).for_each(|_| drop(writer.append(&[id; 3]).expect("not fenced")));
+            })
+        })
+        .collect();
+    let reader = thread::spawn(move || {
+        let mut stream = read_visible(&mut cursor);
+        seen.mark(["saw 0", "saw 1", "saw 2"][stream.len() / 3]);
+        assert_eq!(stream.len() % 3, 0, "I2: whole frames");
+        stream.extend(read_visible(&mut cursor));
+        assert_eq!(cursor.offset(), stream.len() as u64, "I3");
+        (cursor, stream)
+    });
+    for writer in writers {
+        writer.join().expect("no panic");
+    }
+    let (mut cursor, mut stream) = reader.join().expect("no panic");
+    stream.extend(read_visible(&mut cursor));
+    let mut whole = buffer.attach(0).expect("everything is kept");
+    assert_eq!(stream, read_visible(&mut whole), "I3: every cursor reads the same stream");
+    assert!(stream.chunks(3).all(|frame| frame.iter().all(|byte| *byte == frame[0])), "I5");
+}

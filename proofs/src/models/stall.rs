@@ -1,0 +1,149 @@
+//! A thread is stopped at each of its steps in turn, while the others do all they have to do.
+//!
+//! A step is an atomic access of the shipped code. The stopped thread is let go only after the
+//! others have finished and everything has been checked, so if one of them needed it, loom reports
+//! a deadlock.
+
+use loom::thread;
+use replcore::buffer::model::stall;
+
+use super::{keeping, read_visible, small};
+use crate::model::{Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "stall-append",
+        invariants: "I2 I8",
+        about: "a writer is stopped in an append; another appends, and all that is published is read",
+        threads: 3,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: true,
+        outcomes: &["stopped before publishing", "stopped after publishing"],
+        controls: &["WaitForHint"],
+        body: append,
+    },
+    Model {
+        name: "stall-turn-over",
+        invariants: "I2 I7 I8 I11",
+        about: "a writer is stopped while it links a segment, trims and retires; others go on and memory stays bounded",
+        threads: 3,
+        quick: Bound::Preemptions(0),
+        full: Bound::Preemptions(1),
+        shadow: true,
+        stalls: true,
+        outcomes: &["stopped before publishing", "stopped after publishing"],
+        controls: &[],
+        body: turn_over,
+    },
+    Model {
+        name: "stall-wake",
+        invariants: "I8 I9",
+        about: "a writer is stopped before it wakes a waiting cursor; the next append wakes it",
+        threads: 4,
+        quick: Bound::Preemptions(0),
+        full: Bound::Preemptions(1),
+        shadow: true,
+        stalls: true,
+        outcomes: &["read"],
+        controls: &["ForgetOwed"],
+        body: wake,
+    },
+];
+
+/// Says where the stopped thread had got to.
+fn mark_published(seen: &'static Seen, published: bool) {
+    seen.mark(if published { "stopped after publishing" } else { "stopped before publishing" });
+}
+
+fn append(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let mut stalling = buffer.writer();
+    let stalled = thread::spawn(move || {
+        stall::begin();
+        stalling.append(b"abc").expect("not fenced");
+        stall::end();
+    });
+    let mut writer = buffer.writer();
+    let mut cursor = buffer.attach(0).expect("base");
+    let others = thread::spawn(move || {
+        let range = writer.append(b"xyz").expect("not fenced");
+        let stream = read_visible(&mut cursor);
+        assert!(stream.len() as u64 >= range.end, "I2, I8: what is published is readable");
+        assert_eq!(&stream[range.start as usize..range.end as usize], b"xyz", "I5");
+        (cursor, stream)
+    });
+    let (mut cursor, mut stream) = others.join().expect("no panic");
+    if stall::reached() {
+        stream.extend(read_visible(&mut cursor));
+        mark_published(seen, stream.len() == 6);
+    }
+    stall::release();
+    stalled.join().expect("no panic");
+    stream.extend(read_visible(&mut cursor));
+    assert_eq!(stream.len(), 6, "I1: nothing is lost in the end");
+}
+
+fn turn_over(seen: &'static Seen) {
+    let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
+    buffer.append(b"000").expect("not fenced");
+    let mut stalling = buffer.writer();
+    let stalled = thread::spawn(move || {
+        stall::begin();
+        stalling.append(b"abc").expect("not fenced");
+        stall::end();
+    });
+    let others = {
+        let buffer = buffer.clone();
+        thread::spawn(move || {
+            let mut writer = buffer.writer();
+            for id in 1..6_u8 {
+                let range = writer.append(&[id; 3]).expect("not fenced");
+                let mut cursor = buffer.attach(range.start).expect("I7: just appended");
+                assert!(read_visible(&mut cursor).starts_with(&[id; 3]), "I2, I8");
+            }
+            buffer.stats()
+        })
+    };
+    let stats = others.join().expect("no panic");
+    // A writer stopped at its turn-over keeps others from nothing: the next turn-over trims. What
+    // its pin holds back is what was alive when the era after its own began.
+    assert!(stats.retained_bytes <= 6, "I11: {stats:?}");
+    assert!(stats.retired <= 4, "I8: {stats:?}");
+    if stall::reached() {
+        mark_published(seen, stats.end_offset == 21);
+    }
+    stall::release();
+    stalled.join().expect("no panic");
+    assert_eq!(buffer.end_offset(), 21, "I1");
+}
+
+fn wake(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let mut cursor = buffer.attach(0).expect("base");
+    let waiting = thread::spawn(move || {
+        let mut read = 0;
+        // Until both appends are read: the stopped one may be unpublished, so one is enough.
+        while read < 3 {
+            loom::future::block_on(cursor.readable()).expect("not evicted");
+            read += super::drain(&mut cursor).len();
+        }
+        seen.mark("read");
+    });
+    let mut stalling = buffer.writer();
+    let stalled = thread::spawn(move || {
+        stall::begin();
+        stalling.append(b"abc").expect("not fenced");
+        stall::end();
+    });
+    let mut writer = buffer.writer();
+    let appending = thread::spawn(move || {
+        writer.append(b"xyz").expect("not fenced");
+    });
+    appending.join().expect("no panic");
+    waiting.join().expect("no panic");
+    stall::release();
+    stalled.join().expect("no panic");
+}

@@ -1,0 +1,173 @@
+//! Trimming against everyone who reads.
+
+use loom::thread;
+use replcore::buffer::AttachError;
+
+use super::{read_visible, small};
+use crate::model::{Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "trim-attach",
+        invariants: "I3 I5 I6 I7",
+        about: "a replica attaches while a writer's appends trim what it asks for",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["attached", "not retained"],
+        controls: &[
+            "TRIM_FENCE=AcqRel",
+            "ATTACH_FENCE=AcqRel",
+            "AttachUnlooked",
+            "TrimUnlooked",
+            "FreeAtOnce",
+            "RetireBeforeUnlink",
+            "BACKLOG_MOVE=Relaxed",
+            "BACKLOG_LOAD=Relaxed",
+        ],
+        body: attach,
+    },
+    Model {
+        name: "trim-2-cursors",
+        invariants: "I3 I5 I6 I11",
+        about: "a fast and a slow cursor read while a writer trims behind them",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["slow behind", "slow level"],
+        controls: &["TrimUnlooked", "TrimTooFar", "FreeAtOnce", "REF_DROP=Relaxed", "REF_LAST=Relaxed"],
+        body: two_cursors,
+    },
+    Model {
+        name: "trim-2-trimmers",
+        invariants: "I6 I7",
+        about: "two writers turn segments over and trim at once",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["done"],
+        controls: &["HEAD_MOVE=Relaxed", "HEAD_LOAD=Relaxed", "FreeAtOnce", "RetireBeforeUnlink"],
+        body: two_trimmers,
+    },
+    Model {
+        name: "trim-drop",
+        invariants: "I6 I11",
+        about: "a cursor that pinned the backlog is dropped while a writer trims",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["done"],
+        controls: &["FreeAtOnce"],
+        body: drop_cursor,
+    },
+];
+
+fn attach(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    let appending = thread::spawn(move || {
+        writer.append(b"def").expect("not fenced");
+        writer.append(b"ghi").expect("not fenced");
+    });
+    let attaching = {
+        let buffer = buffer.clone();
+        thread::spawn(move || match buffer.attach(0) {
+            Ok(mut cursor) => {
+                let mut stream = read_visible(&mut cursor);
+                stream.extend(read_visible(&mut cursor));
+                seen.mark("attached");
+                Some((cursor, stream))
+            }
+            Err(AttachError::OffsetNotRetained { requested: 0, first, end }) => {
+                assert!(first > 0 && first <= end, "I7");
+                seen.mark("not retained");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        })
+    };
+    appending.join().expect("no panic");
+    if let Some((mut cursor, mut stream)) = attaching.join().expect("no panic") {
+        stream.extend(read_visible(&mut cursor));
+        assert_eq!(stream, b"abcdefghi", "I3, I5");
+    }
+    let end = buffer.end_offset();
+    assert!(buffer.attach(end).is_ok(), "I7: the end can always be attached");
+}
+
+fn two_cursors(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    let (mut fast, mut slow) = (buffer.attach(0).expect("base"), buffer.attach(0).expect("base"));
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    let appending = thread::spawn(move || {
+        writer.append(b"def").expect("not fenced");
+    });
+    let reading_fast = thread::spawn(move || {
+        let stream = read_visible(&mut fast);
+        assert!(b"abcdef".starts_with(&stream), "I3, I5");
+        (fast, stream)
+    });
+    let reading_slow = thread::spawn(move || {
+        slow.refresh().expect("not evicted");
+        let first = slow.next_frame().expect("appended before").1;
+        assert_eq!(&first[..], b"abc", "I5");
+        slow
+    });
+    appending.join().expect("no panic");
+    let (mut fast, mut stream) = reading_fast.join().expect("no panic");
+    let mut slow = reading_slow.join().expect("no panic");
+    seen.mark(if stream.len() > 3 { "slow behind" } else { "slow level" });
+    stream.extend(read_visible(&mut fast));
+    assert_eq!(stream, b"abcdef", "I3, I5");
+    assert_eq!(read_visible(&mut slow), b"def", "I3, I5");
+    drop((fast, slow));
+    assert!(buffer.stats().retained_bytes <= 3, "I11: {:?}", buffer.stats());
+}
+
+fn two_trimmers(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    buffer.append(b"abc").expect("not fenced");
+    let append = |id: u8| {
+        let mut writer = buffer.writer();
+        thread::spawn(move || {
+            writer.append(&[id; 3]).expect("not fenced");
+        })
+    };
+    let threads = [append(b'x'), append(b'y')];
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    let mut cursor = buffer.attach(buffer.first_offset()).expect("I7");
+    let stream = read_visible(&mut cursor);
+    assert!([&b"xxx"[..], b"yyy", b"xxxyyy", b"yyyxxx"].contains(&&stream[..]), "I5: {stream:?}");
+    seen.mark("done");
+}
+
+fn drop_cursor(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    let cursor = buffer.attach(0).expect("base");
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    writer.append(b"def").expect("not fenced");
+    let dropping = thread::spawn(move || drop(cursor));
+    let appending = thread::spawn(move || {
+        writer.append(b"ghi").expect("not fenced");
+    });
+    dropping.join().expect("no panic");
+    appending.join().expect("no panic");
+    let stats = buffer.stats();
+    assert!(stats.retained_bytes <= 3, "I11: {stats:?}");
+    assert_eq!(stats.retired, 0, "I6: nothing waits when nobody is pinned");
+    seen.mark("done");
+}
