@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Read, Write};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ use crate::models;
 
 /// Lines of a failed worker's report that are shown.
 const REPORT_LINES: usize = 40;
+
+/// What a worker may take beyond its seconds, for the execution it is in.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Proves the replication core: runs its models and shows what they saw.
 #[derive(Debug, Parser)]
@@ -285,12 +288,14 @@ fn run_job(job: &Job, mutation_is_the_point: bool) -> Result<Outcome, String> {
         let _ = pipe.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     };
-    let (out, err) = std::thread::scope(|scope| {
+    let limit = Duration::from_secs(job.max_seconds) + GRACE;
+    let (out, err, status) = std::thread::scope(|scope| {
         let err = scope.spawn(move || stderr.as_mut().map_or_else(String::new, |pipe| read(pipe)));
-        let out = stdout.as_mut().map_or_else(String::new, |pipe| read(pipe));
-        (out, err.join().unwrap_or_default())
+        let out = scope.spawn(move || stdout.as_mut().map_or_else(String::new, |pipe| read(pipe)));
+        let status = wait(&mut child, limit);
+        (out.join().unwrap_or_default(), err.join().unwrap_or_default(), status)
     });
-    let status = child.wait().map_err(|error| error.to_string())?;
+    let status = status.map_err(|error| error.to_string())?;
     if status.code() == Some(2) {
         return Err(err.trim().to_owned());
     }
@@ -309,6 +314,20 @@ fn run_job(job: &Job, mutation_is_the_point: bool) -> Result<Outcome, String> {
         seconds: start.elapsed().as_secs_f64(),
         report: err,
     })
+}
+
+/// Waits for a worker, and ends it if it takes longer than `limit`: one that hangs has failed.
+fn wait(child: &mut Child, limit: Duration) -> std::io::Result<ExitStatus> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if start.elapsed() > limit {
+            child.kill()?;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn verdict(job: &Job, explored: Option<&Explored>, mutation_is_the_point: bool) -> Verdict {

@@ -222,15 +222,21 @@ impl Cursor {
                 let ordinal = second.segment.ordinal();
                 // If it fails, the cursor was evicted: the next refresh says so.
                 let _ = self.slot().hop(self.ordinal, ordinal);
-                let pinned_beyond_backlog = self.ordinal < self.log.floor();
-                (self.ordinal, self.record) = (ordinal, 0);
                 self.window.pop_front();
-                if pinned_beyond_backlog {
-                    self.log.trim();
-                }
+                self.trim_if_it_held();
+                (self.ordinal, self.record) = (ordinal, 0);
             } else {
                 return;
             }
+        }
+    }
+
+    /// Having left the segment at its ordinal: if the cursor kept it beyond the backlog, it goes
+    /// now, not at the next append.
+    fn trim_if_it_held(&self) {
+        fence(ord::HOP_FENCE());
+        if self.ordinal < self.log.floor() {
+            self.log.trim();
         }
     }
 
@@ -431,10 +437,7 @@ impl Drop for Cursor {
         }
         self.window.clear();
         self.slot().release(&self.log);
-        // What only this cursor kept goes now, not at the next append.
-        if self.ordinal < self.log.floor() {
-            self.log.trim();
-        }
+        self.trim_if_it_held();
     }
 }
 

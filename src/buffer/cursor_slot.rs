@@ -18,6 +18,7 @@
 //! A waker is not taken out to be used: a thread that stopped with it in hand would leave the
 //! cursor asleep for ever. It stays, counted, until the cursor replaces it.
 
+use std::mem::ManuallyDrop;
 use std::ops::ControlFlow;
 use std::ptr;
 use std::task::Waker;
@@ -59,7 +60,8 @@ pub(crate) struct CursorSlot {
 /// A waker, counted.
 #[derive(Debug)]
 struct Ticket {
-    waker: Waker,
+    /// Dropped with the last reference, apart from the ticket's memory.
+    waker: ManuallyDrop<Waker>,
     references: AtomicUsize,
     birth: u64,
     canary: Canary,
@@ -75,6 +77,7 @@ unsafe fn drop_ticket(ticket: *mut Ticket) {
         if (*ticket).references.fetch_sub(1, ord::REF_DROP()) == 1 {
             fence(ord::REF_LAST());
             (*ticket).canary.kill();
+            ManuallyDrop::drop(&mut (*ticket).waker);
             free(ticket);
         }
     }
@@ -294,7 +297,7 @@ impl CursorSlot {
         }
         let fresh = waker.map_or(ptr::null_mut(), |waker| {
             Box::into_raw(Box::new(Ticket {
-                waker: waker.clone(),
+                waker: ManuallyDrop::new(waker.clone()),
                 references: AtomicUsize::new(1),
                 birth: log.domain.birth(),
                 canary: Canary::new(),

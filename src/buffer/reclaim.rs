@@ -179,7 +179,8 @@ impl Domain {
 
     /// Lets every era that still has garbage look whether some of it can go.
     pub(crate) fn pump(&self) {
-        for era in self.eras.load().iter() {
+        let now = self.current.load(ord::ERA_LOAD());
+        for era in self.eras.load().iter().filter(|era| era.id <= now) {
             era.pin().flush();
         }
     }

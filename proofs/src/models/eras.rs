@@ -1,6 +1,7 @@
 //! Reclamation when eras change at every turn.
 
 use loom::thread;
+use replcore::buffer::model::provide_eras;
 
 use super::{read_visible, small};
 use crate::model::{Bound, Model, Seen};
@@ -42,6 +43,7 @@ pub static MODELS: &[Model] = &[
 ];
 
 fn attach(seen: &'static Seen) {
+    provide_eras(4);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
@@ -65,6 +67,7 @@ fn attach(seen: &'static Seen) {
 }
 
 fn append(seen: &'static Seen) {
+    provide_eras(4);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"abc").expect("not fenced");
     buffer.append(b"def").expect("not fenced");

@@ -56,10 +56,13 @@ fn keeping(cells: usize) -> ReplicationBuffer {
     small(cells).backlog_bytes(1 << 20).build().expect("valid settings")
 }
 
-/// Reads what is visible; the cursor must not have been evicted.
+/// Reads what is published; the cursor must not have been evicted.
 fn read_visible(cursor: &mut Cursor) -> Vec<u8> {
-    cursor.refresh().expect("not evicted");
-    drain(cursor)
+    let mut bytes = Vec::new();
+    while cursor.refresh().expect("not evicted") > 0 {
+        bytes.extend(drain(cursor));
+    }
+    bytes
 }
 
 /// Reads what the last refresh made visible.

@@ -5,7 +5,7 @@
 //! a deadlock.
 
 use loom::thread;
-use replcore::buffer::model::stall;
+use replcore::buffer::model::{provide_eras, stall};
 
 use super::{keeping, read_visible, small};
 use crate::model::{Bound, Model, Seen};
@@ -87,6 +87,7 @@ fn append(seen: &'static Seen) {
 }
 
 fn turn_over(seen: &'static Seen) {
+    provide_eras(6);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"000").expect("not fenced");
     let mut stalling = buffer.writer();

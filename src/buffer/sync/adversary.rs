@@ -30,10 +30,28 @@ pub(crate) fn pin_new(collector: &Collector, _: Participation, _: &StdArc<()>) -
     collector.pin()
 }
 
+/// Threads of a model, at most: as many as loom has.
+const PARTICIPANTS: usize = 5;
+
+/// Collectors made beforehand. loom counts making an atomic as a write of it, and those of an era
+/// reach other threads through a list that loom does not see.
+static SPARES: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
+
+struct Spare(Collector);
+
+// SAFETY: loom runs all threads of a model on one thread of the system.
+unsafe impl Send for Spare {}
+
+/// Makes the collectors of so many eras to come. To be called where an execution begins.
+pub(crate) fn provide(eras: usize) {
+    *lock(&SPARES) = Vec::new();
+    let made = (0..eras).map(|_| Spare(Collector::make())).collect();
+    *lock(&SPARES) = made;
+}
+
 #[derive(Debug)]
 struct Participant {
     thread: ThreadId,
-    word: StdArc<AtomicUsize>,
     /// Guards alive, and the number of the pin they belong to.
     guards: usize,
     pin: usize,
@@ -54,6 +72,7 @@ impl std::fmt::Debug for Garbage {
 #[derive(Debug)]
 struct State {
     registry: AtomicUsize,
+    words: [AtomicUsize; PARTICIPANTS],
     participants: Mutex<Vec<Participant>>,
     garbage: Mutex<Vec<Garbage>>,
 }
@@ -73,8 +92,14 @@ unsafe impl Sync for Collector {}
 
 impl Collector {
     pub(crate) fn new() -> Self {
+        let spare = lock(&SPARES).pop();
+        spare.map_or_else(Self::make, |spare| spare.0)
+    }
+
+    fn make() -> Self {
         Self(StdArc::new(State {
             registry: AtomicUsize::new(0),
+            words: std::array::from_fn(|_| AtomicUsize::new(0)),
             participants: Mutex::default(),
             garbage: Mutex::default(),
         }))
@@ -85,17 +110,16 @@ impl Collector {
         let thread = loom::thread::current().id();
         let known = lock(&state.participants).iter().position(|participant| participant.thread == thread);
         let index = known.unwrap_or_else(|| {
-            let word = StdArc::new(AtomicUsize::new(0));
             // Either a deferral finds the participant in the list, or this sees the deferral.
             state.registry.fetch_add(1, Ordering::Acquire);
             let mut participants = lock(&state.participants);
-            participants.push(Participant { thread, word, guards: 0, pin: 0 });
+            participants.push(Participant { thread, guards: 0, pin: 0 });
+            assert!(participants.len() <= PARTICIPANTS, "more threads than loom has");
             participants.len() - 1
         });
         let first = lock(&state.participants)[index].guards == 0;
         if first {
-            let word = StdArc::clone(&lock(&state.participants)[index].word);
-            word.fetch_add(1, Ordering::Acquire);
+            state.words[index].fetch_add(1, Ordering::Acquire);
         }
         let mut participants = lock(&state.participants);
         participants[index].guards += 1;
@@ -105,8 +129,9 @@ impl Collector {
 }
 
 impl State {
-    fn words(&self) -> Vec<StdArc<AtomicUsize>> {
-        lock(&self.participants).iter().map(|participant| StdArc::clone(&participant.word)).collect()
+    fn known_words(&self) -> &[AtomicUsize] {
+        let known = lock(&self.participants).len();
+        &self.words[..known]
     }
 
     /// Runs what waits for nobody any more.
@@ -118,7 +143,7 @@ impl State {
                 at.map(|at| garbage.remove(at))
             };
             let Some(ready) = ready else { return };
-            for word in self.words() {
+            for word in self.known_words() {
                 word.fetch_add(0, Ordering::Acquire);
             }
             (ready.run)();
@@ -142,7 +167,7 @@ impl Guard {
         let state = &self.state;
         state.registry.fetch_add(1, Ordering::Release);
         let mut waits_for = Vec::new();
-        for (index, word) in state.words().into_iter().enumerate() {
+        for (index, word) in state.known_words().iter().enumerate() {
             word.fetch_add(0, Ordering::Release);
             let participant = &lock(&state.participants)[index];
             if participant.guards > 0 {
@@ -168,8 +193,7 @@ impl Drop for Guard {
         }
         let last = lock(&self.state.participants)[self.index].guards == 1;
         if last {
-            let word = StdArc::clone(&lock(&self.state.participants)[self.index].word);
-            word.fetch_add(1, Ordering::Release);
+            self.state.words[self.index].fetch_add(1, Ordering::Release);
         }
         let pin = {
             let mut participants = lock(&self.state.participants);

@@ -35,6 +35,12 @@ pub mod model_control {
         }
         set_clock_ms(0);
         super::stall::forget();
+        provide_eras(0);
+    }
+
+    /// Makes what so many eras to come need; for models in which eras change.
+    pub fn provide_eras(eras: usize) {
+        crate::buffer::sync::adversary::provide(eras);
     }
 
     /// Sets the buffer's clock.

@@ -77,6 +77,9 @@ orderings! {
     TRIM_FENCE = SeqCst (Fence);
     /// Between a new cursor's slot and its look at the floor; pairs with TRIM_FENCE.
     ATTACH_FENCE = SeqCst (Fence);
+    /// Between a cursor's leaving a segment and its look at the floor; pairs with TRIM_FENCE: either
+    /// the scan sees that it left, or the cursor sees that it held the head back, and trims.
+    HOP_FENCE = SeqCst (Fence);
     /// A cursor claims a free slot. Acquire: the former owner's release of it (SLOT_RELEASE).
     SLOT_CLAIM = Acquire (Rmw);
     /// A cursor moves its slot to a later segment. Orders nothing: what the cursor still holds
