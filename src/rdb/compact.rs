@@ -1,0 +1,135 @@
+//! The compact encodings: listpack, ziplist and intset, each one blob that holds a whole small collection.
+//!
+//! Each is unpacked into its elements as text (integers in decimal). Strings are slices of the blob. The structure is checked as
+//! far as reading depends on it: sizes, counts and terminators; the links that only serve walking backwards are skipped.
+
+use bytes::{Buf, Bytes};
+
+use super::Fault;
+
+const END: u8 = 0xFF;
+/// The element count of a listpack or ziplist that has too many to count.
+const COUNT_UNKNOWN: u16 = u16::MAX;
+
+/// The decimal text of an integer.
+pub(super) fn integer_text(value: i64) -> Bytes {
+    Bytes::copy_from_slice(itoa::Buffer::new().format(value).as_bytes())
+}
+
+/// Unpacks a listpack: u32 size, u16 count, elements, 0xFF.
+pub(super) fn listpack(blob: Bytes) -> Result<Vec<Bytes>, Fault> {
+    unpack(blob, 0, listpack_element).ok_or(Fault::Listpack)
+}
+
+/// Unpacks a ziplist: u32 size, u32 offset of the last element, u16 count, elements, 0xFF.
+pub(super) fn ziplist(blob: Bytes) -> Result<Vec<Bytes>, Fault> {
+    unpack(blob, 4, ziplist_element).ok_or(Fault::Ziplist)
+}
+
+/// Unpacks an intset: u32 bytes per integer, u32 count, integers; all little-endian.
+pub(super) fn intset(mut blob: Bytes) -> Result<Vec<Bytes>, Fault> {
+    let (Ok(width), Ok(count)) = (blob.try_get_u32_le(), blob.try_get_u32_le()) else {
+        return Err(Fault::Intset);
+    };
+    if !matches!(width, 2 | 4 | 8) || blob.len() as u64 != u64::from(width) * u64::from(count) {
+        return Err(Fault::Intset);
+    }
+    // Exactly what the check above saw arrive.
+    let mut elements = Vec::with_capacity(blob.len() / width as usize);
+    while blob.has_remaining() {
+        elements.push(integer_text(blob.get_int_le(width as usize)));
+    }
+    Ok(elements)
+}
+
+/// The frame that listpack and ziplist share; `skip` bytes lie between the size and the count.
+fn unpack(mut blob: Bytes, skip: usize, element: fn(&mut Bytes) -> Option<Bytes>) -> Option<Vec<Bytes>> {
+    let size = blob.len();
+    if blob.try_get_u32_le().ok()? as usize != size || blob.last() != Some(&END) {
+        return None;
+    }
+    take(&mut blob, skip)?;
+    let count = blob.try_get_u16_le().ok()?;
+    let mut elements = Vec::new();
+    loop {
+        match *blob.first()? {
+            END if blob.len() == 1 => break,
+            END => return None,
+            _ => elements.push(element(&mut blob)?),
+        }
+    }
+    (count == COUNT_UNKNOWN || usize::from(count) == elements.len()).then_some(elements)
+}
+
+fn take(blob: &mut Bytes, len: usize) -> Option<Bytes> {
+    (blob.len() >= len).then(|| blob.split_to(len))
+}
+
+/// A little-endian signed integer of `width` bytes, as text.
+fn take_integer(blob: &mut Bytes, width: usize) -> Option<Bytes> {
+    (blob.len() >= width).then(|| integer_text(blob.get_int_le(width)))
+}
+
+fn listpack_element(blob: &mut Bytes) -> Option<Bytes> {
+    let before = blob.len();
+    let first = blob.try_get_u8().ok()?;
+    let element = match first {
+        0x00..=0x7F => integer_text(i64::from(first)),
+        0x80..=0xBF => take(blob, usize::from(first & 0x3F))?,
+        0xC0..=0xDF => {
+            let raw = i64::from(first & 0x1F) << 8 | i64::from(blob.try_get_u8().ok()?);
+            integer_text(if raw < 1 << 12 { raw } else { raw - (1 << 13) })
+        }
+        0xE0..=0xEF => {
+            let len = usize::from(first & 0x0F) << 8 | usize::from(blob.try_get_u8().ok()?);
+            take(blob, len)?
+        }
+        0xF0 => {
+            let len = blob.try_get_u32_le().ok()?;
+            take(blob, len as usize)?
+        }
+        0xF1 => take_integer(blob, 2)?,
+        0xF2 => take_integer(blob, 3)?,
+        0xF3 => take_integer(blob, 4)?,
+        0xF4 => take_integer(blob, 8)?,
+        _ => return None,
+    };
+    // Behind the element stands its length, for walking backwards, seven bits a byte.
+    let back_bytes = match before - blob.len() {
+        0..=127 => 1,
+        128..=16_382 => 2,
+        16_383..=2_097_150 => 3,
+        2_097_151..=268_435_454 => 4,
+        _ => 5,
+    };
+    take(blob, back_bytes)?;
+    Some(element)
+}
+
+fn ziplist_element(blob: &mut Bytes) -> Option<Bytes> {
+    // The length of the element before: one byte, or 254 and four.
+    match blob.try_get_u8().ok()? {
+        254 => take(blob, 4).map(drop)?,
+        END => return None,
+        _ => {}
+    }
+    let first = blob.try_get_u8().ok()?;
+    match first {
+        0x00..=0x3F => take(blob, usize::from(first)),
+        0x40..=0x7F => {
+            let len = usize::from(first & 0x3F) << 8 | usize::from(blob.try_get_u8().ok()?);
+            take(blob, len)
+        }
+        0x80..=0xBF => {
+            let len = blob.try_get_u32().ok()?;
+            take(blob, len as usize)
+        }
+        0xC0 => take_integer(blob, 2),
+        0xD0 => take_integer(blob, 4),
+        0xE0 => take_integer(blob, 8),
+        0xF0 => take_integer(blob, 3),
+        0xFE => take_integer(blob, 1),
+        0xF1..=0xFD => Some(integer_text(i64::from(first & 0x0F) - 1)),
+        _ => None,
+    }
+}

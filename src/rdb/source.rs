@@ -1,0 +1,154 @@
+//! The bytes under the reader: position, checksum, and the format's primitives.
+
+use std::io::{BufRead, ErrorKind};
+
+use bytes::Bytes;
+
+use super::checksum::{Checksum, checksum};
+use super::compact::integer_text;
+use super::reader::Limits;
+use super::{Fault, ReadError, lzf};
+
+/// How much room is made in advance for a string of whatever length is claimed.
+const MAX_PREALLOCATED_BYTES: usize = 64 << 10;
+
+/// A length, or what stands in its place before a specially encoded string.
+enum Length {
+    Plain(u64),
+    Special(u8),
+}
+
+pub(super) struct Source<R> {
+    read: R,
+    position: u64,
+    checksum: Checksum,
+    pub(super) limits: Limits,
+}
+
+impl<R: BufRead> Source<R> {
+    pub(super) fn new(read: R, limits: Limits) -> Self {
+        Source { read, position: 0, checksum: checksum(), limits }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) fn into_inner(self) -> R {
+        self.read
+    }
+
+    /// The checksum of the bytes read so far.
+    pub(super) fn checksum_so_far(&self) -> u64 {
+        self.checksum.clone().finalize()
+    }
+
+    pub(super) fn malformed(&self, fault: Fault) -> ReadError {
+        ReadError::Malformed { position: self.position, fault }
+    }
+
+    /// Hands the next 1 to `most` bytes, those that are there, to `use_piece`; returns how many.
+    fn piece(&mut self, most: usize, use_piece: impl FnOnce(&[u8])) -> Result<usize, ReadError> {
+        let available = loop {
+            match self.read.fill_buf() {
+                // The borrow of a returned buffer cannot leave the loop: ask again outside it.
+                Ok(buffer) => break buffer.len(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => return Err(ReadError::Io { position: self.position, source }),
+            }
+        };
+        if available == 0 {
+            return Err(ReadError::Truncated { position: self.position });
+        }
+        let buffer =
+            self.read.fill_buf().map_err(|source| ReadError::Io { position: self.position, source })?;
+        let piece = &buffer[..buffer.len().min(most)];
+        self.checksum.update(piece);
+        use_piece(piece);
+        let taken = piece.len();
+        self.read.consume(taken);
+        self.position += taken as u64;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
+        let mut array = [0; N];
+        let mut filled = 0;
+        while filled < N {
+            filled +=
+                self.piece(N - filled, |piece| array[filled..][..piece.len()].copy_from_slice(piece))?;
+        }
+        Ok(array)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, ReadError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    /// `len` bytes. Memory grows with what arrives.
+    pub(super) fn bytes(&mut self, len: u64) -> Result<Vec<u8>, ReadError> {
+        let len = self.within(len, self.limits.max_string_bytes)?;
+        let mut bytes = Vec::with_capacity(len.min(MAX_PREALLOCATED_BYTES));
+        while bytes.len() < len {
+            self.piece(len - bytes.len(), |piece| bytes.extend_from_slice(piece))?;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads past `len` bytes.
+    pub(super) fn skip(&mut self, len: u64) -> Result<(), ReadError> {
+        let mut left = len;
+        while left > 0 {
+            left -= self.piece(usize::try_from(left).unwrap_or(usize::MAX), |_| {})? as u64;
+        }
+        Ok(())
+    }
+
+    /// A length that must be a plain number.
+    pub(super) fn length(&mut self) -> Result<u64, ReadError> {
+        match self.any_length()? {
+            Length::Plain(length) => Ok(length),
+            Length::Special(_) => Err(self.malformed(Fault::Length)),
+        }
+    }
+
+    /// The number of elements of a collection.
+    pub(super) fn count(&mut self) -> Result<u64, ReadError> {
+        let count = self.length()?;
+        self.within(count, self.limits.max_elements).map(|count| count as u64)
+    }
+
+    pub(super) fn string(&mut self) -> Result<Bytes, ReadError> {
+        match self.any_length()? {
+            Length::Plain(len) => self.bytes(len).map(Bytes::from),
+            Length::Special(0) => self.array::<1>().map(|raw| integer_text(i8::from_le_bytes(raw).into())),
+            Length::Special(1) => self.array::<2>().map(|raw| integer_text(i16::from_le_bytes(raw).into())),
+            Length::Special(2) => self.array::<4>().map(|raw| integer_text(i32::from_le_bytes(raw).into())),
+            Length::Special(3) => {
+                let packed = self.length()?;
+                let len = self.length()?;
+                let len = self.within(len, self.limits.max_string_bytes)?;
+                let packed = self.bytes(packed)?;
+                lzf::decompress(&packed, len).map(Bytes::from).ok_or_else(|| self.malformed(Fault::Lzf))
+            }
+            Length::Special(_) => Err(self.malformed(Fault::Length)),
+        }
+    }
+
+    fn any_length(&mut self) -> Result<Length, ReadError> {
+        let first = self.byte()?;
+        Ok(match (first >> 6, first) {
+            (0, _) => Length::Plain(u64::from(first)),
+            (1, _) => Length::Plain(u64::from(first & 0x3F) << 8 | u64::from(self.byte()?)),
+            (3, _) => Length::Special(first & 0x3F),
+            (_, 0x80) => Length::Plain(u32::from_be_bytes(self.array()?).into()),
+            (_, 0x81) => Length::Plain(u64::from_be_bytes(self.array()?)),
+            _ => return Err(self.malformed(Fault::Length)),
+        })
+    }
+
+    fn within(&self, claimed: u64, limit: u64) -> Result<usize, ReadError> {
+        let exceeded = ReadError::LimitExceeded { position: self.position, claimed, limit };
+        if claimed > limit { Err(exceeded) } else { usize::try_from(claimed).map_err(|_| exceeded) }
+    }
+}
