@@ -1,6 +1,42 @@
 //! The wire: RESP2 and RESP3.
+//!
+//! Promise: whatever bytes a peer sends, however they are cut into reads, the answer is a command,
+//! a wish for more bytes, or a typed error; the work is linear in the bytes that arrived, and so is
+//! the memory. A length that a peer merely *claims* allocates nothing.
+//!
+//! | part | direction |
+//! |---|---|
+//! | [`CommandParser`] | bytes from a client or a primary → commands: multibulk and inline |
+//! | [`Reply`] | what a server answers → RESP2 or RESP3 bytes ([`Reply::encode`]) |
+//! | [`encode_command`], [`encoded_len`] | commands → the bytes of the replication stream |
+//! | [`ReplyParser`] | bytes from a server → [`Reply`] |
+//! | [`write_double`] | doubles as Valkey prints them |
+//!
+//! Both parsers are state machines over a caller-owned [`BytesMut`]. What is understood is split off its
+//! front at once (so it is never looked at again) and handed out as zero-copy slices of it. The state
+//! between two calls is the elements finished so far and, inside an unfinished line, how far the search
+//! for its end has come. The `BytesMut` must therefore be the same one from call to call, and only be
+//! appended to.
+//!
+//! Wording and limits of the errors are those that a running Valkey 9.1.2 answers with.
+//!
+//! **Zero-copy has a price**: a slice keeps the read buffer it was cut from alive. Who stores an argument for
+//! long (a keyspace) copies the small ones.
+
+mod command;
+mod encode;
+mod inline;
+mod number;
+mod reply;
+#[cfg(test)]
+mod tests;
 
 use bytes::{Bytes, BytesMut};
+
+pub use command::{CommandParser, Limits, ProtocolError};
+pub use encode::{encode_command, encoded_len};
+pub use number::{parse_integer, write_double};
+pub use reply::{ReplyError, ReplyLimits, ReplyParser};
 
 /// The protocol version a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -47,8 +83,11 @@ pub enum Reply {
 
 impl Reply {
     /// Appends the encoding in `protocol` to `out`.
+    ///
+    /// CR and LF in [`Status`](Reply::Status) and [`Error`](Reply::Error) text become spaces, as in Valkey: a
+    /// line can never be torn by what a client put into it. Nesting is walked recursively: its depth is the
+    /// caller's choice ([`ReplyParser`] makes none deeper than [`ReplyLimits::max_depth`]).
     pub fn encode(&self, protocol: Protocol, out: &mut BytesMut) {
-        let _ = (protocol, out);
-        todo!()
+        encode::encode_reply(self, protocol, out);
     }
 }
