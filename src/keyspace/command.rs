@@ -68,15 +68,6 @@ pub struct CommandSpec {
     pub(super) handler: Handler,
 }
 
-/// What a name refers to.
-#[derive(Clone, Copy, Debug)]
-pub enum Lookup {
-    /// A data command: for [`Keyspace::execute`].
-    Data(&'static CommandSpec),
-    /// Nothing the keyspace knows.
-    Unknown,
-}
-
 impl CommandSpec {
     /// Whether the command may change data.
     pub fn is_write(&self) -> bool {

@@ -10,7 +10,7 @@
 //! platforms: 64) prints other last digits than both.
 
 use rustc_apfloat::ieee::X87DoubleExtended;
-use rustc_apfloat::{Float, Status};
+use rustc_apfloat::{Float, Round, Status};
 
 /// The longest text that is read as a float, in bytes; Valkey's limit.
 pub const MAX_TEXT_BYTES: usize = 5 * 1024 - 1;
@@ -98,20 +98,10 @@ fn parse_magnitude(text: &str) -> Option<X87DoubleExtended> {
     // One canonical spelling for the library: digits on both sides of the point.
     let (prefix, marker) = if hexadecimal { ("0x", 'p') } else { ("", 'e') };
     let text = format!("{prefix}0{whole}.{fraction}0{marker}{exponent}");
-    let parsed = text.parse_rounded()?;
+    let parsed = X87DoubleExtended::from_str_r(&text, Round::NearestTiesToEven).ok()?;
     let lost = parsed.status.contains(Status::OVERFLOW)
         || (parsed.status.contains(Status::UNDERFLOW) && parsed.value.is_zero());
     (!lost).then_some(parsed.value)
-}
-
-trait ParseRounded {
-    fn parse_rounded(&self) -> Option<rustc_apfloat::StatusAnd<X87DoubleExtended>>;
-}
-
-impl ParseRounded for str {
-    fn parse_rounded(&self) -> Option<rustc_apfloat::StatusAnd<X87DoubleExtended>> {
-        X87DoubleExtended::from_str_r(self, rustc_apfloat::Round::NearestTiesToEven).ok()
-    }
 }
 
 /// `mantissa / 2^shift` with 17 decimals, correctly rounded.

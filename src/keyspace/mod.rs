@@ -71,7 +71,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-pub use self::command::{CommandSpec, Flag, Lookup, lookup};
+pub use self::command::{CommandSpec, Flag, commands, lookup};
 pub use self::error::CommandError;
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};

@@ -171,7 +171,7 @@ pub(super) fn setnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
 }
 
 pub(super) fn mset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    if argv.len() % 2 == 0 {
+    if argv.len().is_multiple_of(2) {
         return Err(CommandError::Arity("mset"));
     }
     store_pairs(unit, argv);
@@ -179,7 +179,7 @@ pub(super) fn mset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
 }
 
 pub(super) fn msetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    if argv.len() % 2 == 0 {
+    if argv.len().is_multiple_of(2) {
         return Err(CommandError::Arity("msetnx"));
     }
     if argv[1..].iter().step_by(2).any(|key| unit.find(key).is_some()) {
