@@ -200,12 +200,17 @@ impl Snapshot {
 
     /// The next keys, at least one, databases ascending; `None` when all have been yielded.
     pub fn next_batch(&mut self) -> Option<Vec<SnapshotEntry>> {
+        self.next_limited(BATCH_KEYS)
+    }
+
+    /// [`next_batch`](Self::next_batch) with another limit.
+    pub(super) fn next_limited(&mut self, limit: usize) -> Option<Vec<SnapshotEntry>> {
         let mut batch = Vec::new();
         while batch.is_empty() {
             let &(db, number) = self.pending.last()?;
             let done = match &mut self.flushed {
-                Some((cut_version, walk)) => Self::visit_flushed(*cut_version, walk, &mut batch),
-                None => self.visit_shard(db, number, &mut batch),
+                Some((cut_version, walk)) => Self::visit_flushed(*cut_version, walk, limit, &mut batch),
+                None => self.visit_shard(db, number, limit, &mut batch),
             };
             if done {
                 self.flushed = None;
@@ -216,7 +221,7 @@ impl Snapshot {
     }
 
     /// Yields from one database of one shard under its lock; returns whether nothing is left there.
-    fn visit_shard(&mut self, db: u16, number: usize, batch: &mut Vec<SnapshotEntry>) -> bool {
+    fn visit_shard(&mut self, db: u16, number: usize, limit: usize, batch: &mut Vec<SnapshotEntry>) -> bool {
         let mut shard = self.keyspace.lock_shard(number);
         let shard = &mut *shard;
         let Some(position) = shard.snapshots.iter().position(|part| part.id == self.id) else { return true };
@@ -226,7 +231,7 @@ impl Snapshot {
             shard.snapshots.push(part);
             return true;
         };
-        let queued = walk.pre_images.len().min(BATCH_KEYS);
+        let queued = walk.pre_images.len().min(limit);
         batch.extend(walk.pre_images.drain(..queued));
         let mut done = false;
         if walk.flushed.is_some() {
@@ -239,7 +244,7 @@ impl Snapshot {
             };
             self.flushed = Some((cut_version, taken));
         } else {
-            walk.visit(cut_version, shard.table(present_db), BATCH_KEYS - queued, batch);
+            walk.visit(cut_version, shard.table(present_db), limit - queued, batch);
             done = walk.next == 0 && walk.pre_images.is_empty();
         }
         shard.snapshots.push(part);
@@ -247,11 +252,16 @@ impl Snapshot {
     }
 
     /// Yields from a flushed table, without a lock; returns whether nothing is left there.
-    fn visit_flushed(cut_version: u64, walk: &mut Walk, batch: &mut Vec<SnapshotEntry>) -> bool {
-        let queued = walk.pre_images.len().min(BATCH_KEYS);
+    fn visit_flushed(
+        cut_version: u64,
+        walk: &mut Walk,
+        limit: usize,
+        batch: &mut Vec<SnapshotEntry>,
+    ) -> bool {
+        let queued = walk.pre_images.len().min(limit);
         batch.extend(walk.pre_images.drain(..queued));
         if let Some(table) = walk.flushed.clone() {
-            walk.visit(cut_version, &table, BATCH_KEYS - queued, batch);
+            walk.visit(cut_version, &table, limit - queued, batch);
         }
         walk.next == 0 && walk.pre_images.is_empty()
     }

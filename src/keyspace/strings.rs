@@ -69,7 +69,7 @@ fn parse_set_options(args: &[Bytes]) -> Result<SetOptions<'_>, CommandError> {
         } else if is("XX") && matches!(options.condition, None | Some(Condition::Present)) {
             options.condition = Some(Condition::Present);
         } else if is("IFEQ")
-            && matches!(options.condition, None | Some(Condition::Equal(_)))
+            && options.condition.is_none()
             && let Some(comparison) = args.next()
         {
             options.condition = Some(Condition::Equal(comparison));
@@ -213,43 +213,55 @@ pub(super) fn getdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     Ok(bulk_or_null(old))
 }
 
-pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    enum Wish<'a> {
-        Nothing,
-        Persist,
-        Time(TimeForm, &'a Bytes),
-    }
-    let mut wish = Wish::Nothing;
-    let mut args = argv[2..].iter();
+/// What `GETEX` was asked to do with the deadline.
+enum DeadlineChange<'a> {
+    None,
+    Remove,
+    Set(TimeForm, &'a Bytes),
+}
+
+fn parse_getex_options(args: &[Bytes]) -> Result<DeadlineChange<'_>, CommandError> {
+    use DeadlineChange::{None as Unchanged, Remove, Set};
+    let mut change = Unchanged;
+    let mut args = args.iter();
     while let Some(arg) = args.next() {
-        wish = match (wish, time_form(arg)) {
-            (Wish::Nothing | Wish::Persist, None) if arg.eq_ignore_ascii_case(b"PERSIST") => Wish::Persist,
-            (Wish::Nothing, Some(form)) => Wish::Time(form, args.next().ok_or(CommandError::Syntax)?),
-            (Wish::Time(earlier, _), Some(form)) if earlier == form => {
-                Wish::Time(form, args.next().ok_or(CommandError::Syntax)?)
+        change = match (change, time_form(arg)) {
+            (Unchanged | Remove, None) if arg.eq_ignore_ascii_case(b"PERSIST") => Remove,
+            (Unchanged, Some(form)) => Set(form, args.next().ok_or(CommandError::Syntax)?),
+            (Set(earlier, _), Some(form)) if earlier == form => {
+                Set(form, args.next().ok_or(CommandError::Syntax)?)
             }
             _ => return Err(CommandError::Syntax),
         };
     }
+    Ok(change)
+}
+
+pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let key = &argv[1];
+    // As in Valkey, a wrong time is an error whether or not there is a key.
+    let (removes, deadline_ms) = match parse_getex_options(&argv[2..])? {
+        DeadlineChange::None => (false, None),
+        DeadlineChange::Remove => (true, None),
+        DeadlineChange::Set(form, time) => {
+            (false, Some(form.positive_deadline_ms(time, unit.now_ms, "getex")?))
+        }
+    };
     let Some(value) = unit.read_string(key)? else { return Ok(Reply::Null) };
-    let outcome = match wish {
-        Wish::Nothing => GetExOutcome::Unchanged,
-        Wish::Persist if unit.deadline_ms(key).is_none() => GetExOutcome::Unchanged,
-        Wish::Persist => {
+    let outcome = match deadline_ms {
+        Some(deadline_ms) if unit.is_past(deadline_ms) => {
+            unit.remove(key);
+            GetExOutcome::Deleted
+        }
+        Some(deadline_ms) => {
+            unit.set_deadline(key, Some(deadline_ms));
+            GetExOutcome::Deadline(deadline_ms)
+        }
+        None if removes && unit.deadline_ms(key).is_some() => {
             unit.set_deadline(key, None);
             GetExOutcome::Persisted
         }
-        Wish::Time(form, time) => {
-            let deadline_ms = form.positive_deadline_ms(time, unit.now_ms, "getex")?;
-            if unit.is_past(deadline_ms) {
-                unit.remove(key);
-                GetExOutcome::Deleted
-            } else {
-                unit.set_deadline(key, Some(deadline_ms));
-                GetExOutcome::Deadline(deadline_ms)
-            }
-        }
+        None => GetExOutcome::Unchanged,
     };
     let propagation = string::getex(key, outcome, unit.verb());
     unit.propagate(argv, propagation);
