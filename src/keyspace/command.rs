@@ -119,42 +119,78 @@ pub fn commands() -> &'static [CommandSpec] {
     COMMANDS
 }
 
+/// The command of a call, or why it cannot run.
+pub(super) type Resolved = Result<&'static CommandSpec, CommandError>;
+
 /// The command in `argv`, if it exists and has as many arguments as it needs.
-pub(super) fn resolve(argv: &[Bytes]) -> Result<&'static CommandSpec, CommandError> {
-    let name: &[u8] = argv.first().map_or(b"", |name| name);
-    let unknown = || CommandError::UnknownCommand(printable(name));
-    let spec = lookup(name).ok_or_else(unknown)?;
+fn resolve(argv: &[Bytes]) -> Resolved {
+    let spec = argv.first().and_then(|name| lookup(name)).ok_or_else(|| unknown_command(argv))?;
     if spec.accepts(argv.len()) { Ok(spec) } else { Err(spec.arity_error()) }
 }
 
-/// Bytes as text for an error line: at most 128 of them, without line breaks.
+/// The error for a command that nobody knows, which shows the beginning of its arguments.
+pub fn unknown_command(argv: &[Bytes]) -> CommandError {
+    let name = argv.first().map_or_else(String::new, |name| printable(name));
+    let mut args = String::new();
+    for arg in argv.iter().skip(1) {
+        if args.len() >= MAX_SHOWN_BYTES {
+            break;
+        }
+        let shown = &arg[..arg.len().min(MAX_SHOWN_BYTES - args.len())];
+        args.push_str(&format!("'{}' ", printable(shown)));
+    }
+    CommandError::UnknownCommand { name, args }
+}
+
+/// The most bytes of a client's argument that an error line shows, as in Valkey.
+const MAX_SHOWN_BYTES: usize = 128;
+
+/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them, without line breaks.
 pub(super) fn printable(bytes: &[u8]) -> String {
-    const MAX_BYTES: usize = 128;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_BYTES)]);
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
     text.replace(['\r', '\n'], " ")
 }
 
-/// The shards that the calls need; unsorted, with repetitions.
-pub(super) fn shards_of(keyspace: &Keyspace, calls: &[Call]) -> Shards {
-    let mut shards = Shards::new();
-    for call in calls {
-        let Ok(spec) = resolve(&call.argv) else { continue };
-        match spec.scope {
-            Scope::Keys => shards.extend(spec.keys(&call.argv).map(|key| keyspace.shard_of(key))),
-            Scope::All | Scope::Sweep => return (0..keyspace.options().shards).collect(),
+/// What a unit is going to do: the command of each call, and the shards that they need.
+pub(super) struct Plan {
+    pub specs: SmallVec<[Resolved; 1]>,
+    /// Unsorted, with repetitions.
+    pub shards: Shards,
+}
+
+impl Plan {
+    pub fn new(keyspace: &Keyspace, calls: &[Call]) -> Plan {
+        let specs: SmallVec<[Resolved; 1]> = calls.iter().map(|call| resolve(&call.argv)).collect();
+        let mut shards = Shards::new();
+        for (call, spec) in calls.iter().zip(&specs) {
+            let Ok(spec) = spec else { continue };
+            if spec.scope != Scope::Keys {
+                shards = (0..keyspace.options().shards).collect();
+                break;
+            }
+            shards.extend(spec.keys(&call.argv).map(|key| keyspace.shard_of(key)));
+        }
+        Plan { specs, shards }
+    }
+
+    /// The only command of a unit of one.
+    fn only(&self) -> Option<&'static CommandSpec> {
+        match self.specs[..] {
+            [Ok(spec)] => Some(spec),
+            _ => None,
         }
     }
-    shards
-}
 
-/// Whether the command takes one shard at a time when it runs on its own.
-pub(super) fn sweeps(argv: &[Bytes]) -> bool {
-    resolve(argv).is_ok_and(|spec| spec.scope == Scope::Sweep)
-}
+    /// Whether the unit is one command that takes one shard at a time when it runs on its own.
+    pub fn sweeps(&self) -> bool {
+        self.only().is_some_and(|spec| spec.scope == Scope::Sweep)
+    }
 
-/// Whether the command may meet and delete arbitrary expired keys: its effects are not wrapped.
-pub(super) fn deletes_unrelated_keys(argv: &[Bytes]) -> bool {
-    resolve(argv).is_ok_and(|spec| matches!(spec.name, "randomkey" | "scan"))
+    /// Whether the unit is one command that may meet and delete unrelated expired keys, which are then
+    /// not to be wrapped.
+    pub fn deletes_unrelated_keys(&self) -> bool {
+        self.only().is_some_and(|spec| spec.name == "randomkey")
+    }
 }
 
 const W: &[Flag] = &[Flag::Write];

@@ -27,7 +27,7 @@ pub(super) fn decrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 }
 
 fn add<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], increment: i64) -> CommandResult {
-    let old = unit.find_string(&argv[1])?.map_or(Ok(0), |value| integer(&value))?;
+    let old = unit.find_string(&argv[1])?.map_or(Ok(0), |value| integer(value))?;
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     replace(unit, &argv[1], decimal(new));
     unit.propagate(argv, Propagation::Verbatim);
@@ -36,7 +36,7 @@ fn add<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], increment: i64) -> Comman
 
 pub(super) fn incrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let float = |text: &[u8]| LongDouble::parse(text).ok_or(CommandError::NotFloat);
-    let old = unit.find_string(&argv[1])?.map_or(Ok(LongDouble::ZERO), |value| float(&value))?;
+    let old = unit.find_string(&argv[1])?.map_or(Ok(LongDouble::ZERO), |value| float(value))?;
     let new = old.plus(float(&argv[2])?);
     if !new.is_finite() {
         return Err(CommandError::NanOrInfinity);

@@ -85,6 +85,11 @@ pub enum CommandError {
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(&'static str),
     /// Not a data command.
-    #[error("ERR unknown command '{0}'")]
-    UnknownCommand(String),
+    #[error("ERR unknown command '{name}', with args beginning with: {args}")]
+    UnknownCommand {
+        /// The name.
+        name: String,
+        /// The first arguments, quoted.
+        args: String,
+    },
 }

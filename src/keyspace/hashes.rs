@@ -97,12 +97,12 @@ pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
 }
 
 pub(super) fn hget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(bulk_or_null(unit.read_hash(&argv[1])?.and_then(|hash| hash.get(&argv[2]).cloned())))
+    Ok(bulk_or_null(unit.read_hash(&argv[1])?.and_then(|hash| hash.get(&argv[2]))))
 }
 
 pub(super) fn hmget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let hash = unit.read_hash(&argv[1])?;
-    let value = |field: &Bytes| bulk_or_null(hash.and_then(|hash| hash.get(field).cloned()));
+    let value = |field: &Bytes| bulk_or_null(hash.and_then(|hash| hash.get(field)));
     Ok(Reply::Array(argv[2..].iter().map(value).collect()))
 }
 
@@ -177,7 +177,7 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     let Some(count) = argv.get(2) else {
         let hash = unit.read_hash(&argv[1])?;
         let drawn = hash.and_then(|hash| hash.get_index(rand::random_range(0..hash.len().max(1))));
-        return Ok(bulk_or_null(drawn.map(|(field, _)| field.clone())));
+        return Ok(bulk_or_null(drawn.map(|(field, _)| field)));
     };
     let count = integer(count)?;
     if count == i64::MIN {

@@ -71,7 +71,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-pub use self::command::{CommandSpec, Flag, commands, lookup};
+use self::command::Plan;
+pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
 pub use self::error::CommandError;
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
@@ -79,7 +80,7 @@ use self::unit::Unit;
 pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, Value};
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
-use crate::rewrite::{DeletionVerb, Effects};
+use crate::rewrite::{DeletionVerb, Effects, Wrap};
 
 /// The hasher of tables: fast, and seeded per process against chosen collisions.
 type Hasher = foldhash::fast::RandomState;
@@ -204,19 +205,24 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Vec<Reply> {
+        let mut plan = Plan::new(self, calls);
         if let [call] = calls
-            && command::sweeps(&call.argv)
+            && plan.sweeps()
         {
             return vec![scan::sweep(self, policy, call, now_ms, publish)];
         }
-        let mut unit = Unit::lock(self, policy, now_ms, command::shards_of(self, calls));
-        let replies = unit.run(calls);
+        let mut unit = Unit::lock(self, policy, now_ms, std::mem::take(&mut plan.shards));
+        if plan.deletes_unrelated_keys() {
+            unit.effects.wrap = Wrap::Never;
+        }
+        let replies = unit.run(calls, plan);
         unit.finish(publish);
         replies
     }
 
-    /// `EXEC` under `WATCH`: like [`execute`](Self::execute), but runs nothing and returns `None` if
-    /// a watched key was modified or has expired since it was watched. The set is left as it is; the
+    /// `EXEC`: like [`execute`](Self::execute), but runs nothing and returns `None` if a watched key
+    /// was modified or has expired since it was watched. It is the way for every `EXEC`, also with
+    /// an empty set: a `SCAN` or `RANDOMKEY` alone in an `EXEC` is one atomic unit, on its own it is not. The set is left as it is; the
     /// caller [unwatches](Self::unwatch) after `EXEC` in either case.
     pub fn execute_watched(
         &self,
@@ -225,13 +231,13 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Option<Vec<Reply>> {
-        let mut shards = command::shards_of(self, calls);
-        shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
-        let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, shards);
+        let mut plan = Plan::new(self, calls);
+        plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
+        let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, std::mem::take(&mut plan.shards));
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
             return None;
         }
-        let replies = unit.run(calls);
+        let replies = unit.run(calls, plan);
         unit.finish(publish);
         Some(replies)
     }
@@ -248,7 +254,7 @@ impl Keyspace {
             let key = Bytes::copy_from_slice(key);
             let mut shard = self.lock_shard(self.shard_of(&key));
             let was_expired = shard.get(db, &key).is_some_and(|entry| entry.is_expired(now_ms));
-            shard.watchers.add(db, &key, set.watcher(was_expired));
+            shard.watchers.add(&key, set.watcher(db, was_expired));
             set.keys.push(watch::WatchedKey { db, key, was_expired });
         }
     }

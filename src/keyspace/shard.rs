@@ -21,6 +21,9 @@ use super::value::Value;
 use super::watch::Registry;
 use super::{Hasher, KeyspaceStats};
 
+/// A table with room for more entries than this gives memory back when most of it is unused.
+const SHRINK_MIN_ENTRIES: usize = 1024;
+
 /// A key's value and what is known about it.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -155,10 +158,11 @@ impl Shard {
             entry.version = self.version;
         }
         let (stored, entry) = table.map.swap_remove_index(index)?;
-        reindex(&mut table.deadlines, &stored, entry.deadline_ms, None);
-        for snapshot in &mut self.snapshots {
-            snapshot.shrunk(db, last);
+        if table.map.capacity() > SHRINK_MIN_ENTRIES && table.map.len() < table.map.capacity() / 8 {
+            // The order stays as it is: walks and cursors are not concerned.
+            table.map.shrink_to(table.map.len() * 2);
         }
+        reindex(&mut table.deadlines, &stored, entry.deadline_ms, None);
         self.watchers.touch(db, key, false);
         Some((stored, entry))
     }

@@ -14,8 +14,8 @@
 //! counter; the snapshot remembers the counter at the cut. An entry is **owed** if its version is at
 //! most the cut's and its index is below `next`.
 //!
-//! * The walk visits index `next - 1`, yields the entry if it is owed, skips it otherwise, and
-//!   decrements `next`.
+//! * The walk visits index `next - 1`, yields the entry there if it is owed, passes over it otherwise (or if the
+//!   table has shrunk and there is none), and decrements `next`.
 //! * Before an owed entry is modified or removed, its pre-image is queued for the snapshot. A
 //!   pre-image is O(1): values are shared, not copied. The modification raises the version (or takes
 //!   the entry away), so the walk does not yield it again.
@@ -125,14 +125,6 @@ impl ShardSnapshot {
     pub fn passes(&self, db: u16, from: usize, to: usize) -> bool {
         let walk = &self.walks[usize::from(db)];
         walk.flushed.is_none() && from >= walk.next && to < walk.next
-    }
-
-    /// The table has `len` entries left.
-    pub fn shrunk(&mut self, db: u16, len: usize) {
-        let walk = &mut self.walks[usize::from(db)];
-        if walk.flushed.is_none() {
-            walk.next = walk.next.min(len);
-        }
     }
 
     /// The table was taken out of the shard.

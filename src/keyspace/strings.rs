@@ -11,8 +11,8 @@ use crate::rewrite::string::{self, GetExOutcome, SetOutcome};
 
 pub(super) const OK: Reply = Reply::Simple("OK");
 
-pub(super) fn bulk_or_null(value: Option<Bytes>) -> Reply {
-    value.map_or(Reply::Null, Reply::Bulk)
+pub(super) fn bulk_or_null(value: Option<&Bytes>) -> Reply {
+    value.map_or(Reply::Null, |value| Reply::Bulk(value.clone()))
 }
 
 pub(super) fn get<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -32,7 +32,7 @@ pub(super) fn strlen<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 
 pub(super) fn getrange<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (start, end) = (integer(&argv[2])?, integer(&argv[3])?);
-    let value = unit.read_string(&argv[1])?.unwrap_or_default();
+    let value = unit.read_string(&argv[1])?.cloned().unwrap_or_default();
     let len = value.len() as i64;
     let from_start = |at: i64| if at < 0 { at.saturating_add(len).max(0) } else { at };
     let (first, last) = (from_start(start), from_start(end).min(len - 1));
@@ -110,8 +110,8 @@ pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     let (existed, old) = match unit.find(key) {
         None => (false, None),
         Some(entry) => match &entry.value {
-            Value::String(old) => (true, Some(old.clone())),
-            _ if options.get || compares => return Err(CommandError::WrongType),
+            Value::String(old) if options.get || compares => (true, Some(old.clone())),
+            Value::Hash(_) if options.get || compares => return Err(CommandError::WrongType),
             _ => (true, None),
         },
     };
@@ -135,7 +135,7 @@ pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     let propagation = string::set(argv, outcome, unit.verb());
     unit.propagate(argv, propagation);
     if options.get {
-        return Ok(bulk_or_null(old));
+        return Ok(bulk_or_null(old.as_ref()));
     }
     Ok(if met { OK } else { Reply::Null })
 }
@@ -198,19 +198,19 @@ fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
 }
 
 pub(super) fn getset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let old = unit.read_string(&argv[1])?;
+    let old = unit.read_string(&argv[1])?.cloned();
     unit.store_string(&argv[1], &argv[2], None);
     unit.propagate(argv, string::set_plain(&argv[1], &argv[2]));
-    Ok(bulk_or_null(old))
+    Ok(bulk_or_null(old.as_ref()))
 }
 
 pub(super) fn getdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let old = unit.read_string(&argv[1])?;
+    let old = unit.read_string(&argv[1])?.cloned();
     if old.is_some() {
         unit.remove(&argv[1]);
         unit.propagate(argv, string::getdel(&argv[1]));
     }
-    Ok(bulk_or_null(old))
+    Ok(bulk_or_null(old.as_ref()))
 }
 
 /// What `GETEX` was asked to do with the deadline.
@@ -247,7 +247,7 @@ pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
             (false, Some(form.positive_deadline_ms(time, unit.now_ms, "getex")?))
         }
     };
-    let Some(value) = unit.read_string(key)? else { return Ok(Reply::Null) };
+    let Some(value) = unit.read_string(key)?.cloned() else { return Ok(Reply::Null) };
     let outcome = match deadline_ms {
         Some(deadline_ms) if unit.is_past(deadline_ms) => {
             unit.remove(key);

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use super::command::{self, Shards};
+use super::command::{Plan, Resolved, Shards};
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Hash, Value};
 use super::watch::WatchedKey;
 use super::{Call, CommandError, ExpiryPolicy, Keyspace};
 use crate::resp::Reply;
-use crate::rewrite::{DeletionVerb, Effects, Propagation, Wrap};
+use crate::rewrite::{DeletionVerb, Effects, Propagation};
 
 /// A flushed table with at least this many keys is freed by a thread of its own: freeing it takes
 /// longer than a client should wait (about 10 ms at 100 ns per key).
@@ -41,19 +41,15 @@ impl<'k, 'c> Unit<'k, 'c> {
         Unit { keyspace, locked, policy, now_ms, db: 0, effects: Effects::new(), garbage: Vec::new() }
     }
 
-    /// Runs the calls in order.
-    pub fn run(&mut self, calls: &'c [Call]) -> Vec<Reply> {
-        if let [call] = calls
-            && command::deletes_unrelated_keys(&call.argv)
-        {
-            self.effects.wrap = Wrap::Never;
-        }
-        let reply = |call| self.run_one(call).unwrap_or_else(|error| Reply::Error(error.to_string()));
-        calls.iter().map(reply).collect()
+    /// Runs the calls in order, `plan` being theirs.
+    pub fn run(&mut self, calls: &'c [Call], plan: Plan) -> Vec<Reply> {
+        let reply =
+            |(call, spec)| self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
+        calls.iter().zip(plan.specs).map(reply).collect()
     }
 
-    fn run_one(&mut self, call: &'c Call) -> CommandResult {
-        let spec = command::resolve(&call.argv)?;
+    fn run_one(&mut self, call: &'c Call, spec: Resolved) -> CommandResult {
+        let spec = spec?;
         if call.db >= self.keyspace.options.databases {
             return Err(CommandError::DbOutOfRange);
         }
@@ -87,7 +83,7 @@ impl<'k, 'c> Unit<'k, 'c> {
     /// A shard by its number.
     pub fn shard(&mut self, number: usize) -> &mut Shard {
         let position = self.locked.binary_search_by_key(&number, |(number, _)| *number);
-        // Invariant: `command::shards_of` names the shard of every key position that the table of
+        // Invariant: a `Plan` names the shard of every key position that the table of
         // commands declares, and handlers touch no other keys.
         let position = position.expect("the shards of a unit's keys are locked");
         &mut self.locked[position].1
@@ -98,20 +94,29 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.shard(self.keyspace.shard_of(key))
     }
 
-    /// The entry of `key` in `db`, unless it has expired; an expired one is treated as the policy says.
-    pub fn find_in(&mut self, db: u16, key: &[u8]) -> Option<&Entry> {
+    /// The shard of `key` and its index there, unless it is absent or has expired; an expired key is
+    /// treated as the policy says.
+    fn locate(&mut self, db: u16, key: &[u8]) -> Option<(usize, usize)> {
         let (policy, now_ms, verb) = (self.policy, self.now_ms, self.verb());
         let number = self.keyspace.shard_of(key);
-        if policy != ExpiryPolicy::Ignore && self.shard(number).get(db, key)?.is_expired(now_ms) {
-            if policy == ExpiryPolicy::Reclaim
-                && let Some((key, _)) = self.shard(number).remove(db, key)
-            {
-                self.shard(number).stats.expired_keys += 1;
-                self.effects.push_command(db, verb.command(&key));
-            }
-            return None;
+        let shard = self.shard(number);
+        let (index, _, entry) = shard.table(db).map.get_full(key)?;
+        if policy == ExpiryPolicy::Ignore || !entry.is_expired(now_ms) {
+            return Some((number, index));
         }
-        self.shard(number).get(db, key)
+        if policy == ExpiryPolicy::Reclaim
+            && let Some((key, _)) = shard.remove(db, key)
+        {
+            shard.stats.expired_keys += 1;
+            self.effects.push_command(db, verb.command(&key));
+        }
+        None
+    }
+
+    /// The entry of `key` in `db`, for a command that writes.
+    pub fn find_in(&mut self, db: u16, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate(db, key)?;
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
     }
 
     /// The entry of `key`, for a command that writes.
@@ -121,24 +126,23 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// The entry of `key`, for a command that reads: counts a hit or a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
-        let found = self.find(key).is_some();
         let db = self.db;
-        let shard = self.home(key);
-        if !found {
-            shard.stats.keyspace_misses += 1;
+        let Some((number, index)) = self.locate(db, key) else {
+            self.home(key).stats.keyspace_misses += 1;
             return None;
-        }
+        };
+        let shard = self.shard(number);
         shard.stats.keyspace_hits += 1;
-        shard.get(db, key)
+        Some(shard.table(db).map.get_index(index)?.1)
     }
 
     /// The string under `key`, for a command that writes.
-    pub fn find_string(&mut self, key: &[u8]) -> Result<Option<Bytes>, CommandError> {
+    pub fn find_string(&mut self, key: &[u8]) -> Result<Option<&Bytes>, CommandError> {
         self.find(key).map(as_string).transpose()
     }
 
     /// The string under `key`, for a command that reads.
-    pub fn read_string(&mut self, key: &[u8]) -> Result<Option<Bytes>, CommandError> {
+    pub fn read_string(&mut self, key: &[u8]) -> Result<Option<&Bytes>, CommandError> {
         self.read(key).map(as_string).transpose()
     }
 
@@ -200,9 +204,9 @@ impl<'k, 'c> Unit<'k, 'c> {
     }
 }
 
-fn as_string(entry: &Entry) -> Result<Bytes, CommandError> {
+fn as_string(entry: &Entry) -> Result<&Bytes, CommandError> {
     match &entry.value {
-        Value::String(bytes) => Ok(bytes.clone()),
+        Value::String(bytes) => Ok(bytes),
         Value::Hash(_) => Err(CommandError::WrongType),
     }
 }

@@ -9,8 +9,8 @@
 //! as good as absent: its deletion changes nothing, writing to it does.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -57,8 +57,8 @@ impl WatchSet {
         self.keys.iter().any(|watched| watched.db == db && watched.key == key)
     }
 
-    pub(super) fn watcher(&self, was_expired: bool) -> Watcher {
-        Watcher { touched: Arc::downgrade(&self.touched), was_expired }
+    pub(super) fn watcher(&self, db: u16, was_expired: bool) -> Watcher {
+        Watcher { db, touched: Arc::downgrade(&self.touched), was_expired }
     }
 
     pub(super) fn clear(&mut self) {
@@ -69,7 +69,8 @@ impl WatchSet {
 /// A connection's place in a registry.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    touched: std::sync::Weak<AtomicBool>,
+    db: u16,
+    touched: Weak<AtomicBool>,
     was_expired: bool,
 }
 
@@ -80,66 +81,61 @@ impl Watcher {
             touched.store(true, Ordering::Relaxed);
         }
     }
+
+    /// The key was modified and exists afterwards or not; returns whether to go on watching.
+    fn see(&mut self, exists: bool) -> bool {
+        if self.was_expired && !exists {
+            // Absent before, absent now; but from here on it can come into being.
+            self.was_expired = false;
+            return true;
+        }
+        self.mark();
+        false
+    }
 }
 
-/// The watched keys of one shard.
+/// The watched keys of one shard, in whatever database.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    keys: HashMap<(u16, Bytes), Vec<Watcher>, Hasher>,
+    keys: HashMap<Bytes, Vec<Watcher>, Hasher>,
 }
 
 impl Registry {
-    pub fn add(&mut self, db: u16, key: &Bytes, watcher: Watcher) {
-        let watchers = self.keys.entry((db, key.clone())).or_default();
+    pub fn add(&mut self, key: &Bytes, watcher: Watcher) {
+        let watchers = self.keys.entry(key.clone()).or_default();
         watchers.retain(|watcher| watcher.touched.strong_count() > 0);
         watchers.push(watcher);
     }
 
     /// Forgets a connection's watch of `key`.
-    pub fn remove(&mut self, db: u16, key: &Bytes, set: &WatchSet) {
-        let place = (db, key.clone());
-        if let Some(watchers) = self.keys.get_mut(&place) {
-            watchers.retain(|watcher| {
-                watcher.touched.strong_count() > 0 && watcher.touched.as_ptr() != Arc::as_ptr(&set.touched)
-            });
-            if watchers.is_empty() {
-                self.keys.remove(&place);
-            }
-        }
+    pub fn remove(&mut self, db: u16, key: &[u8], set: &WatchSet) {
+        let set = Arc::as_ptr(&set.touched);
+        self.retain(key, |watcher| watcher.db != db || watcher.touched.as_ptr() != set);
     }
 
     /// A key was modified; `exists` tells whether it is there afterwards.
     pub fn touch(&mut self, db: u16, key: &[u8], exists: bool) {
-        if self.keys.is_empty() {
-            return;
+        if !self.keys.is_empty() {
+            self.retain(key, |watcher| watcher.db != db || watcher.see(exists));
         }
-        let place = (db, Bytes::copy_from_slice(key));
-        let Some(watchers) = self.keys.get_mut(&place) else { return };
-        watchers.retain_mut(|watcher| {
-            if watcher.was_expired && !exists {
-                // Absent before, absent now; but from here on it can come into being.
-                watcher.was_expired = false;
-                return true;
-            }
-            watcher.mark();
-            false
-        });
+    }
+
+    fn retain(&mut self, key: &[u8], mut stays: impl FnMut(&mut Watcher) -> bool) {
+        let Some(watchers) = self.keys.get_mut(key) else { return };
+        watchers.retain_mut(|watcher| watcher.touched.strong_count() > 0 && stays(watcher));
         if watchers.is_empty() {
-            self.keys.remove(&place);
+            self.keys.remove(key);
         }
     }
 
     /// A database was emptied; `existed` tells whether a key was in it.
     pub fn touch_flushed(&mut self, db: u16, existed: impl Fn(&[u8]) -> bool) {
-        let gone: Vec<Bytes> = self
-            .keys
-            .keys()
-            .filter(|(watched_db, key)| *watched_db == db && existed(key))
-            .map(|(_, key)| key.clone())
-            .collect();
-        for key in gone {
-            self.touch(db, &key, false);
-        }
+        self.keys.retain(|key, watchers| {
+            if existed(key) {
+                watchers.retain_mut(|watcher| watcher.db != db || watcher.see(false));
+            }
+            !watchers.is_empty()
+        });
     }
 
     /// A database got other contents; `before` and `after` tell whether a key is there (`Some`) and
@@ -150,20 +146,18 @@ impl Registry {
         before: impl Fn(&[u8]) -> Option<bool>,
         after: impl Fn(&[u8]) -> Option<bool>,
     ) {
-        self.keys.retain(|(watched_db, key), watchers| {
+        self.keys.retain(|key, watchers| {
             let (before, after) = (before(key), after(key));
-            if *watched_db != db || (before.is_none() && after.is_none()) {
+            if before.is_none() && after.is_none() {
                 return true;
             }
             watchers.retain_mut(|watcher| {
                 let was_absent = before.is_none() || watcher.was_expired;
-                let is_absent = after != Some(false);
-                if was_absent && is_absent {
+                if watcher.db == db && was_absent && after != Some(false) {
                     watcher.was_expired = after.is_some();
                     return true;
                 }
-                watcher.mark();
-                false
+                watcher.db != db || watcher.see(true)
             });
             !watchers.is_empty()
         });

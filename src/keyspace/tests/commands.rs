@@ -330,12 +330,12 @@ fn a_hash_grows_into_a_table_and_keeps_its_contents() {
 #[test]
 fn a_unit_answers_every_call_and_propagates_as_one() {
     let mut server = Server::new();
-    let replies = server.run_all(&["set a 1 ex 10", "incr a x", "nosuch", "hset a f v", "incr a"]);
+    let replies = server.run_all(&["set a 1 ex 10", "incr a x", "nosuch a b", "hset a f v", "incr a"]);
     let replies: Vec<_> = replies.iter().map(text).collect();
     let expected = [
         "OK",
         "-ERR wrong number of arguments for 'incr' command",
-        "-ERR unknown command 'nosuch'",
+        "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' ",
         "-WRONGTYPE Operation against a key holding the wrong kind of value",
         ":2",
     ];

@@ -111,6 +111,16 @@ fn inside_exec_the_deletions_of_a_scan_are_wrapped() {
     server.take_published();
     server.run_all(&["scan 0 count 100", "get x"]);
     assert!(server.take_published().starts_with('{'));
+
+    for command in ["scan 0 count 100", "randomkey"] {
+        server.now_ms = 1000;
+        server.run_all(&["set a 1 pxat 1001", "set b 1 pxat 1001"]);
+        let mut published = String::new();
+        let mut publish = |effects: &Effects<'_>| published = unit_text(effects);
+        let calls = [server.call(command)];
+        let replies = server.keyspace.execute_watched(&WatchSet::new(), &calls, 2000, &mut publish);
+        assert!(replies.is_some() && published.starts_with('{'), "{command}: {published}");
+    }
 }
 
 #[test]
