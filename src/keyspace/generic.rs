@@ -161,7 +161,7 @@ fn flush<'c>(
 }
 
 /// A key at random. Expired keys that it meets are reclaimed and another is drawn; where they may
-/// not be reclaimed, it gives up hiding them after [`RANDOM_DRAWS_MAX`] draws, as Valkey does.
+/// not be reclaimed, it gives up hiding them after `RANDOM_DRAWS_MAX` draws, as Valkey does.
 pub(super) fn randomkey<'c>(unit: &mut Unit<'_, 'c>, _: &'c [Bytes]) -> CommandResult {
     const RANDOM_DRAWS_MAX: usize = 100;
     let db = unit.db;

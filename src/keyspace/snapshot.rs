@@ -30,7 +30,12 @@
 //! step above that takes an entry out of the owed yields or queues it once, none makes an entry owed
 //! that was not, and when `next` is 0 none is owed.
 //!
-//! A hash that is modified while a snapshot shares it is copied once, whole, at that moment.
+//! # Cost
+//!
+//! The queue of pre-images grows with the keys that are modified before the walk has come to them; it
+//! holds references, so its memory is that of the values which the keyspace has meanwhile replaced. A hash that is
+//! modified while a snapshot shares it is copied once, whole, at that moment. Dropping the snapshot
+//! gives everything back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

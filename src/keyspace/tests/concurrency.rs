@@ -9,6 +9,29 @@ use super::*;
 const THREADS: usize = 4;
 const ROUNDS: usize = 400;
 
+/// Effects are published before anybody else can see or change the keys they are about.
+#[test]
+fn effects_are_published_under_the_locks_of_their_keys() {
+    let server = Server::new();
+    let keyspace = &server.keyspace;
+    let mut published = 0;
+    let mut publish = |effects: &Effects<'_>| {
+        for op in &effects.ops {
+            let key = &op.argv[1];
+            assert!(keyspace.shards[keyspace.shard_of(key)].try_lock().is_none(), "{key:?} is free");
+            published += 1;
+        }
+    };
+    let calls = |words: &[&str]| -> Vec<Call> { words.iter().map(|words| server.call(words)).collect() };
+    keyspace.execute(&calls(&["set a 1 pxat 1001", "set b 1 pxat 1001"]), 1000, &mut publish);
+    keyspace.execute(&calls(&["set c 1 pxat 1001"]), 1000, &mut publish);
+    keyspace.execute_watched(&WatchSet::new(), &calls(&["get a", "set d 1 pxat 1001"]), 1000, &mut publish);
+    keyspace.execute(&calls(&["get a"]), 2000, &mut publish);
+    keyspace.expire_cycle(2000, Duration::ZERO, &mut publish);
+    keyspace.execute(&calls(&["scan 0 count 1000"]), 2000, &mut publish);
+    assert_eq!((published, keyspace.key_count(0)), (8, (0, 0)));
+}
+
 /// A replica that applies the published units in their order ends in the primary's state, although
 /// the primary ran them on several threads.
 #[test]

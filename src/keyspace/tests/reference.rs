@@ -193,7 +193,7 @@ fn visible(keyspace: &Arc<Keyspace>, now_ms: u64) -> BTreeMap<String, (Thing, Op
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Replies and state are the reference's; and a replica whose clock is wrong, which applies what was
     /// published, stores exactly what the primary stores.
