@@ -22,7 +22,7 @@
 //! | `strings`, `counters`, `generic`, `expire`, `hashes`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
-//! | `glob`, `number`, [`long_double`] | Valkey's patterns and numbers |
+//! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
 //!
 //! # Locking
 //!
@@ -53,7 +53,7 @@ mod expire;
 mod generic;
 mod glob;
 mod hashes;
-pub mod long_double;
+mod long_double;
 mod number;
 mod scan;
 mod shard;
@@ -267,7 +267,7 @@ impl Keyspace {
         set.clear();
     }
 
-    /// Reclaims due keys for at most about `budget`, each as a unit of its own. A lock is held for at
+    /// Reclaims due keys for at most about `budget`, each as a unit of its own. Only a primary does this. A lock is held for at
     /// most [`EXPIRE_BATCH_KEYS`] keys; the next cycle goes on with the shard at which this one stopped.
     pub fn expire_cycle(
         &self,

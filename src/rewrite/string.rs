@@ -132,8 +132,10 @@ fn scan_options(argv: &[Bytes]) -> SetOptions {
     found
 }
 
-/// The command without every `GET` option. Valkey drops each later argument that spells `GET`,
-/// which would damage `IFEQ get GET`; here an option's own argument stays.
+/// The command without every `GET` option.
+///
+/// Stricter than Valkey, which drops every later argument that spells `GET`: for `SET k v IFEQ get GET`
+/// its 9.1.2 propagates `SET k v IFEQ`, which a replica cannot apply. Here an option's own argument stays.
 fn without_get(argv: &[Bytes]) -> Argv {
     let mut kept = Vec::with_capacity(argv.len());
     let mut args = argv.iter();

@@ -348,6 +348,21 @@ fn a_unit_answers_every_call_and_propagates_as_one() {
 }
 
 #[test]
+fn a_keyspace_has_at_least_one_shard_and_database() {
+    let keyspace = Keyspace::new(Options { shards: 0, databases: 0, ..Options::default() });
+    let call = Call { db: 0, argv: argv("incr a") };
+    assert_eq!(keyspace.execute(&[call], 0, &mut |_| {}), [Reply::Integer(1)]);
+}
+
+#[test]
+fn nothing_is_an_unknown_command() {
+    let keyspace = Keyspace::new(Options::default());
+    let replies = keyspace.execute(&[Call { db: 0, argv: Vec::new() }], 0, &mut |_| {});
+    assert!(matches!(&replies[..], [Reply::Error(error)] if error.starts_with("ERR unknown command ''")));
+    assert_eq!(keyspace.execute(&[], 0, &mut |_| {}), []);
+}
+
+#[test]
 fn a_database_that_does_not_exist_is_an_error() {
     let mut server = Server::new();
     server.db = 4;

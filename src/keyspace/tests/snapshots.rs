@@ -90,6 +90,26 @@ fn no_lock_hold_visits_more_than_a_batch() {
 }
 
 #[test]
+fn a_table_that_empties_gives_memory_back_and_disturbs_no_walk() {
+    const KEYS: usize = 5000;
+    let mut server = Server::with_shards(1);
+    for n in 0..KEYS {
+        server.run(&format!("set k{n} v"));
+    }
+    let capacity = |server: &Server| server.keyspace.lock_shard(0).table(0).map.capacity();
+    let full = capacity(&server);
+    let before = state_of(&server.keyspace);
+    let ((), mut snapshot) = server.keyspace.cut(|| ());
+    let mut entries = snapshot.next_batch().expect("keys");
+    for n in 0..KEYS - 10 {
+        server.run(&format!("del k{n}"));
+    }
+    assert!(capacity(&server) < full / 4);
+    entries.extend(snapshot.flatten());
+    assert_eq!(collected(&entries), before);
+}
+
+#[test]
 fn dropping_a_snapshot_releases_what_it_kept() {
     let mut server = Server::new();
     server.run("hset h f v");
