@@ -36,8 +36,9 @@
 //! `publish` cannot fail as far as the keyspace is concerned: the change has been made, and readers
 //! on the same shard will see it as soon as the lock is released. A primary must never keep a change
 //! that is not in its stream, so **a server whose append fails** (fenced by a newer term, a frame
-//! beyond the buffer's limit) **has to stop being a primary**: remember the failure inside `publish`,
-//! answer an error instead of the replies, and accept no more writes until a full resync.
+//! beyond the buffer's limit) **has to break with its history**: remember the failure inside
+//! `publish`, answer an error instead of the replies, and either stop being a primary or begin a new
+//! replication ID, so that every replica comes back for a full copy.
 //! [`rewrite::frame::max_len`](crate::rewrite::frame::max_len) bounds a frame before it is written.
 //!
 //! # Expiry
@@ -222,8 +223,8 @@ impl Keyspace {
 
     /// `EXEC`: like [`execute`](Self::execute), but runs nothing and returns `None` if a watched key
     /// was modified or has expired since it was watched. It is the way for every `EXEC`, also with
-    /// an empty set: a `SCAN` or `RANDOMKEY` alone in an `EXEC` is one atomic unit, on its own it is not. The set is left as it is; the
-    /// caller [unwatches](Self::unwatch) after `EXEC` in either case.
+    /// an empty set: a `SCAN` or `RANDOMKEY` alone in an `EXEC` is one atomic unit, on its own it is
+    /// not. The set is left as it is; the caller [unwatches](Self::unwatch) after `EXEC` in either case.
     pub fn execute_watched(
         &self,
         watch: &WatchSet,
@@ -267,8 +268,9 @@ impl Keyspace {
         set.clear();
     }
 
-    /// Reclaims due keys for at most about `budget`, each as a unit of its own. Only a primary does this. A lock is held for at
-    /// most [`EXPIRE_BATCH_KEYS`] keys; the next cycle goes on with the shard at which this one stopped.
+    /// Reclaims due keys for at most about `budget`, each as a unit of its own; only a primary does
+    /// this. A lock is held for at most [`EXPIRE_BATCH_KEYS`] keys. The next cycle goes on with the
+    /// shard at which this one stopped.
     pub fn expire_cycle(
         &self,
         now_ms: u64,

@@ -87,7 +87,8 @@ impl Shard {
         self.table(db).map.get(key)
     }
 
-    /// Creates or overwrites `key`. The key is copied: a stored key must not pin the buffer that a client's command came in.
+    /// Creates or overwrites `key`. The key is copied: a stored key must not pin the buffer that a
+    /// client's command came in.
     pub fn insert(&mut self, db: u16, key: &[u8], value: Value, deadline_ms: Option<u64>) {
         self.version += 1;
         let entry = Entry { value, deadline_ms, version: self.version };

@@ -14,8 +14,8 @@
 //! counter; the snapshot remembers the counter at the cut. An entry is **owed** if its version is at
 //! most the cut's and its index is below `next`.
 //!
-//! * The walk visits index `next - 1`, yields the entry there if it is owed, passes over it otherwise (or if the
-//!   table has shrunk and there is none), and decrements `next`.
+//! * The walk visits index `next - 1`, yields the entry there if it is owed, passes over it otherwise
+//!   (or if the table has shrunk and there is none), and decrements `next`.
 //! * Before an owed entry is modified or removed, its pre-image is queued for the snapshot. A
 //!   pre-image is O(1): values are shared, not copied. The modification raises the version (or takes
 //!   the entry away), so the walk does not yield it again.
@@ -33,9 +33,9 @@
 //! # Cost
 //!
 //! The queue of pre-images grows with the keys that are modified before the walk has come to them; it
-//! holds references, so its memory is that of the values which the keyspace has meanwhile replaced. A hash that is
-//! modified while a snapshot shares it is copied once, whole, at that moment. Dropping the snapshot
-//! gives everything back.
+//! holds references, so its memory is that of the values which the keyspace has meanwhile replaced.
+//! A hash that is modified while a snapshot shares it is copied once, whole, at that moment. Dropping
+//! the snapshot gives everything back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -44,7 +44,8 @@ pub trait FrameSink {
     fn put_bytes(&mut self, bytes: &Bytes);
 
     /// `select` is to be published at this place only if the stream before this frame left another
-    /// database than `db` selected, or an unknown one. Called at most once a frame. Afterwards the context is `db`.
+    /// database than `db` selected, or an unknown one. Called at most once a frame. Afterwards the
+    /// context is `db`.
     fn select(&mut self, db: u16, select: &[u8]);
 
     /// From here on the stream has `db` selected; no bytes.
