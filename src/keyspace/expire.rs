@@ -136,8 +136,8 @@ fn report(unit: &mut Unit<'_, '_>, key: &[u8], answer: impl Fn(u64, u64) -> u64)
 /// The database and key of one key that is due in a shard.
 pub(super) fn next_due(shard: &Shard, now_ms: u64) -> Option<(u16, Bytes)> {
     (0..).zip(shard.tables()).find_map(|(db, table)| {
-        let (deadline_ms, key) = table.deadlines.first()?;
-        (now_ms > *deadline_ms).then(|| (db, key.clone()))
+        let due = table.deadlines.first()?;
+        (now_ms > due.deadline_ms).then(|| (db, due.key.clone()))
     })
 }
 

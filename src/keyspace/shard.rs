@@ -11,6 +11,7 @@
 //! start and rest on that.
 
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,7 +47,37 @@ impl Entry {
 pub(super) struct Table {
     pub map: IndexMap<Bytes, Entry, Hasher>,
     /// Every key with a deadline, the earliest first.
-    pub deadlines: BTreeSet<(u64, Bytes)>,
+    pub deadlines: BTreeSet<Due>,
+}
+
+/// A key's place in the index of deadlines.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    pub deadline_ms: u64,
+    /// A hash of the key: keys with the same deadline are told apart without following a pointer to
+    /// each, which is several times faster when many share one.
+    tag: u64,
+    pub key: Bytes,
+}
+
+impl Table {
+    fn due(&self, deadline_ms: u64, key: &Bytes) -> Due {
+        Due { deadline_ms, tag: self.map.hasher().hash_one(key), key: key.clone() }
+    }
+
+    /// Moves `key` in the index of deadlines.
+    fn reindex(&mut self, key: &Bytes, old_ms: Option<u64>, new_ms: Option<u64>) {
+        if old_ms == new_ms {
+            return;
+        }
+        if let Some(old_ms) = old_ms {
+            let removed = self.deadlines.remove(&self.due(old_ms, key));
+            debug_assert!(removed, "every deadline is indexed");
+        }
+        if let Some(new_ms) = new_ms {
+            self.deadlines.insert(self.due(new_ms, key));
+        }
+    }
 }
 
 /// One shard; its owner keeps it behind a lock.
@@ -97,13 +128,14 @@ impl Shard {
             for snapshot in &mut self.snapshots {
                 snapshot.before_change(db, index, stored, old);
             }
-            if old.deadline_ms != deadline_ms {
-                reindex(&mut table.deadlines, stored, old.deadline_ms, deadline_ms);
+            let old_ms = std::mem::replace(old, entry).deadline_ms;
+            if old_ms != deadline_ms {
+                let stored = stored.clone();
+                table.reindex(&stored, old_ms, deadline_ms);
             }
-            *old = entry;
         } else {
             let stored = Bytes::copy_from_slice(key);
-            reindex(&mut table.deadlines, &stored, None, deadline_ms);
+            table.reindex(&stored, None, deadline_ms);
             table.map.insert(stored, entry);
         }
         self.watchers.touch(db, key, true);
@@ -133,8 +165,9 @@ impl Shard {
         }
         self.version += 1;
         entry.version = self.version;
-        reindex(&mut table.deadlines, stored, entry.deadline_ms, deadline_ms);
-        entry.deadline_ms = deadline_ms;
+        let old_ms = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
+        let stored = stored.clone();
+        table.reindex(&stored, old_ms, deadline_ms);
         self.watchers.touch(db, key, true);
         true
     }
@@ -163,7 +196,7 @@ impl Shard {
             // The order stays as it is: walks and cursors are not concerned.
             table.map.shrink_to(table.map.len() * 2);
         }
-        reindex(&mut table.deadlines, &stored, entry.deadline_ms, None);
+        table.reindex(&stored, entry.deadline_ms, None);
         self.watchers.touch(db, key, false);
         Some((stored, entry))
     }
@@ -205,17 +238,3 @@ impl Shard {
 
 /// A table that a flush took out of its shard; snapshots may still be walking it.
 pub(super) type FlushedTable = Arc<Table>;
-
-/// Moves `key` in the index of deadlines.
-fn reindex(deadlines: &mut BTreeSet<(u64, Bytes)>, key: &Bytes, old_ms: Option<u64>, new_ms: Option<u64>) {
-    if old_ms == new_ms {
-        return;
-    }
-    if let Some(old_ms) = old_ms {
-        let removed = deadlines.remove(&(old_ms, key.clone()));
-        debug_assert!(removed, "every deadline is indexed");
-    }
-    if let Some(new_ms) = new_ms {
-        deadlines.insert((new_ms, key.clone()));
-    }
-}

@@ -1,6 +1,6 @@
 //! The keyspace against a naive reference, and a replica that applies the stream against both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -235,7 +235,13 @@ proptest! {
                 for table in shard.tables() {
                     let with_deadline =
                         table.map.iter().filter_map(|(key, entry)| Some((entry.deadline_ms?, key.clone())));
-                    prop_assert_eq!(&with_deadline.collect::<std::collections::BTreeSet<_>>(), &table.deadlines);
+                    let indexed = table.deadlines.iter().map(|due| (due.deadline_ms, due.key.clone()));
+                    prop_assert_eq!(
+                        with_deadline.collect::<BTreeSet<_>>(),
+                        indexed.collect::<BTreeSet<_>>()
+                    );
+                    let count = table.map.values().filter(|entry| entry.deadline_ms.is_some()).count();
+                    prop_assert_eq!(table.deadlines.len(), count);
                 }
             }
         }
