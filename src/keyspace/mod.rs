@@ -1,1 +1,356 @@
-//! keyspace
+//! The embedded store: a sharded keyspace that says what it did.
+//!
+//! # Promise
+//!
+//! * A *unit* (one command, or all commands of an `EXEC`) is atomic and isolated: no other unit sees
+//!   half of it.
+//! * What a unit propagates is published **while the locks of its keys are held**. So for every key
+//!   the order in the replication stream is the order of execution, although units on different
+//!   shards run and publish at the same time.
+//! * A [`Snapshot`] is the whole keyspace at one point of the stream, taken without a fork and
+//!   without stopping the world for longer than it takes to visit every shard once.
+//! * Nothing here reads the clock to decide what a command does: `now_ms` is a parameter and is
+//!   frozen for a whole unit.
+//!
+//! # Structure
+//!
+//! | file | subject |
+//! |---|---|
+//! | `shard` | tables of one shard; the only place that changes them |
+//! | `unit` | locks, expiry on access, effects of one unit |
+//! | [`command`] | the table of commands |
+//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `scan` | the commands |
+//! | [`snapshot`] | copy-on-write snapshots |
+//! | [`watch`] | optimistic locking |
+//! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
+//!
+//! # Locking
+//!
+//! A key belongs to the shard that its hash names, whatever its database, so a command that moves a
+//! key between databases needs one lock. A unit locks the shards of all its keys in ascending order,
+//! a command on the whole keyspace locks all: no cycle of waiting can form. `SCAN` on its own takes
+//! one shard at a time. No lock is held across an `.await`; nothing under a lock blocks.
+//!
+//! # Publishing
+//!
+//! `publish` cannot fail as far as the keyspace is concerned: the change has been made, and readers
+//! on the same shard will see it as soon as the lock is released. A primary must never keep a change
+//! that is not in its stream, so **a server whose append fails** (fenced by a newer term, a frame
+//! beyond the buffer's limit) **has to break with its history**: remember the failure inside
+//! `publish`, answer an error instead of the replies, and either stop being a primary or begin a new
+//! replication ID, so that every replica comes back for a full copy.
+//! [`rewrite::frame::max_len`](crate::rewrite::frame::max_len) bounds a frame before it is written.
+//!
+//! # Expiry
+//!
+//! A key whose deadline has passed is absent for every reader. On a primary the first access deletes
+//! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
+//! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
+
+pub mod command;
+mod counters;
+mod error;
+mod expire;
+mod generic;
+mod glob;
+mod hashes;
+mod long_double;
+mod number;
+mod scan;
+mod shard;
+pub mod snapshot;
+mod strings;
+mod unit;
+mod value;
+pub mod watch;
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use self::command::Plan;
+pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
+pub use self::error::CommandError;
+use self::shard::Shard;
+pub use self::snapshot::{Snapshot, SnapshotEntry};
+use self::unit::Unit;
+pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, Value};
+pub use self::watch::WatchSet;
+use crate::resp::Reply;
+use crate::rewrite::{DeletionVerb, Effects, Wrap};
+
+/// The hasher of tables: fast, and seeded per process against chosen collisions.
+type Hasher = foldhash::fast::RandomState;
+
+/// The most due keys that the expiry cycle reclaims while it holds a shard's lock.
+pub const EXPIRE_BATCH_KEYS: usize = 64;
+
+/// The limits and choices of a keyspace.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many shards; at least 1. More shards let more commands run at once; commands on the
+    /// whole keyspace lock them all.
+    pub shards: usize,
+    /// How many databases; at least 1. Valkey's `databases`.
+    pub databases: u16,
+    /// How deletions of expired keys are spelled in the stream.
+    pub deletion_verb: DeletionVerb,
+    /// The longest string that a command may build, in bytes. Valkey's `proto-max-bulk-len`.
+    pub max_string_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            shards: 64,
+            databases: 16,
+            deletion_verb: DeletionVerb::default(),
+            max_string_bytes: 512 << 20,
+        }
+    }
+}
+
+/// One data command of a unit.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The database it runs in.
+    pub db: u16,
+    /// The command as the client sent it, the name first.
+    pub argv: Vec<Bytes>,
+}
+
+/// What happens to a key whose deadline has passed, by role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpiryPolicy {
+    /// A primary: the first access deletes the key and propagates the deletion.
+    #[default]
+    Reclaim,
+    /// A replica's own readers: the key is absent for them and stays stored until the primary's
+    /// deletion arrives.
+    Hide,
+    /// Applying a replication stream or loading a snapshot: the key is there. Whether it has
+    /// expired is for the primary alone to judge.
+    Ignore,
+}
+
+/// Counters since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyspaceStats {
+    /// Keys deleted because their deadline had passed, on access or by the cycle.
+    pub expired_keys: u64,
+    /// Lookups by reading commands that found their key.
+    pub keyspace_hits: u64,
+    /// Lookups by reading commands that did not.
+    pub keyspace_misses: u64,
+}
+
+/// What an expiry cycle did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpireReport {
+    /// Keys reclaimed.
+    pub expired: u64,
+    /// Whether the budget ran out while keys were due.
+    pub out_of_time: bool,
+}
+
+/// A sharded keyspace. Share it as `Arc<Keyspace>`.
+#[derive(Debug)]
+pub struct Keyspace {
+    options: Options,
+    shards: Box<[Mutex<Shard>]>,
+    /// Places keys in shards; independent of the tables' hashers, so that the keys of a shard are
+    /// spread evenly in its tables.
+    placement: foldhash::quality::RandomState,
+    next_snapshot_id: AtomicU64,
+    /// The shard at which the next expiry cycle starts.
+    expire_from: AtomicUsize,
+}
+
+impl Keyspace {
+    /// An empty keyspace. Zero shards or databases mean one.
+    pub fn new(options: Options) -> Keyspace {
+        let options =
+            Options { shards: options.shards.max(1), databases: options.databases.max(1), ..options };
+        Keyspace {
+            shards: (0..options.shards).map(|_| Mutex::new(Shard::new(options.databases))).collect(),
+            options,
+            placement: foldhash::quality::RandomState::default(),
+            next_snapshot_id: AtomicU64::new(0),
+            expire_from: AtomicUsize::new(0),
+        }
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Executes one unit atomically with the clock at `now_ms` (milliseconds since the Unix epoch).
+    ///
+    /// There is one reply per call, in order. A call that fails answers its error and the others run
+    /// all the same, as in Valkey's `EXEC`. If the unit has effects, `publish` gets them once, before
+    /// any lock is released (a `SCAN` on its own: once per shard that it visits and changes).
+    pub fn execute(&self, calls: &[Call], now_ms: u64, publish: &mut dyn FnMut(&Effects<'_>)) -> Vec<Reply> {
+        self.execute_under(ExpiryPolicy::Reclaim, calls, now_ms, publish)
+    }
+
+    /// [`execute`](Self::execute) under another expiry policy than a primary's.
+    pub fn execute_under(
+        &self,
+        policy: ExpiryPolicy,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+    ) -> Vec<Reply> {
+        let mut plan = Plan::new(self, calls);
+        if let [call] = calls
+            && plan.sweeps()
+        {
+            return vec![scan::sweep(self, policy, call, now_ms, publish)];
+        }
+        let mut unit = Unit::lock(self, policy, now_ms, std::mem::take(&mut plan.shards));
+        if plan.deletes_unrelated_keys() {
+            unit.effects.wrap = Wrap::Never;
+        }
+        let replies = unit.run(calls, plan);
+        unit.finish(publish);
+        replies
+    }
+
+    /// `EXEC`: like [`execute`](Self::execute), but runs nothing and returns `None` if a watched key
+    /// was modified or has expired since it was watched. It is the way for every `EXEC`, also with
+    /// an empty set: a `SCAN` or `RANDOMKEY` alone in an `EXEC` is one atomic unit, on its own it is
+    /// not. The set is left as it is; the caller [unwatches](Self::unwatch) after `EXEC` in either case.
+    pub fn execute_watched(
+        &self,
+        watch: &WatchSet,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+    ) -> Option<Vec<Reply>> {
+        let mut plan = Plan::new(self, calls);
+        plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
+        let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, std::mem::take(&mut plan.shards));
+        if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
+            return None;
+        }
+        let replies = unit.run(calls, plan);
+        unit.finish(publish);
+        Some(replies)
+    }
+
+    /// `WATCH`: from now on a modification of one of `keys` marks `set`.
+    pub fn watch(&self, set: &mut WatchSet, db: u16, keys: &[Bytes], now_ms: u64) {
+        if db >= self.options.databases {
+            return;
+        }
+        for key in keys {
+            if set.watches(db, key) {
+                continue;
+            }
+            let key = Bytes::copy_from_slice(key);
+            let mut shard = self.lock_shard(self.shard_of(&key));
+            let was_expired = shard.get(db, &key).is_some_and(|entry| entry.is_expired(now_ms));
+            shard.watchers.add(&key, set.watcher(db, was_expired));
+            set.keys.push(watch::WatchedKey { db, key, was_expired });
+        }
+    }
+
+    /// `UNWATCH`: empties `set`.
+    pub fn unwatch(&self, set: &mut WatchSet) {
+        for watched in &set.keys {
+            self.lock_shard(self.shard_of(&watched.key)).watchers.remove(watched.db, &watched.key, set);
+        }
+        set.clear();
+    }
+
+    /// Reclaims due keys for at most about `budget`, each as a unit of its own; only a primary does
+    /// this. A lock is held for at most [`EXPIRE_BATCH_KEYS`] keys. The next cycle goes on with the
+    /// shard at which this one stopped.
+    pub fn expire_cycle(
+        &self,
+        now_ms: u64,
+        budget: Duration,
+        publish: &mut dyn FnMut(&Effects<'_>),
+    ) -> ExpireReport {
+        let started = Instant::now();
+        let mut report = ExpireReport::default();
+        let first = self.expire_from.load(Ordering::Relaxed);
+        for number in (first..first + self.options.shards).map(|n| n % self.options.shards) {
+            loop {
+                let mut shard = self.lock_shard(number);
+                let expired = expire::reclaim_due(&mut shard, self.options.deletion_verb, now_ms, publish);
+                drop(shard);
+                report.expired += expired as u64;
+                if started.elapsed() >= budget {
+                    // Relaxed: a hint about where to start, nothing more.
+                    self.expire_from.store(number, Ordering::Relaxed);
+                    report.out_of_time = self.has_due(now_ms);
+                    return report;
+                }
+                if expired < EXPIRE_BATCH_KEYS {
+                    break;
+                }
+            }
+        }
+        report
+    }
+
+    fn has_due(&self, now_ms: u64) -> bool {
+        (0..self.options.shards).any(|number| expire::next_due(&self.lock_shard(number), now_ms).is_some())
+    }
+
+    /// Takes the cut of a snapshot: locks all shards, calls `mark` once while no unit is running
+    /// (it appends the marker to the stream and returns its offset), and registers a copy-on-write
+    /// snapshot. Costs O(shards × databases), whatever the number of keys.
+    pub fn cut<T>(self: &Arc<Self>, mark: impl FnOnce() -> T) -> (T, Snapshot) {
+        // Relaxed: only uniqueness matters.
+        let id = self.next_snapshot_id.fetch_add(1, Ordering::Relaxed);
+        let mut shards: Vec<_> = (0..self.options.shards).map(|number| self.lock_shard(number)).collect();
+        let marked = mark();
+        let snapshot = Snapshot::register(Arc::clone(self), id, shards.iter_mut().map(|shard| &mut **shard));
+        (marked, snapshot)
+    }
+
+    /// Keys in `db` and how many of them have a deadline, expired ones that are still stored
+    /// included. Shards are counted one after the other.
+    pub fn key_count(&self, db: u16) -> (u64, u64) {
+        if db >= self.options.databases {
+            return (0, 0);
+        }
+        (0..self.options.shards).fold((0, 0), |(keys, with_deadline), number| {
+            let shard = self.lock_shard(number);
+            let table = shard.table(db);
+            (keys + table.map.len() as u64, with_deadline + table.deadlines.len() as u64)
+        })
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> KeyspaceStats {
+        (0..self.options.shards).fold(KeyspaceStats::default(), |sum, number| {
+            let stats = self.lock_shard(number).stats;
+            KeyspaceStats {
+                expired_keys: sum.expired_keys + stats.expired_keys,
+                keyspace_hits: sum.keyspace_hits + stats.keyspace_hits,
+                keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,
+            }
+        })
+    }
+
+    fn shard_of(&self, key: &[u8]) -> usize {
+        let hash = u128::from(self.placement.hash_one(key));
+        // Scales the hash to the number of shards; less than it, so it fits.
+        ((hash * self.options.shards as u128) >> 64) as usize
+    }
+
+    fn lock_shard(&self, number: usize) -> MutexGuard<'_, Shard> {
+        self.shards[number].lock()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,163 @@
-//! rewrite
+//! What a command *did*, as the commands to propagate.
+//!
+//! # Promise
+//!
+//! A replica that applies what this module produces, in order, ends in the primary's state,
+//! whatever its clock says and however late it reads. So no relative time, no random choice and no
+//! result that the replica would have to compute in floating point leaves here: deadlines are
+//! absolute, increments of floats are final values, and a key that the primary found expired is
+//! deleted by a command of its own.
+//!
+//! Where Valkey's form has that property it is produced byte for byte (measured against Valkey
+//! 9.1.2): a command that needs no rewriting goes out with the bytes the client sent, letter case
+//! included; the words this module adds are upper-case.
+//!
+//! # Shape
+//!
+//! ```text
+//! argv + typed outcome ──(one file per command family)──▶ Propagation ──▶ Effects ──(frame)──▶ sink
+//! ```
+//!
+//! The command's executor decides what happened and says so with the family's outcome type
+//! (`string::SetOutcome`, …); the function of the family turns it into a
+//! [`Propagation`]. [`Effects`] collects the propagations of one *unit*: a command, or all commands
+//! of an `EXEC`. [`frame`] encodes a unit. Nothing here reads a clock, takes a lock or knows the
+//! buffer; the original argv is borrowed and never changed, so that MONITOR and the slow log can
+//! still show it.
+//!
+//! # Units (Valkey's rules)
+//!
+//! * Side operations (the deletion of an expired key that a command met) come before the command's
+//!   own operation.
+//! * A unit of one operation is sent bare, a unit of more inside `MULTI` … `EXEC`, except for a
+//!   top-level `SCAN` or `RANDOMKEY`, which may delete arbitrary expired keys and is never wrapped
+//!   ([`Wrap::Never`]).
+//! * A user's `MULTI`/`EXEC` is not itself propagated: the `EXEC` is a unit, and the rule above
+//!   decides.
+
+pub mod frame;
+pub mod generic;
+pub mod hash;
+pub mod string;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+/// A command as a list of arguments, the name first.
+pub type Argv = Vec<Bytes>;
+
+/// One command to propagate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op<'a> {
+    /// The database it applies to.
+    pub db: u16,
+    /// The command: borrowed when it goes out as the client sent it.
+    pub argv: Cow<'a, [Bytes]>,
+}
+
+/// Whether the operations of a unit are enclosed in `MULTI` … `EXEC`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wrap {
+    /// Enclosed when there is more than one: a replica applies all or none.
+    #[default]
+    IfSeveral,
+    /// Never enclosed: the operations are unrelated to each other (`SCAN`, `RANDOMKEY`).
+    Never,
+}
+
+/// What one atomic unit propagates, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects<'a> {
+    /// The operations, in the order a replica is to apply them.
+    pub ops: Vec<Op<'a>>,
+    /// How they are enclosed.
+    pub wrap: Wrap,
+}
+
+impl<'a> Effects<'a> {
+    /// An empty unit.
+    pub fn new() -> Self {
+        Effects::default()
+    }
+
+    /// A unit of one command, as active expiry makes it.
+    pub fn single(db: u16, argv: Argv) -> Self {
+        Effects { ops: vec![Op { db, argv: Cow::Owned(argv) }], wrap: Wrap::IfSeveral }
+    }
+
+    /// Whether there is nothing to propagate.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Adds what a command propagates; `argv` is the command as the client sent it.
+    pub fn push(&mut self, db: u16, argv: &'a [Bytes], propagation: Propagation) {
+        match propagation {
+            Propagation::Nothing => {}
+            Propagation::Verbatim => self.ops.push(Op { db, argv: Cow::Borrowed(argv) }),
+            Propagation::Command(argv) => self.push_command(db, argv),
+        }
+    }
+
+    /// Adds a command made by the primary (a side operation).
+    pub fn push_command(&mut self, db: u16, argv: Argv) {
+        self.ops.push(Op { db, argv: Cow::Owned(argv) });
+    }
+}
+
+/// What one command propagates for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// It changed nothing.
+    Nothing,
+    /// The command exactly as the client sent it.
+    Verbatim,
+    /// Another command that has the same effect on any clock.
+    Command(Argv),
+}
+
+impl Propagation {
+    /// [`Propagation::Verbatim`] if something changed.
+    pub fn verbatim_if(changed: bool) -> Self {
+        if changed { Propagation::Verbatim } else { Propagation::Nothing }
+    }
+}
+
+/// The command that deletes a key on the replicas' side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionVerb {
+    /// `UNLINK`: what Valkey 8 and later send by default (`lazyfree-lazy-expire yes`).
+    #[default]
+    Unlink,
+    /// `DEL`: what Redis sends by default.
+    Del,
+}
+
+impl DeletionVerb {
+    /// The word on the wire.
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            DeletionVerb::Unlink => b"UNLINK",
+            DeletionVerb::Del => b"DEL",
+        }
+    }
+
+    /// The whole deletion of `key`.
+    pub fn command(self, key: &Bytes) -> Argv {
+        vec![Bytes::from_static(self.as_bytes()), key.clone()]
+    }
+}
+
+/// A decimal argument.
+pub(crate) fn decimal(n: u64) -> Bytes {
+    Bytes::copy_from_slice(itoa::Buffer::new().format(n).as_bytes())
+}
+
+/// A word this crate adds to a command.
+pub(crate) fn word(word: &'static str) -> Bytes {
+    Bytes::from_static(word.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Deadlines of keys.
+
+use bytes::Bytes;
+
+use super::command::printable;
+use super::number::{TimeForm, integer};
+use super::shard::Shard;
+use super::unit::{CommandResult, Unit};
+use super::{CommandError, EXPIRE_BATCH_KEYS};
+use crate::resp::Reply;
+use crate::rewrite::generic::{self, ExpireOutcome};
+use crate::rewrite::{DeletionVerb, Effects, Propagation};
+
+#[derive(Default)]
+struct Conditions {
+    no_deadline: bool,
+    has_deadline: bool,
+    later: bool,
+    earlier: bool,
+}
+
+impl Conditions {
+    fn parse(args: &[Bytes]) -> Result<Conditions, CommandError> {
+        let mut conditions = Conditions::default();
+        for arg in args {
+            match arg.to_ascii_uppercase().as_slice() {
+                b"NX" => conditions.no_deadline = true,
+                b"XX" => conditions.has_deadline = true,
+                b"GT" => conditions.later = true,
+                b"LT" => conditions.earlier = true,
+                _ => return Err(CommandError::UnsupportedOption(printable(arg))),
+            }
+        }
+        let Conditions { no_deadline, has_deadline, later, earlier } = conditions;
+        if no_deadline && (has_deadline || later || earlier) {
+            return Err(CommandError::NxWithOthers);
+        }
+        if later && earlier {
+            return Err(CommandError::GtWithLt);
+        }
+        Ok(conditions)
+    }
+
+    /// No deadline counts as later than any.
+    fn met(&self, old_ms: Option<u64>, new_ms: u64) -> bool {
+        (!self.no_deadline || old_ms.is_none())
+            && (!self.has_deadline || old_ms.is_some())
+            && (!self.later || old_ms.is_some_and(|old_ms| new_ms > old_ms))
+            && (!self.earlier || old_ms.is_none_or(|old_ms| new_ms < old_ms))
+    }
+}
+
+pub(super) fn expire<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    set_deadline(unit, argv, TimeForm::Seconds, "expire")
+}
+
+pub(super) fn pexpire<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    set_deadline(unit, argv, TimeForm::Milliseconds, "pexpire")
+}
+
+pub(super) fn expireat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    set_deadline(unit, argv, TimeForm::UnixSeconds, "expireat")
+}
+
+pub(super) fn pexpireat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    set_deadline(unit, argv, TimeForm::UnixMilliseconds, "pexpireat")
+}
+
+fn set_deadline<'c>(
+    unit: &mut Unit<'_, 'c>,
+    argv: &'c [Bytes],
+    form: TimeForm,
+    name: &'static str,
+) -> CommandResult {
+    let conditions = Conditions::parse(&argv[3..])?;
+    let time = integer(&argv[2])?;
+    let ms = form.absolute_ms(time, unit.now_ms).ok_or(CommandError::InvalidExpire(name))?;
+    // A time before the epoch is as past as the epoch.
+    let deadline_ms = u64::try_from(ms).unwrap_or(0);
+    let key = &argv[1];
+    let Some(entry) = unit.find(key) else { return Ok(Reply::Integer(0)) };
+    let outcome = if !conditions.met(entry.deadline_ms, deadline_ms) {
+        ExpireOutcome::Unchanged
+    } else if unit.is_past(deadline_ms) {
+        unit.remove(key);
+        ExpireOutcome::Deleted
+    } else {
+        unit.set_deadline(key, Some(deadline_ms));
+        ExpireOutcome::Deadline(deadline_ms)
+    };
+    let propagation = generic::expire(argv, outcome, unit.verb());
+    unit.propagate(argv, propagation);
+    Ok(Reply::Integer((outcome != ExpireOutcome::Unchanged).into()))
+}
+
+pub(super) fn persist<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let has_deadline = unit.find(&argv[1]).is_some_and(|entry| entry.deadline_ms.is_some());
+    if has_deadline {
+        unit.set_deadline(&argv[1], None);
+    }
+    unit.propagate(argv, Propagation::verbatim_if(has_deadline));
+    Ok(Reply::Integer(has_deadline.into()))
+}
+
+pub(super) fn ttl<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    Ok(report(unit, &argv[1], |deadline_ms, now_ms| to_seconds(deadline_ms.saturating_sub(now_ms))))
+}
+
+pub(super) fn pttl<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    Ok(report(unit, &argv[1], |deadline_ms, now_ms| deadline_ms.saturating_sub(now_ms)))
+}
+
+pub(super) fn expiretime<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    Ok(report(unit, &argv[1], |deadline_ms, _| to_seconds(deadline_ms)))
+}
+
+pub(super) fn pexpiretime<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    Ok(report(unit, &argv[1], |deadline_ms, _| deadline_ms))
+}
+
+/// To the nearest second.
+fn to_seconds(ms: u64) -> u64 {
+    ms.saturating_add(500) / 1000
+}
+
+/// -2 without a key, -1 without a deadline.
+fn report(unit: &mut Unit<'_, '_>, key: &[u8], answer: impl Fn(u64, u64) -> u64) -> Reply {
+    let now_ms = unit.now_ms;
+    Reply::Integer(match unit.read(key).map(|entry| entry.deadline_ms) {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(deadline_ms)) => i64::try_from(answer(deadline_ms, now_ms)).unwrap_or(i64::MAX),
+    })
+}
+
+/// The database and key of one key that is due in a shard.
+pub(super) fn next_due(shard: &Shard, now_ms: u64) -> Option<(u16, Bytes)> {
+    (0..).zip(shard.tables()).find_map(|(db, table)| {
+        let due = table.deadlines.first()?;
+        (now_ms > due.deadline_ms).then(|| (db, due.key.clone()))
+    })
+}
+
+/// Reclaims at most [`EXPIRE_BATCH_KEYS`] due keys of a shard; returns how many.
+pub(super) fn reclaim_due(
+    shard: &mut Shard,
+    verb: DeletionVerb,
+    now_ms: u64,
+    publish: &mut dyn FnMut(&Effects<'_>),
+) -> usize {
+    for reclaimed in 0..EXPIRE_BATCH_KEYS {
+        let Some((db, key)) = next_due(shard, now_ms) else { return reclaimed };
+        shard.remove(db, &key);
+        shard.stats.expired_keys += 1;
+        publish(&Effects::single(db, verb.command(&key)));
+    }
+    EXPIRE_BATCH_KEYS
+}

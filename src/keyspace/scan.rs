@@ -1,0 +1,238 @@
+//! Walking the keyspace: `SCAN`, `HSCAN`, `KEYS`.
+//!
+//! # Cursors
+//!
+//! A cursor of `SCAN` is `index × shards + shard`: in that shard, the entries below `index` are still
+//! to be visited, from the end towards the start. Index 0 means the shard has not been begun, so
+//! cursor 0 is the first shard's beginning, and no other position has that number. The number of
+//! shards does not change while a process lives.
+//!
+//! # Guarantee
+//!
+//! *A key that is present from the first call to the last is returned at least once.* Say the walk of its
+//! shard begins with `n` entries: the key is at an index below `n`. Afterwards the walk is at `index`,
+//! everything at or above has been visited, and the key, if it has not been returned, is below. A new
+//! entry is appended at the end and moves nobody. A removal moves only the last entry, to a *lower*
+//! index: if that is our key, it was below `index` and still is. So the key never gets from the
+//! unvisited to the visited part except by being visited. (A walk from the start to the end would
+//! lose keys: the last entry, unvisited, would move into the visited part.) A key that was returned may be
+//! moved below `index` and returned again; Valkey's `SCAN` repeats keys too.
+//!
+//! `HSCAN` does the same within a hash; a compact hash is returned whole, as Valkey's listpacks are. A hash
+//! that grows from compact to table keeps no cursor, because a compact one never gave one out.
+
+use bytes::Bytes;
+
+use super::command::printable;
+use super::number::integer;
+use super::unit::{CommandResult, Unit};
+use super::{Call, CommandError, ExpiryPolicy, Keyspace, glob};
+use crate::resp::Reply;
+use crate::rewrite::{Effects, Wrap};
+
+/// How many elements a call visits when the client does not say.
+const DEFAULT_COUNT: usize = 10;
+
+/// The types that `SCAN … TYPE` knows, whether or not this keyspace stores them.
+const TYPE_NAMES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
+
+/// A cursor argument: plain decimal digits.
+fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    let digits = !arg.is_empty() && arg.iter().all(u8::is_ascii_digit);
+    let text = if digits { std::str::from_utf8(arg).ok() } else { None };
+    text.and_then(|text| text.parse().ok()).ok_or(CommandError::InvalidCursor)
+}
+
+#[derive(Default)]
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    count: Option<usize>,
+    type_name: Option<&'static str>,
+    without_values: bool,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(args: &'a [Bytes], of_hash: bool) -> Result<ScanOptions<'a>, CommandError> {
+        let mut options = ScanOptions::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.to_ascii_uppercase().as_slice() {
+                b"NOVALUES" if of_hash => options.without_values = true,
+                b"NOVALUES" => return Err(CommandError::NoValues),
+                b"COUNT" => {
+                    let count = integer(args.next().ok_or(CommandError::Syntax)?)?;
+                    let count = usize::try_from(count).ok().filter(|&count| count > 0);
+                    options.count = Some(count.ok_or(CommandError::Syntax)?);
+                }
+                b"MATCH" => {
+                    let pattern = args.next().ok_or(CommandError::Syntax)?;
+                    // The pattern that matches everything, the empty key included.
+                    options.pattern = Some(&**pattern).filter(|pattern| *pattern != b"*");
+                }
+                b"TYPE" if !of_hash => {
+                    let name = args.next().ok_or(CommandError::Syntax)?;
+                    let known = TYPE_NAMES.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+                    options.type_name =
+                        Some(known.ok_or_else(|| CommandError::UnknownType(printable(name)))?);
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+    }
+}
+
+/// One call of `SCAN` while it goes from shard to shard.
+struct Scan<'a> {
+    options: ScanOptions<'a>,
+    shard: usize,
+    shards: usize,
+    /// Entries below this index are to be visited; 0 for all.
+    index: usize,
+    budget: usize,
+    found: Vec<Reply>,
+}
+
+impl<'a> Scan<'a> {
+    fn parse(keyspace: &Keyspace, argv: &'a [Bytes]) -> Result<Scan<'a>, CommandError> {
+        let cursor = cursor(&argv[1])?;
+        let options = ScanOptions::parse(&argv[2..], false)?;
+        let shards = keyspace.options().shards;
+        Ok(Scan {
+            budget: options.count.unwrap_or(DEFAULT_COUNT),
+            options,
+            // Less than the number of shards, so it fits.
+            shard: (cursor % shards as u64) as usize,
+            shards,
+            index: usize::try_from(cursor / shards as u64).unwrap_or(usize::MAX),
+            found: Vec::new(),
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        self.shard == self.shards || self.budget == 0
+    }
+
+    /// Visits the present shard, which `unit` has locked, until the budget is used or it ends.
+    fn visit(&mut self, unit: &mut Unit<'_, '_>) {
+        let db = unit.db;
+        let len = unit.shard(self.shard).table(db).map.len();
+        let mut index = if self.index == 0 { len } else { self.index.min(len) };
+        while index > 0 && self.budget > 0 {
+            index -= 1;
+            self.budget -= 1;
+            self.visit_entry(unit, db, index);
+        }
+        self.index = index;
+        if index == 0 {
+            self.shard += 1;
+        }
+    }
+
+    fn visit_entry(&mut self, unit: &mut Unit<'_, '_>, db: u16, index: usize) {
+        let now_ms = unit.now_ms;
+        let Some((key, entry)) = unit.shard(self.shard).table(db).map.get_index(index) else { return };
+        if !self.options.wants(key)
+            || self.options.type_name.is_some_and(|name| name != entry.value.type_name())
+        {
+            return;
+        }
+        let key = key.clone();
+        // Reclaiming it moves at most the last entry here, which has been visited or is this one.
+        if !entry.is_expired(now_ms) || unit.find(&key).is_some() {
+            self.found.push(Reply::Bulk(key));
+        }
+    }
+
+    fn reply(self) -> Reply {
+        let cursor = if self.shard == self.shards {
+            0
+        } else {
+            self.index as u64 * self.shards as u64 + self.shard as u64
+        };
+        page(cursor, self.found)
+    }
+}
+
+fn page(cursor: u64, found: Vec<Reply>) -> Reply {
+    let cursor = Bytes::copy_from_slice(itoa::Buffer::new().format(cursor).as_bytes());
+    Reply::Array(vec![Reply::Bulk(cursor), Reply::Array(found)])
+}
+
+/// `SCAN` inside a unit with other commands: all shards are locked.
+pub(super) fn scan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let mut scan = Scan::parse(unit.keyspace, argv)?;
+    while !scan.is_done() {
+        scan.visit(unit);
+    }
+    Ok(scan.reply())
+}
+
+/// `SCAN` on its own: one shard is locked at a time, and each is a unit.
+pub(super) fn sweep(
+    keyspace: &Keyspace,
+    policy: ExpiryPolicy,
+    call: &Call,
+    now_ms: u64,
+    publish: &mut dyn FnMut(&Effects<'_>),
+) -> Reply {
+    let mut scan = match Scan::parse(keyspace, &call.argv) {
+        _ if call.db >= keyspace.options().databases => {
+            return Reply::Error(CommandError::DbOutOfRange.to_string());
+        }
+        Ok(scan) => scan,
+        Err(error) => return Reply::Error(error.to_string()),
+    };
+    while !scan.is_done() {
+        let mut unit = Unit::lock(keyspace, policy, now_ms, [scan.shard].into_iter().collect());
+        unit.db = call.db;
+        unit.effects.wrap = Wrap::Never;
+        scan.visit(&mut unit);
+        unit.finish(publish);
+    }
+    scan.reply()
+}
+
+pub(super) fn hscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let cursor = cursor(&argv[2])?;
+    let options = ScanOptions::parse(&argv[3..], true)?;
+    let Some(hash) = unit.read_hash(&argv[1])? else { return Ok(page(0, Vec::new())) };
+    let mut found = Vec::new();
+    let mut emit = |(field, value): (&Bytes, &Bytes)| {
+        if options.wants(field) {
+            found.push(Reply::Bulk(field.clone()));
+            found.extend((!options.without_values).then(|| Reply::Bulk(value.clone())));
+        }
+    };
+    if hash.is_compact() {
+        hash.iter().for_each(emit);
+        return Ok(page(0, found));
+    }
+    let end = match usize::try_from(cursor).unwrap_or(usize::MAX) {
+        0 => hash.len(),
+        index => index.min(hash.len()),
+    };
+    let start = end.saturating_sub(options.count.unwrap_or(DEFAULT_COUNT));
+    (start..end).rev().filter_map(|index| hash.get_index(index)).for_each(&mut emit);
+    Ok(page(start as u64, found))
+}
+
+/// `KEYS`: hides expired keys and leaves them where they are.
+pub(super) fn keys<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let (db, now_ms, policy) = (unit.db, unit.now_ms, unit.policy);
+    let everything = &argv[1][..] == b"*";
+    let mut found = Vec::new();
+    for shard in unit.shards() {
+        for (key, entry) in &shard.table(db).map {
+            let alive = policy == ExpiryPolicy::Ignore || !entry.is_expired(now_ms);
+            if alive && (everything || glob::matches(&argv[1], key)) {
+                found.push(Reply::Bulk(key.clone()));
+            }
+        }
+    }
+    Ok(Reply::Array(found))
+}

@@ -1,0 +1,240 @@
+//! One shard: the tables of every database for the keys that hash to it.
+//!
+//! Everything that changes a table goes through this file, because a change has four companions
+//! that must never be forgotten: the index of deadlines, the pre-images of the active snapshots, the
+//! version of the entry, and the watchers of the key.
+//!
+//! # Removal
+//!
+//! `swap_remove` fills the hole with the last entry, so a removal moves at most one other entry, and
+//! always to a lower index. [`super::scan`] and [`super::snapshot`] walk from the end towards the
+//! start and rest on that.
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+
+use super::snapshot::ShardSnapshot;
+use super::value::Value;
+use super::watch::Registry;
+use super::{Hasher, KeyspaceStats};
+
+/// A table with room for more entries than this gives memory back when most of it is unused.
+const SHRINK_MIN_ENTRIES: usize = 1024;
+
+/// A key's value and what is known about it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub value: Value,
+    /// Milliseconds since the Unix epoch; `None` lives until deleted.
+    pub deadline_ms: Option<u64>,
+    /// The shard's modification count when the entry was last modified, or moved past a walk.
+    pub version: u64,
+}
+
+impl Entry {
+    /// Whether the deadline has passed: Valkey's "now is later than the deadline".
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline_ms| now_ms > deadline_ms)
+    }
+}
+
+/// The keys of one database in one shard.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub map: IndexMap<Bytes, Entry, Hasher>,
+    /// Every key with a deadline, the earliest first.
+    pub deadlines: BTreeSet<Due>,
+}
+
+/// A key's place in the index of deadlines.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    pub deadline_ms: u64,
+    /// A hash of the key: keys with the same deadline are told apart without following a pointer to
+    /// each, which is several times faster when many share one.
+    tag: u64,
+    pub key: Bytes,
+}
+
+impl Table {
+    fn due(&self, deadline_ms: u64, key: &Bytes) -> Due {
+        Due { deadline_ms, tag: self.map.hasher().hash_one(key), key: key.clone() }
+    }
+
+    /// Moves `key` in the index of deadlines.
+    fn reindex(&mut self, key: &Bytes, old_ms: Option<u64>, new_ms: Option<u64>) {
+        if old_ms == new_ms {
+            return;
+        }
+        if let Some(old_ms) = old_ms {
+            let removed = self.deadlines.remove(&self.due(old_ms, key));
+            debug_assert!(removed, "every deadline is indexed");
+        }
+        if let Some(new_ms) = new_ms {
+            self.deadlines.insert(self.due(new_ms, key));
+        }
+    }
+}
+
+/// One shard; its owner keeps it behind a lock.
+#[derive(Debug)]
+pub(super) struct Shard {
+    tables: Vec<Table>,
+    /// Counts modifications; an entry with a higher version than a cut was modified after it.
+    version: u64,
+    pub snapshots: Vec<ShardSnapshot>,
+    pub watchers: Registry,
+    pub stats: KeyspaceStats,
+}
+
+impl Shard {
+    pub fn new(databases: u16) -> Shard {
+        Shard {
+            tables: (0..databases).map(|_| Table::default()).collect(),
+            version: 0,
+            snapshots: Vec::new(),
+            watchers: Registry::default(),
+            stats: KeyspaceStats::default(),
+        }
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn table(&self, db: u16) -> &Table {
+        &self.tables[usize::from(db)]
+    }
+
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    pub fn get(&self, db: u16, key: &[u8]) -> Option<&Entry> {
+        self.table(db).map.get(key)
+    }
+
+    /// Creates or overwrites `key`. The key is copied: a stored key must not pin the buffer that a
+    /// client's command came in.
+    pub fn insert(&mut self, db: u16, key: &[u8], value: Value, deadline_ms: Option<u64>) {
+        self.version += 1;
+        let entry = Entry { value, deadline_ms, version: self.version };
+        let table = &mut self.tables[usize::from(db)];
+        if let Some((index, stored, old)) = table.map.get_full_mut(key) {
+            for snapshot in &mut self.snapshots {
+                snapshot.before_change(db, index, stored, old);
+            }
+            let old_ms = std::mem::replace(old, entry).deadline_ms;
+            if old_ms != deadline_ms {
+                let stored = stored.clone();
+                table.reindex(&stored, old_ms, deadline_ms);
+            }
+        } else {
+            let stored = Bytes::copy_from_slice(key);
+            table.reindex(&stored, None, deadline_ms);
+            table.map.insert(stored, entry);
+        }
+        self.watchers.touch(db, key, true);
+    }
+
+    /// Changes the value of `key` in place; `None` if there is no such key.
+    ///
+    /// Contents that a snapshot shares are copied by `change` itself (`Arc::make_mut`).
+    pub fn update<R>(&mut self, db: u16, key: &[u8], change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        let (index, stored, entry) = self.tables[usize::from(db)].map.get_full_mut(key)?;
+        for snapshot in &mut self.snapshots {
+            snapshot.before_change(db, index, stored, entry);
+        }
+        self.version += 1;
+        entry.version = self.version;
+        let result = change(&mut entry.value);
+        self.watchers.touch(db, key, true);
+        Some(result)
+    }
+
+    /// Sets or removes the deadline of `key`; returns whether the key exists.
+    pub fn set_deadline(&mut self, db: u16, key: &[u8], deadline_ms: Option<u64>) -> bool {
+        let table = &mut self.tables[usize::from(db)];
+        let Some((index, stored, entry)) = table.map.get_full_mut(key) else { return false };
+        for snapshot in &mut self.snapshots {
+            snapshot.before_change(db, index, stored, entry);
+        }
+        self.version += 1;
+        entry.version = self.version;
+        let old_ms = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
+        let stored = stored.clone();
+        table.reindex(&stored, old_ms, deadline_ms);
+        self.watchers.touch(db, key, true);
+        true
+    }
+
+    /// Removes `key` and returns what was stored under it.
+    pub fn remove(&mut self, db: u16, key: &[u8]) -> Option<(Bytes, Entry)> {
+        let table = &mut self.tables[usize::from(db)];
+        let (index, stored, entry) = table.map.get_full(key)?;
+        for snapshot in &mut self.snapshots {
+            snapshot.before_change(db, index, stored, entry);
+        }
+        let last = table.map.len() - 1;
+        let moves_past_a_walk = self.snapshots.iter().any(|snapshot| snapshot.passes(db, last, index));
+        if moves_past_a_walk && let Some((moved, entry)) = table.map.get_index_mut(last) {
+            // A walk that has visited this entry would meet it again at its new index. Modified
+            // entries are skipped, so the move counts as a modification; a walk that has not
+            // visited it keeps the pre-image, as before any modification.
+            for snapshot in &mut self.snapshots {
+                snapshot.before_change(db, last, moved, entry);
+            }
+            self.version += 1;
+            entry.version = self.version;
+        }
+        let (stored, entry) = table.map.swap_remove_index(index)?;
+        if table.map.capacity() > SHRINK_MIN_ENTRIES && table.map.len() < table.map.capacity() / 8 {
+            // The order stays as it is: walks and cursors are not concerned.
+            table.map.shrink_to(table.map.len() * 2);
+        }
+        table.reindex(&stored, entry.deadline_ms, None);
+        self.watchers.touch(db, key, false);
+        Some((stored, entry))
+    }
+
+    /// Empties a database and returns its table, to be dropped after the lock is released; `None` if
+    /// there was nothing in it.
+    pub fn flush(&mut self, db: u16) -> Option<FlushedTable> {
+        let table = &mut self.tables[usize::from(db)];
+        if table.map.is_empty() {
+            return None;
+        }
+        let table = Arc::new(std::mem::take(table));
+        self.watchers.touch_flushed(db, |key| table.map.contains_key(key));
+        for snapshot in &mut self.snapshots {
+            snapshot.flushed(db, &table);
+        }
+        Some(table)
+    }
+
+    /// Exchanges the contents of two databases.
+    pub fn swap(&mut self, a: u16, b: u16, now_ms: u64) {
+        if a == b {
+            return;
+        }
+        self.tables.swap(usize::from(a), usize::from(b));
+        for snapshot in &mut self.snapshots {
+            snapshot.swapped(a, b);
+        }
+        let Shard { tables, watchers, .. } = self;
+        for (db, before) in [(a, b), (b, a)] {
+            let find = |db: u16, key: &[u8]| {
+                let entry = tables[usize::from(db)].map.get(key)?;
+                Some(entry.is_expired(now_ms))
+            };
+            watchers.touch_replaced(db, |key| find(before, key), |key| find(db, key));
+        }
+    }
+}
+
+/// A table that a flush took out of its shard; snapshots may still be walking it.
+pub(super) type FlushedTable = Arc<Table>;

@@ -1,0 +1,162 @@
+//! Several threads at once: stream order is apply order, and units are isolated.
+
+use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use super::*;
+
+const THREADS: usize = 4;
+const ROUNDS: usize = 400;
+
+/// Effects are published before anybody else can see or change the keys they are about.
+#[test]
+fn effects_are_published_under_the_locks_of_their_keys() {
+    let server = Server::new();
+    let keyspace = &server.keyspace;
+    let mut published = 0;
+    let mut publish = |effects: &Effects<'_>| {
+        for op in &effects.ops {
+            let key = &op.argv[1];
+            assert!(keyspace.shards[keyspace.shard_of(key)].try_lock().is_none(), "{key:?} is free");
+            published += 1;
+        }
+    };
+    let calls = |words: &[&str]| -> Vec<Call> { words.iter().map(|words| server.call(words)).collect() };
+    keyspace.execute(&calls(&["set a 1 pxat 1001", "set b 1 pxat 1001"]), 1000, &mut publish);
+    keyspace.execute(&calls(&["set c 1 pxat 1001"]), 1000, &mut publish);
+    keyspace.execute_watched(&WatchSet::new(), &calls(&["get a", "set d 1 pxat 1001"]), 1000, &mut publish);
+    keyspace.execute(&calls(&["get a"]), 2000, &mut publish);
+    keyspace.expire_cycle(2000, Duration::ZERO, &mut publish);
+    keyspace.execute(&calls(&["scan 0 count 1000"]), 2000, &mut publish);
+    assert_eq!((published, keyspace.key_count(0)), (8, (0, 0)));
+}
+
+/// A replica that applies the published units in their order ends in the primary's state, although
+/// the primary ran them on several threads.
+#[test]
+fn the_stream_replayed_gives_the_same_state() {
+    let server = Server::new();
+    let stream: Mutex<Vec<Vec<Call>>> = Mutex::default();
+    let publish = |effects: &Effects<'_>| {
+        let call = |op: &crate::rewrite::Op<'_>| Call { db: op.db, argv: op.argv.to_vec() };
+        stream.lock().push(effects.ops.iter().map(call).collect());
+    };
+    let start = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for n in 0..THREADS {
+            let (keyspace, start, publish) = (&server.keyspace, &start, &publish);
+            scope.spawn(move || {
+                start.wait();
+                for round in 0..ROUNDS {
+                    let key = (round * 7 + n * 3) % 11;
+                    let command = match round % 7 {
+                        0 => format!("append k{key} {n}{round}"),
+                        1 => format!("set k{key} {n}{round}"),
+                        2 => format!("rename k{key} k{}", (key + n) % 11),
+                        3 => format!("mset k{key} {round} k{} {n} k5 {round}", (key + 5) % 11),
+                        4 => format!("hset h{key} f{n} {round}"),
+                        5 => format!("del k{key} h{}", (key + 1) % 11),
+                        _ => "swapdb 0 1".to_owned(),
+                    };
+                    let call = Call { db: (round % 2) as u16, argv: argv(&command) };
+                    keyspace.execute(&[call], 1000, &mut |effects| publish(effects));
+                }
+            });
+        }
+    });
+    let replica = Arc::new(Keyspace::new(server.keyspace.options.clone()));
+    for calls in stream.into_inner() {
+        replica.execute_under(ExpiryPolicy::Ignore, &calls, 0, &mut |_| {});
+    }
+    let contents = |keyspace: &Arc<Keyspace>| {
+        let ((), snapshot) = keyspace.cut(|| ());
+        let mut entries: Vec<_> = snapshot.flatten().collect();
+        entries.sort_by(|a, b| (a.db, &a.key).cmp(&(b.db, &b.key)));
+        entries
+    };
+    let (replayed, original) = (contents(&replica), contents(&server.keyspace));
+    assert!(!original.is_empty());
+    assert_eq!(replayed, original);
+}
+
+/// Nobody sees half a transfer: neither a unit on all keys nor a snapshot.
+#[test]
+fn units_and_snapshots_see_whole_units_only() {
+    const ACCOUNTS: usize = 8;
+    let mut server = Server::new();
+    for n in 0..ACCOUNTS {
+        server.run(&format!("set account{n} 100"));
+    }
+    let keyspace = &server.keyspace;
+    let finished = AtomicBool::new(false);
+    let total = |replies: &[Reply]| -> i64 {
+        let amount = |reply: &Reply| text(reply).parse::<i64>().expect("an amount");
+        replies.iter().map(amount).sum()
+    };
+    thread::scope(|scope| {
+        let transfers: Vec<_> = (0..2)
+            .map(|n| {
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let [from, to] = [(round + n) % ACCOUNTS, (round * 3 + n + 1) % ACCOUNTS];
+                        let calls = [format!("decrby account{from} 1"), format!("incrby account{to} 1")];
+                        let calls = calls.map(|words| Call { db: 0, argv: argv(&words) });
+                        keyspace.execute(&calls, 1000, &mut |_| {});
+                    }
+                })
+            })
+            .collect();
+        let observer = scope.spawn(|| {
+            let keys: Vec<String> = (0..ACCOUNTS).map(|n| format!("account{n}")).collect();
+            let call = Call { db: 0, argv: argv(&format!("mget {}", keys.join(" "))) };
+            let mut looks = 0;
+            while looks == 0 || !finished.load(Ordering::Acquire) {
+                let replies = keyspace.execute(std::slice::from_ref(&call), 1000, &mut |_| {});
+                let Reply::Array(amounts) = &replies[0] else { panic!("an array") };
+                assert_eq!(total(amounts), 100 * ACCOUNTS as i64);
+                let ((), snapshot) = keyspace.cut(|| ());
+                let amounts: Vec<Reply> = snapshot
+                    .flatten()
+                    .map(|entry| match entry.value {
+                        Value::String(amount) => Reply::Bulk(amount),
+                        Value::Hash(_) => panic!("a string"),
+                    })
+                    .collect();
+                assert_eq!((amounts.len(), total(&amounts)), (ACCOUNTS, 100 * ACCOUNTS as i64));
+                looks += 1;
+            }
+        });
+        for transfer in transfers {
+            transfer.join().expect("the transfers finish");
+        }
+        finished.store(true, Ordering::Release);
+        observer.join().expect("the observer finishes");
+    });
+}
+
+/// Of all `EXEC`s that watched the same value, exactly one increments it: no update is lost.
+#[test]
+fn optimistic_increments_are_never_lost() {
+    let server = Server::new();
+    let keyspace = &server.keyspace;
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut set = WatchSet::new();
+                let mut done = 0;
+                while done < 100 {
+                    keyspace.watch(&mut set, 0, &argv("counter"), 1000);
+                    let get = Call { db: 0, argv: argv("get counter") };
+                    let old = text(&keyspace.execute(&[get], 1000, &mut |_| {})[0]);
+                    let new = old.parse().unwrap_or(0) + 1;
+                    let put = Call { db: 0, argv: argv(&format!("set counter {new}")) };
+                    done += i32::from(keyspace.execute_watched(&set, &[put], 1000, &mut |_| {}).is_some());
+                    keyspace.unwatch(&mut set);
+                }
+            });
+        }
+    });
+    let get = Call { db: 0, argv: argv("get counter") };
+    assert_eq!(text(&keyspace.execute(&[get], 1000, &mut |_| {})[0]), (THREADS * 100).to_string());
+}

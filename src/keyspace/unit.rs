@@ -1,0 +1,225 @@
+//! One unit while it runs: its locks, its clock, its effects.
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::command::{Plan, Resolved, Shards};
+use super::shard::{Entry, FlushedTable, Shard};
+use super::value::{Hash, Value};
+use super::watch::WatchedKey;
+use super::{Call, CommandError, ExpiryPolicy, Keyspace};
+use crate::resp::Reply;
+use crate::rewrite::{DeletionVerb, Effects, Propagation};
+
+/// A flushed table with at least this many keys is freed by a thread of its own: freeing it takes
+/// longer than a client should wait (about 10 ms at 100 ns per key).
+const LAZY_FREE_MIN_KEYS: usize = 100_000;
+
+/// What a command answers.
+pub(super) type CommandResult = Result<Reply, CommandError>;
+
+/// The locks, clock and effects of the unit that is being executed.
+pub(super) struct Unit<'k, 'c> {
+    pub keyspace: &'k Keyspace,
+    /// Locked shards, ascending.
+    locked: SmallVec<[(usize, MutexGuard<'k, Shard>); 4]>,
+    pub policy: ExpiryPolicy,
+    pub now_ms: u64,
+    /// The database of the running call.
+    pub db: u16,
+    pub effects: Effects<'c>,
+    garbage: Vec<FlushedTable>,
+}
+
+impl<'k, 'c> Unit<'k, 'c> {
+    /// Locks `shards` in ascending order.
+    pub fn lock(keyspace: &'k Keyspace, policy: ExpiryPolicy, now_ms: u64, mut shards: Shards) -> Self {
+        shards.sort_unstable();
+        shards.dedup();
+        let locked = shards.into_iter().map(|number| (number, keyspace.lock_shard(number))).collect();
+        Unit { keyspace, locked, policy, now_ms, db: 0, effects: Effects::new(), garbage: Vec::new() }
+    }
+
+    /// Runs the calls in order, `plan` being theirs.
+    pub fn run(&mut self, calls: &'c [Call], plan: Plan) -> Vec<Reply> {
+        let reply =
+            |(call, spec)| self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
+        calls.iter().zip(plan.specs).map(reply).collect()
+    }
+
+    fn run_one(&mut self, call: &'c Call, spec: Resolved) -> CommandResult {
+        let spec = spec?;
+        if call.db >= self.keyspace.options.databases {
+            return Err(CommandError::DbOutOfRange);
+        }
+        self.db = call.db;
+        (spec.handler)(self, &call.argv)
+    }
+
+    /// Publishes the effects, then releases the locks, then frees what was flushed.
+    pub fn finish(self, publish: &mut dyn FnMut(&Effects<'_>)) {
+        if !self.effects.is_empty() {
+            publish(&self.effects);
+        }
+        let Unit { locked, garbage, .. } = self;
+        drop(locked);
+        let keys: usize = garbage.iter().map(|table| table.map.len()).sum();
+        if keys >= LAZY_FREE_MIN_KEYS {
+            // If no thread can be had, the closure is dropped here and frees the tables.
+            let _ = std::thread::Builder::new().name("lazy-free".into()).spawn(move || drop(garbage));
+        }
+    }
+
+    pub fn verb(&self) -> DeletionVerb {
+        self.keyspace.options.deletion_verb
+    }
+
+    /// Locked shards, ascending; all of them for a command on the whole keyspace.
+    pub fn shards(&mut self) -> impl DoubleEndedIterator<Item = &mut Shard> {
+        self.locked.iter_mut().map(|(_, shard)| &mut **shard)
+    }
+
+    /// A shard by its number.
+    pub fn shard(&mut self, number: usize) -> &mut Shard {
+        let position = self.locked.binary_search_by_key(&number, |(number, _)| *number);
+        // Invariant: a `Plan` names the shard of every key position that the table of
+        // commands declares, and handlers touch no other keys.
+        let position = position.expect("the shards of a unit's keys are locked");
+        &mut self.locked[position].1
+    }
+
+    /// The shard of `key`.
+    pub fn home(&mut self, key: &[u8]) -> &mut Shard {
+        self.shard(self.keyspace.shard_of(key))
+    }
+
+    /// The shard of `key` and its index there, unless it is absent or has expired; an expired key is
+    /// treated as the policy says.
+    fn locate(&mut self, db: u16, key: &[u8]) -> Option<(usize, usize)> {
+        let (policy, now_ms, verb) = (self.policy, self.now_ms, self.verb());
+        let number = self.keyspace.shard_of(key);
+        let shard = self.shard(number);
+        let (index, _, entry) = shard.table(db).map.get_full(key)?;
+        if policy == ExpiryPolicy::Ignore || !entry.is_expired(now_ms) {
+            return Some((number, index));
+        }
+        if policy == ExpiryPolicy::Reclaim
+            && let Some((key, _)) = shard.remove(db, key)
+        {
+            shard.stats.expired_keys += 1;
+            self.effects.push_command(db, verb.command(&key));
+        }
+        None
+    }
+
+    /// The entry of `key` in `db`, for a command that writes.
+    pub fn find_in(&mut self, db: u16, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate(db, key)?;
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    /// The entry of `key`, for a command that writes.
+    pub fn find(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.find_in(self.db, key)
+    }
+
+    /// The entry of `key`, for a command that reads: counts a hit or a miss.
+    pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        let db = self.db;
+        let Some((number, index)) = self.locate(db, key) else {
+            self.home(key).stats.keyspace_misses += 1;
+            return None;
+        };
+        let shard = self.shard(number);
+        shard.stats.keyspace_hits += 1;
+        Some(shard.table(db).map.get_index(index)?.1)
+    }
+
+    /// The string under `key`, for a command that writes.
+    pub fn find_string(&mut self, key: &[u8]) -> Result<Option<&Bytes>, CommandError> {
+        self.find(key).map(as_string).transpose()
+    }
+
+    /// The string under `key`, for a command that reads.
+    pub fn read_string(&mut self, key: &[u8]) -> Result<Option<&Bytes>, CommandError> {
+        self.read(key).map(as_string).transpose()
+    }
+
+    /// The hash under `key`, for a command that writes.
+    pub fn find_hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        self.find(key).map(as_hash).transpose()
+    }
+
+    /// The hash under `key`, for a command that reads.
+    pub fn read_hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        self.read(key).map(as_hash).transpose()
+    }
+
+    /// The deadline of a key that has just been found.
+    pub fn deadline_ms(&mut self, key: &[u8]) -> Option<u64> {
+        let db = self.db;
+        self.home(key).get(db, key)?.deadline_ms
+    }
+
+    /// Creates or overwrites `key` with a string. The bytes are copied: see [`owned`].
+    pub fn store_string(&mut self, key: &[u8], value: &[u8], deadline_ms: Option<u64>) {
+        let db = self.db;
+        self.home(key).insert(db, key, Value::String(owned(value)), deadline_ms);
+    }
+
+    /// Removes `key`; returns whether it existed.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let db = self.db;
+        self.home(key).remove(db, key).is_some()
+    }
+
+    /// Sets or removes the deadline of a key that exists.
+    pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) {
+        let db = self.db;
+        self.home(key).set_deadline(db, key, deadline_ms);
+    }
+
+    /// Whether a deadline that a command is about to set has passed already, so that the key is to be
+    /// deleted instead. Only a primary judges that.
+    pub fn is_past(&self, deadline_ms: u64) -> bool {
+        self.policy == ExpiryPolicy::Reclaim && deadline_ms <= self.now_ms
+    }
+
+    /// Adds what the running call propagates.
+    pub fn propagate(&mut self, argv: &'c [Bytes], propagation: Propagation) {
+        self.effects.push(self.db, argv, propagation);
+    }
+
+    /// Keeps a flushed table until the locks are released.
+    pub fn discard(&mut self, table: FlushedTable) {
+        self.garbage.push(table);
+    }
+
+    /// Whether a key that was alive when it was watched has expired.
+    pub fn has_expired_since(&mut self, watched: &WatchedKey) -> bool {
+        let now_ms = self.now_ms;
+        let entry = self.home(&watched.key).get(watched.db, &watched.key);
+        !watched.was_expired && entry.is_some_and(|entry| entry.is_expired(now_ms))
+    }
+}
+
+fn as_string(entry: &Entry) -> Result<&Bytes, CommandError> {
+    match &entry.value {
+        Value::String(bytes) => Ok(bytes),
+        Value::Hash(_) => Err(CommandError::WrongType),
+    }
+}
+
+fn as_hash(entry: &Entry) -> Result<&Hash, CommandError> {
+    match &entry.value {
+        Value::Hash(hash) => Ok(hash),
+        Value::String(_) => Err(CommandError::WrongType),
+    }
+}
+
+/// A copy in memory of its own: arguments are slices of the buffer that the connection read into,
+/// and a short value must not keep that buffer alive.
+pub(super) fn owned(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
