@@ -125,17 +125,17 @@ impl Domain {
 
     /// Pins the calling thread. Short, never across I/O, `.await` or a user's code.
     pub(crate) fn pin(&self) -> Pin<'_> {
+        let mut id = self.current.load(ord::ERA_LOAD());
         loop {
-            let id = self.current.load(ord::ERA_LOAD());
             if let Some(guard) = pin_known((self.number, id)) {
                 return Pin { _guard: guard, era: id, domain: self };
             }
-            let eras = self.eras.load();
             // An era is listed before it becomes current, and leaves the list only after another
-            // has: if it is gone, `current` has moved.
-            if let Some(era) = eras.iter().rev().find(|era| era.id == id) {
+            // has: if it is gone, the number was an old one. The latest is had by an exchange.
+            if let Some(era) = self.eras.load().iter().rev().find(|era| era.id == id) {
                 return Pin { _guard: era.pin(), era: id, domain: self };
             }
+            id = self.current.fetch_add(0, ord::ERA_RETIRE());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Trimming against everyone who reads.
 
 use loom::thread;
-use replcore::buffer::AttachError;
+use replcore::buffer::{AttachError, Builder};
 
 use super::{read_visible, small};
 use crate::model::{Bound, Model, Seen};
@@ -13,8 +13,8 @@ pub static MODELS: &[Model] = &[
         invariants: "I3 I5 I6 I7",
         about: "a replica attaches while a writer's appends trim what it asks for",
         threads: 3,
-        quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
         shadow: true,
         stalls: false,
         outcomes: &["attached", "not retained"],
@@ -48,13 +48,26 @@ pub static MODELS: &[Model] = &[
         invariants: "I6 I7",
         about: "two writers turn segments over and trim at once",
         threads: 3,
-        quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
         shadow: true,
         stalls: false,
         outcomes: &["done"],
         controls: &["HEAD_MOVE=Relaxed", "HEAD_LOAD=Relaxed", "FreeAtOnce", "RetireBeforeUnlink"],
         body: two_trimmers,
+    },
+    Model {
+        name: "trim-pooled",
+        invariants: "I5 I6",
+        about: "two writers trim, and take segments and blocks from pools of one place",
+        threads: 3,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["done"],
+        controls: &["POOL_PUT=Relaxed", "POOL_TAKE=Relaxed", "FreeAtOnce"],
+        body: pooled,
     },
     Model {
         name: "trim-drop",
@@ -136,7 +149,15 @@ fn two_cursors(seen: &'static Seen) {
 }
 
 fn two_trimmers(seen: &'static Seen) {
-    let buffer = small(1).build().expect("valid settings");
+    trimming(seen, small(1));
+}
+
+fn pooled(seen: &'static Seen) {
+    trimming(seen, small(1).pooled_blocks(1).pooled_segments(1).block_records(1));
+}
+
+fn trimming(seen: &'static Seen, settings: Builder) {
+    let buffer = settings.build().expect("valid settings");
     buffer.append(b"abc").expect("not fenced");
     let append = |id: u8| {
         let mut writer = buffer.writer();

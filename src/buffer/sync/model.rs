@@ -52,9 +52,9 @@ pub mod model_control {
 /// Stopping a thread at one of its steps, while the others go on.
 pub mod stall {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, PoisonError};
 
-    use loom::sync::{Arc, Notify};
+    use loom::sync::Notify;
     use loom::thread::ThreadId;
 
     /// The step at which to stop, for the whole process.

@@ -68,10 +68,11 @@ orderings! {
     BACKLOG_MOVE = Release (Rmw);
     /// Pairs with BACKLOG_MOVE.
     BACKLOG_LOAD = Acquire (Load);
-    /// Raises the floor. Orders nothing by itself: TRIM_FENCE stands between it and the scan.
-    FLOOR_RAISE = Relaxed (Rmw);
-    /// Reads the floor. Orders nothing by itself: ATTACH_FENCE stands before it.
-    FLOOR_LOAD = Relaxed (Load);
+    /// Raises the floor. Release: the backlog pointer moved before it, so that a cursor which this
+    /// turns away finds the new one at its next look. The race with a cursor is TRIM_FENCE's.
+    FLOOR_RAISE = Release (Rmw);
+    /// Reads the floor. Acquire: as above. The race with a trim is ATTACH_FENCE's.
+    FLOOR_LOAD = Acquire (Load);
     /// Between raising the floor and scanning the cursors' slots; pairs with ATTACH_FENCE (store
     /// buffering): either the scan sees the new cursor or the new cursor sees the floor.
     TRIM_FENCE = SeqCst (Fence);
