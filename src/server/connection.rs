@@ -9,7 +9,8 @@
 //!   input is taken, and in the middle of a batch as soon as [`FLUSH_BYTES`] have come together. So at
 //!   most that much plus one reply waits per client.
 //! * Input grows with the command that is arriving, up to its announced length, which the parser
-//!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived.
+//!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
+//!   command together are bounded by `client-query-buffer-limit`.
 //!
 //! # Ends
 //!
@@ -62,6 +63,8 @@ enum End {
     Idle(u64),
     #[error("{waiting_bytes} bytes of replies are over the hard output limit of {limit_bytes}")]
     OutputLimit { waiting_bytes: usize, limit_bytes: u64 },
+    #[error("a command of {received_bytes} bytes is over the query buffer limit of {limit_bytes}")]
+    QueryLimit { received_bytes: u64, limit_bytes: u64 },
     #[error("the server shuts down")]
     ShuttingDown,
 }
@@ -80,6 +83,10 @@ struct Connection {
     limits: Limits,
     input: BytesMut,
     output: BytesMut,
+    /// Bytes of the last read.
+    last_read_bytes: u64,
+    /// Bytes received for the command that is arriving; at most one read too many.
+    unfinished_bytes: u64,
     /// The client sends no more.
     input_ended: bool,
 }
@@ -95,6 +102,8 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, registration: 
         limits,
         input: BytesMut::new(),
         output: BytesMut::new(),
+        last_read_bytes: 0,
+        unfinished_bytes: 0,
         input_ended: false,
     };
     match connection.run().await {
@@ -124,6 +133,7 @@ impl Connection {
             if !self.session.shared.is_running() {
                 return Err(End::ShuttingDown);
             }
+            self.check_unfinished()?;
             self.receive().await?;
         }
     }
@@ -164,6 +174,10 @@ impl Connection {
                 self.flush().await?;
             }
         };
+        if commands > 0 {
+            // What is left began within the last read.
+            self.unfinished_bytes = self.unfinished_bytes.min(self.last_read_bytes);
+        }
         self.account(commands, errors);
         match outcome {
             Ok(Some(Next::Close)) => {
@@ -290,11 +304,30 @@ impl Connection {
 
     fn note_received(&mut self, received: usize) {
         self.input_ended |= received == 0;
+        self.last_read_bytes = received as u64;
+        self.unfinished_bytes += received as u64;
         let (shared, client) = (&self.session.shared, &self.session.client);
         shared.stats.reads.add(1);
         shared.stats.net_input_bytes.add(received as u64);
         client.net_input_bytes.fetch_add(received as u64, Ordering::Relaxed);
         client.last_active_ms.store(shared.mono_ms(), Ordering::Relaxed);
+    }
+
+    /// Drops a client whose command is too large as a whole, however small its arguments are.
+    fn check_unfinished(&self) -> Result<(), End> {
+        let limit_bytes = self.session.shared.config.load().query_buffer_bytes;
+        let received_bytes = self.unfinished_bytes;
+        if received_bytes <= limit_bytes {
+            return Ok(());
+        }
+        self.session.shared.stats.query_limit_disconnections.add(1);
+        tracing::warn!(
+            client = self.session.client.id,
+            received_bytes,
+            limit_bytes,
+            "query buffer limit reached"
+        );
+        Err(End::QueryLimit { received_bytes, limit_bytes })
     }
 
     /// A changed `proto-max-bulk-len` holds from the next command on.

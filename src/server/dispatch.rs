@@ -50,7 +50,7 @@ impl Command {
 #[derive(Debug)]
 pub(super) enum Flow {
     Reply(Reply),
-    /// Several replies to one command (none for commands that are never answered).
+    /// No reply: some commands are never answered.
     Silent,
     /// `WAIT`: answer with the number of replicas that have `offset`.
     Wait {

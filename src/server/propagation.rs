@@ -73,15 +73,13 @@ impl Publisher {
 
     fn publish_frame(&self, stage: impl FnOnce(&mut StagedFrame<'_>)) -> Result<u64, AppendError> {
         let mut slot = self.writer();
-        let writer = slot.get_or_insert_with(|| self.buffer.writer());
-        let mut frame = writer.frame();
-        stage(&mut frame);
-        let published = frame.publish().map(|range| range.end);
-        if matches!(published, Err(AppendError::Fenced { .. })) {
-            // A writer keeps its term for life; the next one has the term that holds then.
+        // A writer keeps its term for life; after a seal, only one of the term that followed can publish.
+        if slot.as_ref().is_some_and(|writer| writer.term() != self.buffer.term()) {
             *slot = None;
         }
-        published
+        let mut frame = slot.get_or_insert_with(|| self.buffer.writer()).frame();
+        stage(&mut frame);
+        frame.publish().map(|range| range.end)
     }
 
     /// Publishes one unit. Returns the offset of its end.

@@ -32,6 +32,8 @@ use crate::server::state::Shared;
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// Most input a replica may leave unparsed: it only ever sends short commands.
 const MAX_INPUT_BYTES: usize = 64 * 1024;
+/// Most arguments of a replica's command.
+const MAX_ARGS: usize = 64;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -171,8 +173,11 @@ impl ReplicaLink {
     }
 
     async fn listen(&self, mut read: OwnedReadHalf, mut input: BytesMut) -> Ended {
-        let mut parser =
-            CommandParser::new(Limits { max_bulk_bytes: MAX_INPUT_BYTES as u64, ..Limits::default() });
+        let mut parser = CommandParser::new(Limits {
+            max_bulk_bytes: MAX_INPUT_BYTES as u64,
+            max_multibulk_args: MAX_ARGS,
+            ..Limits::default()
+        });
         loop {
             while let Some(argv) = parser.next(&mut input)? {
                 self.hear(&argv)?;

@@ -119,6 +119,41 @@ async fn a_client_that_does_not_read_is_not_read_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_command_may_not_be_larger_than_the_query_buffer() {
+    let server = Running::start(&[("client-query-buffer-limit", "1mb")]).await;
+    let mut other = server.client().await;
+    // Many commands may: they are executed as they come.
+    let mut sent = BytesMut::new();
+    for _ in 0..40 {
+        encode_command(&["SET", "k", &"x".repeat(100_000)], &mut sent);
+    }
+    other.write(&sent).await;
+    for _ in 0..40 {
+        assert_eq!(shown(&other.reply().await), "OK");
+    }
+    let mut greedy = server.client().await;
+    let mut sent = BytesMut::from("*1000000\r\n");
+    for _ in 0..200 {
+        sent.extend_from_slice(b"$10000\r\n");
+        sent.extend_from_slice(&[b'x'; 10_000]);
+        sent.extend_from_slice(b"\r\n");
+    }
+    // The server closes in the middle of it: the write may fail, the read has to end.
+    let _ = soon("the server", greedy.socket.write_all(&sent)).await;
+    assert_eq!(greedy.rest().await, "");
+    assert_eq!(other.info("client_query_buffer_limit_disconnections").await, Some(1));
+    // So may a transaction's queue not.
+    assert_eq!(other.says("MULTI").await, "OK");
+    for _ in 0..10 {
+        assert_eq!(other.says(&format!("SET k {}", "x".repeat(100_000))).await, "QUEUED");
+    }
+    other.send(&format!("SET k {}", "x".repeat(100_000))).await;
+    assert_eq!(other.rest().await, "");
+    assert_eq!(server.info("client_query_buffer_limit_disconnections").await, 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn transactions_run_whole_or_not_at_all() {
     let server = Running::start(&[]).await;
     let (mut a, mut b) = (server.client().await, server.client().await);
