@@ -37,6 +37,8 @@ use crate::resp::{CommandParser, Limits, ProtocolError, Reply};
 
 /// Replies are written at the latest when so many bytes have come together.
 const FLUSH_BYTES: usize = 256 * 1024;
+/// Commands of one batch that are executed before the thread's other tasks get their turn.
+const COMMANDS_PER_TURN: u64 = 1024;
 /// Room made for a read when nothing is known about what comes.
 const READ_BYTES: usize = 16 * 1024;
 /// Most room made at once for an argument that was announced.
@@ -172,6 +174,9 @@ impl Connection {
             }
             if self.output.len() >= FLUSH_BYTES {
                 self.flush().await?;
+            }
+            if commands % COMMANDS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
             }
         };
         if commands > 0 {

@@ -224,6 +224,7 @@ fn set_output_limits(config: &mut Config, value: &str) -> Result<(), String> {
     if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
+    let mut changed = [config.normal_output, config.replica_output, config.pubsub_output];
     for group in words.chunks_exact(4) {
         let error =
             || "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned();
@@ -233,11 +234,81 @@ fn set_output_limits(config: &mut Config, value: &str) -> Result<(), String> {
             soft_s: group[3].parse().map_err(|_| error())?,
         };
         match group[0].to_ascii_lowercase().as_str() {
-            "normal" => config.normal_output = limit,
-            "slave" | "replica" => config.replica_output = limit,
-            "pubsub" => config.pubsub_output = limit,
+            "normal" => changed[0] = limit,
+            "slave" | "replica" => changed[1] = limit,
+            "pubsub" => changed[2] = limit,
             _ => return Err("Invalid client class specified in buffer limit configuration.".to_owned()),
         }
     }
+    [config.normal_output, config.replica_output, config.pubsub_output] = changed;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_valkeys_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1b", Some(1)),
+            ("2k", Some(2_000)),
+            ("2KB", Some(2_048)),
+            ("3m", Some(3_000_000)),
+            ("3Mb", Some(3 << 20)),
+            ("1gb", Some(1 << 30)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("18446744073709551615kb", None),
+            ("", None),
+            ("kb", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5mb", None),
+            ("1tb", None),
+            ("1 mb", None),
+        ] {
+            assert_eq!(parse_memory(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_accepts_what_it_shows() {
+        for parameter in PARAMETERS {
+            let mut config = Config::default();
+            let shown = parameter.get(&config);
+            assert_eq!(parameter.set(&mut config, &shown), Ok(()), "{}", parameter.name);
+            assert_eq!(config, Config::default(), "{}", parameter.name);
+        }
+    }
+
+    #[test]
+    fn no_two_parameters_share_a_name() {
+        let mut names: Vec<_> = PARAMETERS.iter().flat_map(Parameter::names).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn output_limits_keep_the_classes_that_are_not_named() {
+        let mut config = Config::default();
+        let set = |config: &mut Config, value| config.set("client-output-buffer-limit", value);
+        assert_eq!(set(&mut config, "replica 1mb 2mb 3 normal 4 5 6"), Ok(()));
+        assert_eq!(
+            config.replica_output,
+            OutputLimit { hard_bytes: 1 << 20, soft_bytes: 2 << 20, soft_s: 3 }
+        );
+        assert_eq!(config.normal_output, OutputLimit { hard_bytes: 4, soft_bytes: 5, soft_s: 6 });
+        assert_eq!(config.pubsub_output, Config::default().pubsub_output);
+        for bad in
+            ["", "replica 1 2", "other 1 2 3", "replica x 2 3", "replica 1 2 -3", "replica 9 9 9 other 1 2 3"]
+        {
+            let before = config.clone();
+            assert!(set(&mut config, bad).is_err(), "{bad:?}");
+            assert_eq!(config.replica_output, before.replica_output);
+        }
+    }
 }
