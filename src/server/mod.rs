@@ -1,1 +1,265 @@
-//! server
+//! A primary on real sockets.
+//!
+//! # Promise
+//!
+//! Real clients speak to it and real Valkey and Redis replicas follow it: every write is in the
+//! stream in the order in which it was applied, a replica that comes back continues where it was if
+//! the backlog still has the place, and one that cannot gets a consistent snapshot while writes go
+//! on. No client and no replica, however slow, rude or absent, stops another or grows memory without
+//! a bound.
+//!
+//! # Shape
+//!
+//! ```text
+//! accept ─► connection (one task per client)
+//!             read → resp → dispatch ─┬─ server commands (`commands`)
+//!                                     └─ keyspace ─ effects ─► propagation ─► buffer
+//!           replication::link (the task of a connection that sent PSYNC)
+//!             buffer ─ cursor ─► socket          socket ─ REPLCONF ACK ─► acknowledgements
+//!           cron: expiry, pings, soft limits, GETACK
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | `config`, `parameters` | what can be configured, and `CONFIG`'s table |
+//! | `state`, `clients`, `stats` | what all tasks share |
+//! | `connection`, `session` | one client: its input and output; what it has set up |
+//! | `dispatch`, `commands` | lookup, checks, transactions; the server's own commands |
+//! | `propagation` | effects to frames |
+//! | `replication` | the replicas, `WAIT`, resynchronisation |
+//! | `cron` | what happens by time |
+//!
+//! # Locks
+//!
+//! Commands run on the runtime's threads. The keyspace's shard locks are held for one unit and never
+//! across an await; everything else that is shared is either swapped whole (configuration, history),
+//! an independent counter, or behind a lock that is taken rarely (registries).
+//!
+//! # Differences from Valkey, on purpose
+//!
+//! * The stream exists from the start, not from the first replica on: `master_repl_offset` counts
+//!   every write, and a restart of the first replica needs no full resync.
+//! * Full resyncs take no fork and wait for no other (`repl-diskless-sync-delay` does not exist): each
+//!   takes a cut of its own, and is served from a copy-on-write snapshot.
+//! * A replica that is still loading its snapshot is shown as `send_bulk`, not as `online`.
+//! * `DEBUG SLEEP` puts the calling connection to sleep, not the server.
+//! * In a transaction the data commands run first, as one unit; server commands (`INFO`, `PING`, …)
+//!   after them, in their order.
+
+mod clients;
+mod commands;
+mod config;
+mod connection;
+mod cron;
+mod dispatch;
+mod glob;
+mod parameters;
+mod propagation;
+mod replication;
+mod session;
+mod state;
+mod stats;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+pub use self::config::{Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+
+use self::state::{Shared, cursor_limits};
+use crate::buffer::{BuildError, ReplicationBuffer};
+
+/// Connections that may wait to be accepted.
+const LISTEN_BACKLOG: i32 = 511;
+/// How long accepting pauses when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest publication: a transaction that sets many large values is one frame.
+const MAX_FRAME_BYTES: u64 = 1 << 40;
+
+/// A server that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration has an address that is none, or none that can be listened on.
+    #[error("cannot listen on {bind}:{port}: {source}")]
+    Listen {
+        /// The address.
+        bind: String,
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The replication buffer cannot be built from the configuration.
+    #[error("cannot build the replication buffer: {0}")]
+    Buffer(#[from] BuildError),
+}
+
+/// A primary, bound to its address.
+///
+/// ```
+/// use replcore::server::{Config, Server};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+/// let config = Config { port: 0, ..Config::default() };
+/// let server = Server::bind(config).await?;
+/// let addr = server.local_addr();
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let running = tokio::spawn(server.run(async { drop(stopped.await) }));
+/// // Clients and replicas can connect to `addr` now.
+/// stop.send(()).unwrap();
+/// running.await.unwrap();
+/// # let _ = addr;
+/// # Ok::<(), replcore::server::BindError>(())
+/// # }).unwrap();
+/// ```
+pub struct Server {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// Binds the configured address. Must be called inside a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// [`BindError`] when the address cannot be listened on or the buffer not be built.
+    pub async fn bind(config: Config) -> Result<Server, BindError> {
+        let failed = |source| BindError::Listen { bind: config.bind.clone(), port: config.port, source };
+        let (listener, addr) = listen(&config).await.map_err(failed)?;
+        let buffer = ReplicationBuffer::builder()
+            .backlog_bytes(config.backlog_bytes)
+            .cursor_limits(cursor_limits(&config))
+            .max_frame_bytes(MAX_FRAME_BYTES)
+            .build()?;
+        let shared = Arc::new(Shared::new(config, buffer, addr.port()));
+        Ok(Server { shared, listener, addr })
+    }
+
+    /// The address it listens on; with port 0, the one the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The replication stream, to look at or to read along.
+    pub fn buffer(&self) -> &ReplicationBuffer {
+        &self.shared.replication.buffer
+    }
+
+    /// Serves until `shutdown` resolves or a client sends `SHUTDOWN`. Then no more connections are
+    /// accepted, clients are closed, and replicas get what is left of the stream, for at most
+    /// `shutdown-timeout` seconds.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Server { shared, listener, addr } = self;
+        tracing::info!(%addr, replid = %shared.replication.history.load().replid, "ready to accept connections");
+        let mut cron = JoinSet::new();
+        cron.spawn(cron::run(Arc::clone(&shared)));
+        let mut connections = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, peer)) => accept(&shared, socket, peer, &mut connections).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
+                () = &mut shutdown => break,
+                () = shared.draining() => break,
+            }
+        }
+        drop(listener);
+        shared.shut_down();
+        shared.clients.close_ordinary();
+        drain(&shared, connections).await;
+        tracing::info!(end_offset = shared.replication.buffer.end_offset(), "bye");
+    }
+}
+
+async fn listen(config: &Config) -> io::Result<(TcpListener, SocketAddr)> {
+    let addr = tokio::net::lookup_host((config.bind.as_str(), config.port))
+        .await?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"))?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let addr = listener.local_addr()?;
+    Ok((listener, addr))
+}
+
+async fn accept(
+    shared: &Arc<Shared>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    connections: &mut JoinSet<()>,
+) {
+    let config = shared.config.load();
+    if let Err(error) = set_up(&socket, &config) {
+        // The peer is gone already, or an option is not supported; the former shows at the first read.
+        tracing::debug!(%peer, %error, "cannot set a socket option");
+    }
+    let laddr = socket.local_addr().unwrap_or(peer);
+    let Some(registration) = shared.clients.register(peer, laddr, shared.mono_ms(), config.maxclients) else {
+        shared.stats.connections_rejected.add(1);
+        drop(config);
+        connections.spawn(async move {
+            // Best effort: whether the peer reads it or not, the connection is closed.
+            let _ = socket.write_all(b"-ERR max number of clients reached\r\n").await;
+            let _ = socket.shutdown().await;
+        });
+        return;
+    };
+    shared.stats.connections.add(1);
+    connections.spawn(connection::serve(Arc::clone(shared), socket, registration));
+}
+
+fn set_up(socket: &TcpStream, config: &Config) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    if config.tcp_keepalive_s > 0 {
+        let idle = Duration::from_secs(config.tcp_keepalive_s);
+        let interval = Duration::from_secs((config.tcp_keepalive_s / 3).max(1));
+        let keepalive = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
+        socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+    }
+    Ok(())
+}
+
+/// Lets the connections end by themselves, within `shutdown-timeout`.
+async fn drain(shared: &Shared, mut connections: JoinSet<()>) {
+    let timeout = Duration::from_secs(shared.config.load().shutdown_timeout_s);
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+        }
+    };
+    if tokio::time::timeout(timeout, all_ended).await.is_err() {
+        tracing::warn!(
+            left = connections.len(),
+            timeout_s = timeout.as_secs(),
+            "connections did not end in time, closing them"
+        );
+        connections.shutdown().await;
+    }
+}
+
+/// A connection that panicked ended alone; it is still worth a line.
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}

@@ -1,0 +1,190 @@
+//! The registry of connections: what `CLIENT LIST` shows and `CLIENT KILL` reaches.
+//!
+//! Each connection owns a [`Client`]; the registry holds another reference. The registry's lock is
+//! taken when a connection begins or ends and by the `CLIENT` commands, never per command.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::resp::Protocol;
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    #[default]
+    Normal,
+    Replica,
+}
+
+/// What a connection tells about itself; kept up to date once a batch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Profile {
+    pub name: Bytes,
+    pub lib_name: Bytes,
+    pub lib_version: Bytes,
+    pub command: &'static str,
+    pub db: u16,
+    pub protocol: Protocol,
+    /// Commands queued, inside a transaction.
+    pub queued: Option<usize>,
+    pub watching: usize,
+    pub role: Role,
+    pub blocked: bool,
+    pub no_evict: bool,
+    pub no_touch: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub id: u64,
+    pub addr: SocketAddr,
+    pub laddr: SocketAddr,
+    pub created_ms: u64,
+    pub last_active_ms: AtomicU64,
+    pub commands: AtomicU64,
+    pub net_input_bytes: AtomicU64,
+    pub net_output_bytes: AtomicU64,
+    pub profile: Mutex<Profile>,
+    killed: AtomicBool,
+    kill: Notify,
+}
+
+impl Client {
+    /// Asks the connection to end; it does at its next await.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.kill.notify_waiters();
+    }
+
+    /// Resolves when the connection was asked to end.
+    pub async fn killed(&self) {
+        loop {
+            let notified = self.kill.notified();
+            tokio::pin!(notified);
+            // Registered before the look: a kill after the look wakes it.
+            notified.as_mut().enable();
+            if self.killed.load(Ordering::Acquire) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// One line of `CLIENT LIST`, without its line end.
+    pub fn describe(&self, now_ms: u64) -> String {
+        let profile = self.profile.lock().clone();
+        let mut flags = String::new();
+        for (set, flag) in [
+            (profile.role == Role::Replica, 'S'),
+            (profile.queued.is_some(), 'x'),
+            (profile.blocked, 'b'),
+            (profile.no_evict, 'e'),
+            (profile.no_touch, 'T'),
+        ] {
+            if set {
+                flags.push(flag);
+            }
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let age_s = now_ms.saturating_sub(self.created_ms) / 1000;
+        let idle_s = now_ms.saturating_sub(self.last_active_ms.load(Ordering::Relaxed)) / 1000;
+        let multi = profile.queued.map_or_else(|| "-1".to_owned(), |queued| queued.to_string());
+        let resp = if profile.protocol == Protocol::Resp3 { 3 } else { 2 };
+        let mut line = String::with_capacity(256);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd=-1 name={} age={age_s} idle={idle_s} flags={flags} capa= db={} sub=0 psub=0 ssub=0 \
+             multi={multi} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
+             events=r cmd={} user=default redir=-1 resp={resp} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+            self.id,
+            self.addr,
+            self.laddr,
+            String::from_utf8_lossy(&profile.name),
+            profile.db,
+            profile.watching,
+            if profile.command.is_empty() { "NULL" } else { profile.command },
+            String::from_utf8_lossy(&profile.lib_name),
+            String::from_utf8_lossy(&profile.lib_version),
+            self.net_input_bytes.load(Ordering::Relaxed),
+            self.net_output_bytes.load(Ordering::Relaxed),
+            self.commands.load(Ordering::Relaxed),
+        );
+        line
+    }
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    next_id: AtomicU64,
+    by_id: Mutex<BTreeMap<u64, Arc<Client>>>,
+}
+
+impl Clients {
+    /// Registers a connection, unless there are `max` already.
+    pub fn register(
+        self: &Arc<Self>,
+        addr: SocketAddr,
+        laddr: SocketAddr,
+        now_ms: u64,
+        max: u64,
+    ) -> Option<Registration> {
+        let mut by_id = self.by_id.lock();
+        if by_id.len() as u64 >= max {
+            return None;
+        }
+        let client = Arc::new(Client {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
+            addr,
+            laddr,
+            created_ms: now_ms,
+            last_active_ms: AtomicU64::new(now_ms),
+            commands: AtomicU64::new(0),
+            net_input_bytes: AtomicU64::new(0),
+            net_output_bytes: AtomicU64::new(0),
+            profile: Mutex::default(),
+            killed: AtomicBool::new(false),
+            kill: Notify::new(),
+        });
+        by_id.insert(client.id, Arc::clone(&client));
+        Some(Registration { client, clients: Arc::clone(self) })
+    }
+
+    /// All connections, oldest first.
+    pub fn list(&self) -> Vec<Arc<Client>> {
+        self.by_id.lock().values().cloned().collect()
+    }
+
+    /// Ends all connections but the replicas'.
+    pub fn close_ordinary(&self) {
+        for client in self.by_id.lock().values() {
+            if client.profile.lock().role == Role::Normal {
+                client.kill();
+            }
+        }
+    }
+}
+
+/// A connection's place in the registry, given up on drop.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub client: Arc<Client>,
+    clients: Arc<Clients>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.clients.by_id.lock().remove(&self.client.id);
+    }
+}

@@ -1,0 +1,79 @@
+//! CONFIG GET, SET, RESETSTAT, HELP.
+
+use bytes::Bytes;
+
+use super::super::config::ConfigError;
+use super::super::dispatch::{Flow, error, shown};
+use super::super::glob;
+use super::super::parameters::{self, PARAMETERS};
+use super::super::session::Session;
+use super::subcommand_error;
+use crate::resp::Reply;
+
+pub(super) fn config(session: &mut Session, argv: &[Bytes]) -> Flow {
+    let sub = argv.get(1).map_or(&[][..], |sub| sub).to_ascii_lowercase();
+    let args = argv.get(2..).unwrap_or_default();
+    let reply = match (sub.as_slice(), args) {
+        (b"get", [_, ..]) => get(session, args),
+        (b"set", [_, _, ..]) if args.len().is_multiple_of(2) => set(session, args),
+        (b"resetstat", []) => {
+            session.shared.stats.reset();
+            Reply::Simple("OK")
+        }
+        (b"rewrite", []) => error("ERR The server is running without a config file"),
+        _ => subcommand_error("config", &["get", "set", "resetstat", "rewrite"], argv),
+    };
+    reply.into()
+}
+
+fn get(session: &Session, patterns: &[Bytes]) -> Reply {
+    let config = session.shared.config.load();
+    let mut found = Vec::new();
+    for parameter in PARAMETERS {
+        for name in
+            parameter.names().filter(|name| patterns.iter().any(|p| glob::matches(p, name.as_bytes())))
+        {
+            let value = if parameter.name == "port" {
+                session.shared.port.to_string()
+            } else {
+                parameter.get(&config)
+            };
+            found.push((Reply::Bulk(Bytes::from_static(name.as_bytes())), Reply::Bulk(Bytes::from(value))));
+        }
+    }
+    Reply::Map(found)
+}
+
+/// All or nothing: the new values are collected in a copy, which replaces the old when every one fits.
+fn set(session: &Session, pairs: &[Bytes]) -> Reply {
+    let shared = &session.shared;
+    let _one_at_a_time = shared.config_change.lock();
+    let mut changed = (**shared.config.load()).clone();
+    let mut seen: Vec<&'static str> = Vec::new();
+    let failed = |name: &str, reason: &str| {
+        error(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+    };
+    for pair in pairs.chunks_exact(2) {
+        let given = shown(&pair[0]);
+        let Some(parameter) = parameters::find(&given) else {
+            return error(format!("ERR Unknown option or number of arguments for CONFIG SET - '{given}'"));
+        };
+        if !parameter.live {
+            return failed(&given, "can't set immutable config");
+        }
+        if seen.contains(&parameter.name) {
+            return failed(&given, "duplicate parameter");
+        }
+        seen.push(parameter.name);
+        let Ok(value) = std::str::from_utf8(&pair[1]) else {
+            return failed(&given, "argument is not valid UTF-8");
+        };
+        match parameter.set(&mut changed, value) {
+            Ok(()) => {}
+            Err(ConfigError::Value { reason, .. }) => return failed(&given, &reason),
+            Err(unknown @ ConfigError::Unknown { .. }) => return failed(&given, &unknown.to_string()),
+        }
+    }
+    shared.apply_config(changed);
+    Reply::Simple("OK")
+}

@@ -1,0 +1,235 @@
+//! INFO: the state of the server under Valkey's field names.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::super::dispatch::Flow;
+use super::super::session::Session;
+use super::super::state::{Shared, unix_ms};
+use super::connection::COMPATIBLE_VERSION;
+use crate::resp::Reply;
+
+type Section = (&'static str, fn(&Shared, &mut String));
+
+const SECTIONS: &[Section] = &[
+    ("server", server),
+    ("clients", clients),
+    ("memory", memory),
+    ("persistence", persistence),
+    ("stats", stats),
+    ("replication", replication),
+    ("cluster", cluster),
+    ("replcore", replcore),
+    ("keyspace", keyspace),
+];
+
+pub(super) fn info(session: &mut Session, argv: &[Bytes]) -> Flow {
+    let asked: Vec<Vec<u8>> = argv.iter().skip(1).map(|name| name.to_ascii_lowercase()).collect();
+    let all = asked.is_empty()
+        || asked.iter().any(|name| matches!(name.as_slice(), b"all" | b"default" | b"everything"));
+    let mut text = String::with_capacity(4096);
+    for (name, write) in SECTIONS {
+        if all || asked.iter().any(|asked| asked == name.as_bytes()) {
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            let (first, rest) = name.split_at(1);
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(text, "# {}{rest}\r\n", first.to_ascii_uppercase());
+            write(&session.shared, &mut text);
+        }
+    }
+    Reply::Verbatim(Bytes::from(text)).into()
+}
+
+macro_rules! fields {
+    ($out:expr, $($name:literal = $value:expr),+ $(,)?) => {
+        $( let _ = write!($out, concat!($name, ":{}\r\n"), $value); )+
+    };
+}
+
+fn server(shared: &Shared, out: &mut String) {
+    let uptime_s = shared.mono_ms() / 1000;
+    let config = shared.config.load();
+    fields!(
+        out,
+        "redis_version" = COMPATIBLE_VERSION,
+        "server_name" = "replcore",
+        "replcore_version" = env!("CARGO_PKG_VERSION"),
+        "server_mode" = "standalone",
+        "os" = std::env::consts::OS,
+        "arch_bits" = usize::BITS,
+        "process_id" = std::process::id(),
+        "run_id" = shared.run_id,
+        "tcp_port" = shared.port,
+        "server_time_usec" = unix_ms() * 1000,
+        "uptime_in_seconds" = uptime_s,
+        "uptime_in_days" = uptime_s / 86_400,
+        "hz" = config.hz,
+        "configured_hz" = config.hz,
+        "shards" = config.shards,
+    );
+}
+
+fn clients(shared: &Shared, out: &mut String) {
+    let replicas = shared.replication.replicas().len();
+    let list = shared.clients.list();
+    let watching = list.iter().filter(|client| client.profile.lock().watching > 0).count();
+    fields!(
+        out,
+        "connected_clients" = list.len().saturating_sub(replicas),
+        "maxclients" = shared.config.load().maxclients,
+        "blocked_clients" = shared.blocked_clients.load(Ordering::Relaxed),
+        "watching_clients" = watching,
+    );
+}
+
+/// What the operating system says; without it, zeros.
+fn memory(shared: &Shared, out: &mut String) {
+    let rss_bytes = resident_bytes().unwrap_or(0);
+    let buffer = shared.replication.buffer.stats();
+    fields!(
+        out,
+        "used_memory" = rss_bytes,
+        "used_memory_rss" = rss_bytes,
+        "maxmemory" = 0,
+        "maxmemory_policy" = "noeviction",
+        "mem_replication_backlog" = buffer.retained_bytes,
+        "mem_total_replication_buffers" = buffer.retained_bytes,
+    );
+}
+
+/// Resident memory from `/proc/self/statm`, in 4 KiB pages.
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(4096)
+}
+
+fn persistence(shared: &Shared, out: &mut String) {
+    fields!(
+        out,
+        "loading" = 0,
+        "async_loading" = 0,
+        "rdb_bgsave_in_progress" = u8::from(shared.replication.snapshots_running() > 0),
+        "rdb_last_save_time" = shared.started_unix_s,
+        "rdb_last_bgsave_status" = "ok",
+        "aof_enabled" = 0,
+        "aof_rewrite_in_progress" = 0,
+    );
+}
+
+fn stats(shared: &Shared, out: &mut String) {
+    let stats = &shared.stats;
+    let keyspace = shared.keyspace.stats();
+    fields!(
+        out,
+        "total_connections_received" = stats.connections.get(),
+        "total_commands_processed" = stats.commands.get(),
+        "instantaneous_ops_per_sec" = stats.ops_per_second.get(),
+        "total_net_input_bytes" = stats.net_input_bytes.get(),
+        "total_net_output_bytes" = stats.net_output_bytes.get(),
+        "total_net_repl_output_bytes" = stats.net_repl_output_bytes.get(),
+        "rejected_connections" = stats.connections_rejected.get(),
+        "sync_full" = stats.sync_full.get(),
+        "sync_partial_ok" = stats.sync_partial_ok.get(),
+        "sync_partial_err" = stats.sync_partial_err.get(),
+        "expired_keys" = keyspace.expired_keys,
+        "expired_time_cap_reached_count" = stats.expire_cycles_over_budget.get(),
+        "evicted_keys" = 0,
+        "keyspace_hits" = keyspace.keyspace_hits,
+        "keyspace_misses" = keyspace.keyspace_misses,
+        "total_error_replies" = stats.error_replies.get(),
+        "total_reads_processed" = stats.reads.get(),
+        "total_writes_processed" = stats.writes.get(),
+        "client_query_buffer_limit_disconnections" = stats.query_limit_disconnections.get(),
+        "client_output_buffer_limit_disconnections" =
+            stats.output_limit_disconnections.get() + stats.replicas_evicted.get(),
+    );
+}
+
+fn replication(shared: &Shared, out: &mut String) {
+    let replication = &shared.replication;
+    let config = shared.config.load();
+    let now_ms = shared.mono_ms();
+    let replicas = replication.replicas();
+    fields!(out, "role" = "master", "connected_slaves" = replicas.len());
+    if config.min_replicas_to_write > 0 {
+        fields!(
+            out,
+            "min_slaves_good_slaves" = replication.count_good(now_ms, config.min_replicas_max_lag_s * 1000)
+        );
+    }
+    for (index, replica) in replicas.iter().enumerate() {
+        let _ = write!(
+            out,
+            "slave{index}:ip={},port={},state={},offset={},lag={},type=replica\r\n",
+            replica.address,
+            replica.port,
+            replica.state.info_name(),
+            replica.acked_offset,
+            now_ms.saturating_sub(replica.last_ack_ms) / 1000,
+        );
+    }
+    let history = replication.history.load();
+    let (first, end) = (replication.buffer.first_offset(), replication.buffer.end_offset());
+    fields!(
+        out,
+        "replicas_waiting_psync" = 0,
+        "master_failover_state" = "no-failover",
+        "master_replid" = history.replid,
+        "master_replid2" =
+            history.previous.map_or_else(|| "0".repeat(40), |previous| previous.replid.to_string()),
+        "master_repl_offset" = end,
+        "second_repl_offset" =
+            history.previous.map_or_else(|| "-1".to_owned(), |p| p.second_offset.to_string()),
+        "repl_backlog_active" = 1,
+        "repl_backlog_size" = config.backlog_bytes,
+        "repl_backlog_first_byte_offset" = first + 1,
+        "repl_backlog_histlen" = end.saturating_sub(first),
+    );
+}
+
+fn cluster(_: &Shared, out: &mut String) {
+    fields!(out, "cluster_enabled" = 0);
+}
+
+/// What this server counts beyond Valkey.
+fn replcore(shared: &Shared, out: &mut String) {
+    let stats = &shared.stats;
+    fields!(
+        out,
+        "replicas_evicted" = stats.replicas_evicted.get(),
+        "replicas_timed_out" = stats.replicas_timed_out.get(),
+        "history_breaks" = stats.history_breaks.get(),
+        "protocol_errors" = stats.protocol_errors.get(),
+        "snapshots_running" = shared.replication.snapshots_running(),
+    );
+    let buffer = shared.replication.buffer.stats();
+    fields!(
+        out,
+        "buffer_frames" = buffer.frames,
+        "buffer_retained_bytes" = buffer.retained_bytes,
+        "buffer_segments_live" = buffer.segments_live,
+        "buffer_segments_pooled" = buffer.segments_pooled,
+        "buffer_blocks_live" = buffer.blocks_live,
+        "buffer_blocks_pooled" = buffer.blocks_pooled,
+        "buffer_retired" = buffer.retired,
+        "buffer_retired_bytes" = buffer.retired_bytes,
+        "buffer_eras_begun" = buffer.eras_begun,
+        "buffer_cursors" = buffer.cursors,
+        "buffer_evictions" = buffer.evictions,
+        "buffer_publish_retries" = buffer.publish_retries,
+        "buffer_sealed_term" = buffer.sealed_term,
+    );
+}
+
+fn keyspace(shared: &Shared, out: &mut String) {
+    for db in 0..shared.config.load().databases {
+        let (keys, expires) = shared.keyspace.key_count(db);
+        if keys > 0 {
+            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! COMMAND, DEBUG, TIME, LASTSAVE, SHUTDOWN, and the scripting commands that clean up.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::dispatch::{self, Command, Flow, error, shown};
+use super::super::glob;
+use super::super::session::Session;
+use super::super::state::{random_id, unix_ms};
+use super::{TABLE, subcommand_error};
+use crate::keyspace;
+use crate::resp::Reply;
+
+fn text(text: &'static str) -> Reply {
+    Reply::Bulk(Bytes::from_static(text.as_bytes()))
+}
+
+fn all_commands() -> impl Iterator<Item = Command> {
+    keyspace::commands().iter().map(Command::Data).chain(TABLE.iter().map(Command::Server))
+}
+
+pub(super) fn command(_: &mut Session, argv: &[Bytes]) -> Flow {
+    let sub = argv.get(1).map(|sub| sub.to_ascii_lowercase());
+    let args = argv.get(2..).unwrap_or_default();
+    let reply = match (sub.as_deref(), args) {
+        (None, _) => Reply::Array(all_commands().map(describe).collect()),
+        (Some(b"count"), []) => Reply::Integer(i64::try_from(all_commands().count()).unwrap_or(i64::MAX)),
+        (Some(b"info"), []) => Reply::Array(all_commands().map(describe).collect()),
+        (Some(b"info"), names) => Reply::Array(
+            names.iter().map(|name| dispatch::find(name).map_or(Reply::NullArray, describe)).collect(),
+        ),
+        (Some(b"docs"), names) => docs(names),
+        (Some(b"list"), []) => Reply::Array(all_commands().map(|command| text(command.name())).collect()),
+        (Some(b"list"), [by, what, pattern]) if by.eq_ignore_ascii_case(b"filterby") => {
+            if !what.eq_ignore_ascii_case(b"pattern") {
+                return error("ERR syntax error").into();
+            }
+            let named = all_commands().filter(|command| glob::matches(pattern, command.name().as_bytes()));
+            Reply::Array(named.map(|command| text(command.name())).collect())
+        }
+        (Some(b"list"), _) => error("ERR syntax error"),
+        _ => subcommand_error("command", &["count", "docs", "info", "list"], argv),
+    };
+    reply.into()
+}
+
+/// Name, arity, flags, first key, last key, step; then the categories, tips, key specifications
+/// and subcommands that newer clients look for.
+fn describe(command: Command) -> Reply {
+    let mut flags = Vec::new();
+    let (first, last, step) = match command {
+        Command::Data(spec) => {
+            flags.extend(spec.flags.iter().map(|flag| Reply::Simple(flag.name())));
+            (spec.first_key, spec.last_key, spec.step)
+        }
+        Command::Server(command) => {
+            if command.rules.no_auth {
+                flags.push(Reply::Simple("no_auth"));
+            }
+            if command.rules.no_multi {
+                flags.push(Reply::Simple("no_multi"));
+            }
+            (0, 0, 0)
+        }
+    };
+    Reply::Array(vec![
+        text(command.name()),
+        Reply::Integer(i64::from(command.arity())),
+        Reply::Set(flags),
+        Reply::Integer(i64::from(first)),
+        Reply::Integer(i64::from(last)),
+        Reply::Integer(i64::from(step)),
+        Reply::Set(Vec::new()),
+        Reply::Array(Vec::new()),
+        Reply::Array(Vec::new()),
+        Reply::Array(Vec::new()),
+    ])
+}
+
+/// The documents are Valkey's own; here each command only says that it exists, and its group.
+fn docs(names: &[Bytes]) -> Reply {
+    let describe = |command: Command| {
+        let group = if matches!(command, Command::Data(_)) { "generic" } else { "server" };
+        let details = Reply::Map(vec![(text("summary"), text("")), (text("group"), text(group))]);
+        (text(command.name()), details)
+    };
+    if names.is_empty() {
+        return Reply::Map(all_commands().map(describe).collect());
+    }
+    Reply::Map(names.iter().filter_map(|name| dispatch::find(name)).map(describe).collect())
+}
+
+pub(super) fn debug(session: &mut Session, argv: &[Bytes]) -> Flow {
+    let sub = argv.get(1).map_or(&[][..], |sub| sub).to_ascii_lowercase();
+    match (sub.as_slice(), argv.get(2..).unwrap_or_default()) {
+        (b"sleep", [seconds]) => {
+            let seconds =
+                std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+            Flow::Sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default())
+        }
+        (b"set-active-expire", [flag]) => {
+            session.shared.active_expire.store(flag.as_ref() != b"0", Ordering::Relaxed);
+            Reply::Simple("OK").into()
+        }
+        (b"change-repl-id", []) => {
+            session.shared.replication.history.reset(random_id());
+            Reply::Simple("OK").into()
+        }
+        _ => error(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
+            shown(argv.get(1).map_or(&[][..], |sub| sub))
+        ))
+        .into(),
+    }
+}
+
+pub(super) fn time(_: &mut Session, _: &[Bytes]) -> Flow {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let part = |number: u64| Reply::Bulk(Bytes::from(number.to_string()));
+    Reply::Array(vec![part(since.as_secs()), part(u64::from(since.subsec_micros()))]).into()
+}
+
+/// Nothing is saved; as in Valkey without a save, the time of the start.
+pub(super) fn lastsave(session: &mut Session, _: &[Bytes]) -> Flow {
+    Reply::Integer(i64::try_from(session.shared.started_unix_s.min(unix_ms() / 1000)).unwrap_or(i64::MAX))
+        .into()
+}
+
+/// There are no functions: flushing them succeeds, everything else is refused.
+pub(super) fn function(_: &mut Session, argv: &[Bytes]) -> Flow {
+    scripting("function", argv)
+}
+
+pub(super) fn script(_: &mut Session, argv: &[Bytes]) -> Flow {
+    scripting("script", argv)
+}
+
+fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
+    let flush = argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(b"flush"));
+    let mode_fits = match argv.get(2..).unwrap_or_default() {
+        [] => true,
+        [mode] => mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async"),
+        _ => false,
+    };
+    match (flush, mode_fits) {
+        (true, true) => Reply::Simple("OK").into(),
+        (true, false) => {
+            error(format!("ERR {} FLUSH only supports SYNC|ASYNC option", container.to_uppercase())).into()
+        }
+        (false, _) => subcommand_error(container, &[], argv).into(),
+    }
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: there is nothing to save; the connection ends
+/// without an answer, as in Valkey.
+pub(super) fn shutdown(session: &mut Session, argv: &[Bytes]) -> Flow {
+    let (mut abort, mut save) = (false, 0);
+    for option in argv.iter().skip(1) {
+        match option.to_ascii_lowercase().as_slice() {
+            b"nosave" | b"save" => save += 1,
+            b"now" | b"force" => {}
+            b"abort" => abort = true,
+            _ => return error("ERR syntax error").into(),
+        }
+    }
+    if save > 1 || (abort && argv.len() > 2) {
+        return error("ERR syntax error").into();
+    }
+    if abort {
+        return error("ERR No shutdown in progress.").into();
+    }
+    tracing::info!(client = session.client.id, "shutting down at a client's request");
+    session.shared.shut_down();
+    session.closing = true;
+    Flow::Silent
+}

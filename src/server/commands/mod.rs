@@ -1,0 +1,77 @@
+//! The commands of the server itself, one file per subject.
+
+mod client;
+mod config;
+mod connection;
+mod info;
+mod introspection;
+mod replication;
+mod transaction;
+
+use bytes::Bytes;
+
+use super::dispatch::{Flow, Rules, ServerCommand, error, shown, wrong_arity};
+use super::session::Session;
+use crate::resp::Reply;
+
+pub(super) use connection::COMPATIBLE_VERSION;
+pub(super) use replication::SyncRequest;
+
+type Run = fn(&mut Session, &[Bytes]) -> Flow;
+
+const QUEUED: Rules = Rules { no_auth: false, no_multi: false, immediate: false };
+const NO_MULTI: Rules = Rules { no_multi: true, ..QUEUED };
+const IMMEDIATE: Rules = Rules { immediate: true, ..QUEUED };
+const NO_AUTH: Rules = Rules { no_auth: true, ..QUEUED };
+const ALWAYS: Rules = Rules { no_auth: true, immediate: true, ..QUEUED };
+
+const fn command(name: &'static str, arity: i32, rules: Rules, run: Run) -> ServerCommand {
+    ServerCommand { name, arity, rules, run }
+}
+
+/// Every server command.
+pub(super) static TABLE: &[ServerCommand] = &[
+    command("auth", -2, NO_AUTH, connection::auth),
+    command("client", -2, QUEUED, client::client),
+    command("command", -1, QUEUED, introspection::command),
+    command("config", -2, QUEUED, config::config),
+    command("debug", -2, QUEUED, introspection::debug),
+    command("discard", 1, IMMEDIATE, transaction::discard),
+    command("echo", 2, QUEUED, connection::echo),
+    command("exec", 1, IMMEDIATE, transaction::exec),
+    command("function", -2, QUEUED, introspection::function),
+    command("hello", -1, NO_AUTH, connection::hello),
+    command("info", -1, QUEUED, info::info),
+    command("lastsave", 1, QUEUED, introspection::lastsave),
+    command("multi", 1, NO_MULTI, transaction::multi),
+    command("ping", -1, QUEUED, connection::ping),
+    command("psync", -3, NO_MULTI, replication::psync),
+    command("quit", -1, ALWAYS, connection::quit),
+    command("replconf", -1, QUEUED, replication::replconf),
+    command("replicaof", 3, NO_MULTI, replication::replicaof),
+    command("reset", 1, ALWAYS, connection::reset),
+    command("role", 1, QUEUED, replication::role),
+    command("script", -2, QUEUED, introspection::script),
+    command("select", 2, QUEUED, connection::select),
+    command("shutdown", -1, NO_MULTI, introspection::shutdown),
+    command("slaveof", 3, NO_MULTI, replication::replicaof),
+    command("sync", 1, NO_MULTI, replication::sync),
+    command("time", 1, QUEUED, introspection::time),
+    command("unwatch", 1, QUEUED, transaction::unwatch),
+    command("wait", 3, QUEUED, replication::wait),
+    command("watch", -2, NO_MULTI, transaction::watch),
+];
+
+/// What a container command answers when no subcommand fits: too few arguments for one that
+/// exists, or one that does not exist.
+fn subcommand_error(container: &'static str, known: &[&str], argv: &[Bytes]) -> Reply {
+    let given = argv.get(1).map_or(&[][..], |sub| sub);
+    match known.iter().find(|name| given.eq_ignore_ascii_case(name.as_bytes())) {
+        Some(name) => wrong_arity(&format!("{container}|{name}")),
+        None => error(format!(
+            "ERR unknown subcommand '{}'. Try {} HELP.",
+            shown(&given[..given.len().min(128)]),
+            container.to_uppercase()
+        )),
+    }
+}

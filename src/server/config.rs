@@ -1,0 +1,141 @@
+//! What can be configured: one set of values, one table of names.
+//!
+//! [`Config`] is what a server starts with; `CONFIG GET` and `CONFIG SET` read and change the same
+//! values while it runs, through the same table (`parameters`). A running server holds them in an
+//! `arc-swap`: a command reads one consistent set and never waits for a change.
+
+use super::parameters;
+
+/// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
+pub const MIN_BACKLOG_BYTES: u64 = 16 * 1024;
+
+/// A bound on what may wait to be sent to one connection (`client-output-buffer-limit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Disconnect at once beyond this; 0 means no limit.
+    pub hard_bytes: u64,
+    /// Disconnect when more than this waits for longer than `soft_s`; 0 means no limit.
+    pub soft_bytes: u64,
+    /// Seconds for which `soft_bytes` may be exceeded.
+    pub soft_s: u64,
+}
+
+/// The configuration of a server. Names and defaults are Valkey's unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Address to listen on (`bind`). Default 127.0.0.1.
+    pub bind: String,
+    /// Port to listen on (`port`); 0 lets the system choose. Default 6379.
+    pub port: u16,
+    /// Worker threads (`threads`); 0 means one per CPU. Used by the program, not by the embedded server, which runs on
+    /// its caller's runtime.
+    pub threads: usize,
+    /// Shards of the keyspace (`shards`). Default 64.
+    pub shards: usize,
+    /// Databases (`databases`). Default 16.
+    pub databases: u16,
+    /// Password of the default user (`requirepass`); empty means none.
+    pub requirepass: String,
+    /// Greatest number of clients (`maxclients`).
+    pub maxclients: u64,
+    /// Close clients that are idle for this long (`timeout`), in seconds; 0 means never.
+    pub timeout_s: u64,
+    /// TCP keepalive (`tcp-keepalive`), in seconds; 0 means off.
+    pub tcp_keepalive_s: u64,
+    /// Longest argument (`proto-max-bulk-len`).
+    pub max_bulk_bytes: u64,
+    /// Most bytes a client may queue in a transaction (`client-query-buffer-limit`).
+    pub query_buffer_bytes: u64,
+    /// Output limit of ordinary clients.
+    pub normal_output: OutputLimit,
+    /// Output limit of replicas: how much of the stream one may pin.
+    pub replica_output: OutputLimit,
+    /// Output limit of subscribers; kept for `CONFIG GET`, there are none.
+    pub pubsub_output: OutputLimit,
+    /// Stream bytes kept for partial resyncs (`repl-backlog-size`). Default 10 MiB.
+    pub backlog_bytes: u64,
+    /// Seconds between pings in the stream (`repl-ping-replica-period`).
+    pub repl_ping_period_s: u64,
+    /// Seconds after which a silent replica is dropped (`repl-timeout`).
+    pub repl_timeout_s: u64,
+    /// Whether replicas that can are sent the snapshot as it is made (`repl-diskless-sync`); otherwise it is spooled
+    /// to a temporary file first, so that its length can be announced.
+    pub diskless_sync: bool,
+    /// Writes need this many good replicas (`min-replicas-to-write`); 0 means none.
+    pub min_replicas_to_write: u64,
+    /// A replica is good when it reported within this time (`min-replicas-max-lag`), in seconds.
+    pub min_replicas_max_lag_s: u64,
+    /// Active expiry cycles per second (`hz`).
+    pub hz: u64,
+    /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
+    pub shutdown_timeout_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let unlimited = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_s: 0 };
+        Config {
+            bind: "127.0.0.1".to_owned(),
+            port: 6379,
+            threads: 0,
+            shards: 64,
+            databases: 16,
+            requirepass: String::new(),
+            maxclients: 10_000,
+            timeout_s: 0,
+            tcp_keepalive_s: 300,
+            max_bulk_bytes: 512 << 20,
+            query_buffer_bytes: 1 << 30,
+            normal_output: unlimited,
+            replica_output: OutputLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_s: 60 },
+            pubsub_output: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
+            backlog_bytes: 10 << 20,
+            repl_ping_period_s: 10,
+            repl_timeout_s: 60,
+            diskless_sync: true,
+            min_replicas_to_write: 0,
+            min_replicas_max_lag_s: 10,
+            hz: 10,
+            shutdown_timeout_s: 10,
+        }
+    }
+}
+
+impl Config {
+    /// Sets a parameter by the name that `CONFIG SET` uses, also those that a running server cannot change.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an unknown name or a value that does not fit.
+    ///
+    /// ```
+    /// # use replcore::server::Config;
+    /// let mut config = Config::default();
+    /// config.set("repl-backlog-size", "64mb")?;
+    /// assert_eq!(config.backlog_bytes, 64 << 20);
+    /// # Ok::<(), replcore::server::ConfigError>(())
+    /// ```
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let parameter =
+            parameters::find(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
+        parameter.set(self, value)
+    }
+}
+
+/// A parameter that cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No such parameter.
+    #[error("unknown parameter '{name}'")]
+    Unknown {
+        /// The name given.
+        name: String,
+    },
+    /// The value does not fit.
+    #[error("{name}: {reason}")]
+    Value {
+        /// The parameter.
+        name: &'static str,
+        /// Why not, as Valkey words it.
+        reason: String,
+    },
+}

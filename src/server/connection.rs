@@ -1,0 +1,409 @@
+//! One client's connection: read, parse, execute, write.
+//!
+//! A batch is everything the client has pipelined: all complete commands of the input are executed,
+//! their replies are collected and written together, then more input is read.
+//!
+//! # Bounds
+//!
+//! * A client that does not read its replies is not read from: replies are written before the next
+//!   input is taken, and in the middle of a batch as soon as [`FLUSH_BYTES`] have come together. So at
+//!   most that much plus one reply waits per client.
+//! * Input grows with the command that is arriving, up to its announced length, which the parser
+//!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
+//!   command together are bounded by `client-query-buffer-limit`.
+//!
+//! # Ends
+//!
+//! * End of input: commands that arrived completely have been executed and answered; then the
+//!   connection closes. So a peer that shuts down its sending side still gets its replies.
+//! * A protocol error is answered and the connection closes.
+//! * A panic or error here ends this connection only.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::clients::Registration;
+use super::commands::SyncRequest;
+use super::dispatch::Flow;
+use super::replication;
+use super::session::{ReplyMode, Session};
+use super::state::Shared;
+use crate::resp::{CommandParser, Limits, ProtocolError, Reply};
+
+/// Replies are written at the latest when so many bytes have come together.
+const FLUSH_BYTES: usize = 256 * 1024;
+/// Commands of one batch that are executed before the thread's other tasks get their turn.
+const COMMANDS_PER_TURN: u64 = 1024;
+/// Room made for a read when nothing is known about what comes.
+const READ_BYTES: usize = 16 * 1024;
+/// Most room made at once for an argument that was announced.
+const MAX_READ_BYTES: usize = 1 << 20;
+/// Output space that is kept between batches; more is given back.
+const KEEP_OUTPUT_BYTES: usize = 64 * 1024;
+/// How long a client that is being closed may take to receive its last replies.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Why a connection ended; only for the log.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("closed as the client asked")]
+    Asked,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Protocol(ProtocolError),
+    #[error("killed")]
+    Killed,
+    #[error("idle for {0} s")]
+    Idle(u64),
+    #[error("{waiting_bytes} bytes of replies are over the hard output limit of {limit_bytes}")]
+    OutputLimit { waiting_bytes: usize, limit_bytes: u64 },
+    #[error("a command of {received_bytes} bytes is over the query buffer limit of {limit_bytes}")]
+    QueryLimit { received_bytes: u64, limit_bytes: u64 },
+    #[error("the server shuts down")]
+    ShuttingDown,
+}
+
+/// What follows a connection's life as a client.
+enum Next {
+    Close,
+    /// It becomes a replica's link.
+    Sync(SyncRequest),
+}
+
+struct Connection {
+    socket: TcpStream,
+    session: Session,
+    parser: CommandParser,
+    limits: Limits,
+    input: BytesMut,
+    output: BytesMut,
+    /// Bytes of the last read.
+    last_read_bytes: u64,
+    /// Bytes received for the command that is arriving; at most one read too many.
+    unfinished_bytes: u64,
+    /// The client sends no more.
+    input_ended: bool,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, registration: Registration) {
+    let client = Arc::clone(&registration.client);
+    let limits = limits(&shared);
+    let mut connection = Connection {
+        socket,
+        session: Session::new(Arc::clone(&shared), Arc::clone(&client)),
+        parser: CommandParser::new(limits),
+        limits,
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        last_read_bytes: 0,
+        unfinished_bytes: 0,
+        input_ended: false,
+    };
+    match connection.run().await {
+        Ok(Next::Sync(request)) => {
+            let Connection { socket, session, input, .. } = connection;
+            drop(session);
+            replication::serve(shared, client, socket, input, request).await;
+        }
+        Ok(Next::Close) => tracing::debug!(client = client.id, "connection ended: {}", End::Asked),
+        Err(end) => tracing::debug!(client = client.id, addr = %client.addr, "connection ended: {end}"),
+    }
+}
+
+fn limits(shared: &Shared) -> Limits {
+    Limits { max_bulk_bytes: shared.config.load().max_bulk_bytes, ..Limits::default() }
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<Next, End> {
+        loop {
+            if let Some(next) = self.run_batch().await? {
+                return Ok(next);
+            }
+            if self.input_ended {
+                return Err(End::Closed);
+            }
+            if !self.session.shared.is_running() {
+                return Err(End::ShuttingDown);
+            }
+            self.check_unfinished()?;
+            self.receive().await?;
+        }
+    }
+
+    /// Executes everything that has arrived, and writes the replies.
+    async fn run_batch(&mut self) -> Result<Option<Next>, End> {
+        let (mut commands, mut errors) = (0, 0);
+        let outcome = loop {
+            self.parser.set_authenticated(self.session.authenticated);
+            let argv = match self.parser.next(&mut self.input) {
+                Ok(Some(argv)) => argv,
+                Ok(None) => break Ok(None),
+                Err(error) => break Err(error),
+            };
+            commands += 1;
+            match self.session.execute(argv) {
+                Flow::Reply(reply) => {
+                    errors += u64::from(matches!(reply, Reply::Error(_)));
+                    self.push(&reply)?;
+                }
+                Flow::Silent => self.skip_reply(),
+                Flow::Wait { offset, replicas, timeout } => {
+                    self.flush().await?;
+                    let count = self.wait_for_replicas(offset, replicas, timeout).await?;
+                    self.push(&Reply::Integer(count))?;
+                }
+                Flow::Sleep(duration) => {
+                    self.flush().await?;
+                    self.sleep(duration).await?;
+                    self.push(&Reply::Simple("OK"))?;
+                }
+                Flow::Sync(request) => break Ok(Some(Next::Sync(request))),
+            }
+            if self.session.closing {
+                break Ok(Some(Next::Close));
+            }
+            if self.output.len() >= FLUSH_BYTES {
+                self.flush().await?;
+            }
+            if commands % COMMANDS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        if commands > 0 {
+            // What is left began within the last read.
+            self.unfinished_bytes = self.unfinished_bytes.min(self.last_read_bytes);
+        }
+        self.account(commands, errors);
+        match outcome {
+            Ok(Some(Next::Close)) => {
+                self.flush_and_close().await?;
+                Ok(Some(Next::Close))
+            }
+            Ok(next) => {
+                self.flush().await?;
+                Ok(next)
+            }
+            Err(error) => {
+                self.session.shared.stats.protocol_errors.add(1);
+                Reply::Error(format!("ERR {error}")).encode(self.session.protocol, &mut self.output);
+                self.flush_and_close().await?;
+                Err(End::Protocol(error))
+            }
+        }
+    }
+
+    fn account(&self, commands: u64, errors: u64) {
+        if commands == 0 {
+            return;
+        }
+        let (stats, client) = (&self.session.shared.stats, &self.session.client);
+        stats.commands.add(commands);
+        if errors > 0 {
+            stats.error_replies.add(errors);
+        }
+        client.commands.fetch_add(commands, Ordering::Relaxed);
+        self.session.publish_profile(self.session.last_command);
+    }
+
+    /// Adds a reply to the output, if the client wants it.
+    fn push(&mut self, reply: &Reply) -> Result<(), End> {
+        let mode = &mut self.session.reply_mode;
+        match *mode {
+            ReplyMode::On => reply.encode(self.session.protocol, &mut self.output),
+            ReplyMode::Off => {}
+            ReplyMode::SkipNext | ReplyMode::Skip => *mode = ReplyMode::On,
+        }
+        let limit_bytes = self.session.shared.config.load().normal_output.hard_bytes;
+        if limit_bytes > 0 && self.output.len() as u64 > limit_bytes {
+            self.session.shared.stats.output_limit_disconnections.add(1);
+            let waiting_bytes = self.output.len();
+            tracing::warn!(
+                client = self.session.client.id,
+                waiting_bytes,
+                limit_bytes,
+                "output limit reached"
+            );
+            return Err(End::OutputLimit { waiting_bytes, limit_bytes });
+        }
+        Ok(())
+    }
+
+    /// A command without a reply; `CLIENT REPLY SKIP` itself does not use up the skip it asks for.
+    fn skip_reply(&mut self) {
+        let mode = &mut self.session.reply_mode;
+        *mode = match *mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            other => other,
+        };
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let (stats, client) = (&self.session.shared.stats, &self.session.client);
+        let bytes = self.output.len() as u64;
+        stats.writes.add(1);
+        stats.net_output_bytes.add(bytes);
+        client.net_output_bytes.fetch_add(bytes, Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            written = self.socket.write_all(&self.output) => written?,
+            () = client.killed() => return Err(End::Killed),
+        }
+        self.output.clear();
+        if self.output.capacity() > KEEP_OUTPUT_BYTES {
+            self.output = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Sends what is left and closes so that the client receives it: closing a socket with unread
+    /// input would reset the connection, replies under way included.
+    async fn flush_and_close(&mut self) -> Result<(), End> {
+        self.flush().await?;
+        self.socket.shutdown().await?;
+        let drain = async {
+            let mut rest = [0; 4096];
+            while matches!(self.socket.read(&mut rest).await, Ok(len) if len > 0) {}
+        };
+        // Whether the client closes in time or not, the connection ends here.
+        let _ = tokio::time::timeout(LINGER, drain).await;
+        Ok(())
+    }
+
+    /// Reads more input, or notes that there is none.
+    async fn receive(&mut self) -> Result<(), End> {
+        self.adopt_limits();
+        let wanted = self.parser.missing_bytes(&self.input).clamp(READ_BYTES, MAX_READ_BYTES);
+        self.input.reserve(wanted);
+        let shared = Arc::clone(&self.session.shared);
+        let client = Arc::clone(&self.session.client);
+        let timeout_s = shared.config.load().timeout_s;
+        let idle = async {
+            match timeout_s {
+                0 => std::future::pending().await,
+                timeout_s => tokio::time::sleep(Duration::from_secs(timeout_s)).await,
+            }
+        };
+        let received = tokio::select! {
+            biased;
+            received = self.socket.read_buf(&mut self.input) => received?,
+            () = client.killed() => return Err(End::Killed),
+            () = idle => return Err(End::Idle(timeout_s)),
+        };
+        self.note_received(received);
+        Ok(())
+    }
+
+    fn note_received(&mut self, received: usize) {
+        self.input_ended |= received == 0;
+        self.last_read_bytes = received as u64;
+        self.unfinished_bytes += received as u64;
+        let (shared, client) = (&self.session.shared, &self.session.client);
+        shared.stats.reads.add(1);
+        shared.stats.net_input_bytes.add(received as u64);
+        client.net_input_bytes.fetch_add(received as u64, Ordering::Relaxed);
+        client.last_active_ms.store(shared.mono_ms(), Ordering::Relaxed);
+    }
+
+    /// Drops a client whose command is too large as a whole, however small its arguments are.
+    fn check_unfinished(&self) -> Result<(), End> {
+        let limit_bytes = self.session.shared.config.load().query_buffer_bytes;
+        let received_bytes = self.unfinished_bytes;
+        if received_bytes <= limit_bytes {
+            return Ok(());
+        }
+        self.session.shared.stats.query_limit_disconnections.add(1);
+        tracing::warn!(
+            client = self.session.client.id,
+            received_bytes,
+            limit_bytes,
+            "query buffer limit reached"
+        );
+        Err(End::QueryLimit { received_bytes, limit_bytes })
+    }
+
+    /// A changed `proto-max-bulk-len` holds from the next command on.
+    fn adopt_limits(&mut self) {
+        let limits = limits(&self.session.shared);
+        if limits != self.limits && self.parser.is_idle() {
+            self.limits = limits;
+            self.parser = CommandParser::new(limits);
+        }
+    }
+
+    /// `WAIT`. A client that goes away meanwhile ends it.
+    async fn wait_for_replicas(
+        &mut self,
+        offset: u64,
+        replicas: i64,
+        timeout: Option<Duration>,
+    ) -> Result<i64, End> {
+        let shared = Arc::clone(&self.session.shared);
+        let count = self.blocked(shared.replication.wait_for_replicas(offset, replicas, timeout)).await?;
+        // Cut short by the end of input: as many as have it now.
+        Ok(count.unwrap_or_else(|| shared.replication.count_acked(offset)))
+    }
+
+    async fn sleep(&mut self, duration: Duration) -> Result<(), End> {
+        self.blocked(tokio::time::sleep(duration)).await.map(|_| ())
+    }
+
+    /// Waits for something other than the client, with an eye on it: `None` when it stopped sending.
+    async fn blocked<T>(&mut self, wait: impl Future<Output = T>) -> Result<Option<T>, End> {
+        let shared = Arc::clone(&self.session.shared);
+        let client = Arc::clone(&self.session.client);
+        let _blocked = Blocked::new(&shared, &client);
+        tokio::pin!(wait);
+        loop {
+            // Pipelined input is taken while there is room; beyond it the client has to wait.
+            let listen = !self.input_ended && self.input.len() < MAX_READ_BYTES;
+            self.input.reserve(if listen { READ_BYTES } else { 0 });
+            tokio::select! {
+            biased;
+            done = &mut wait => return Ok(Some(done)),
+            received = self.socket.read_buf(&mut self.input), if listen => {
+                let received = received?;
+                self.note_received(received);
+                if received == 0 {
+                    return Ok(None);
+                }
+            }
+            () = client.killed() => return Err(End::Killed),
+            }
+        }
+    }
+}
+
+/// Marks a client as blocked while it lives.
+struct Blocked<'a> {
+    shared: &'a Shared,
+    client: &'a super::clients::Client,
+}
+
+impl<'a> Blocked<'a> {
+    fn new(shared: &'a Shared, client: &'a super::clients::Client) -> Self {
+        shared.blocked_clients.fetch_add(1, Ordering::Relaxed);
+        client.profile.lock().blocked = true;
+        Blocked { shared, client }
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.shared.blocked_clients.fetch_sub(1, Ordering::Relaxed);
+        self.client.profile.lock().blocked = false;
+    }
+}

@@ -1,0 +1,315 @@
+//! From argv to what happens: authentication, lookup, arity, transactions, and the two kinds of
+//! commands.
+//!
+//! *Data commands* belong to the keyspace, which executes them atomically and gives their effects
+//! to be published. *Server commands* are this module's own table. The order of the checks is
+//! Valkey's: authentication, existence, arity, whether it may stand in a transaction, good replicas.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::commands;
+use super::session::{Session, Transaction};
+use super::state::unix_ms;
+use crate::keyspace::{self, Call, CommandSpec};
+use crate::resp::Reply;
+use crate::rewrite::Effects;
+
+/// A command that was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    Data(&'static CommandSpec),
+    Server(&'static ServerCommand),
+}
+
+impl Command {
+    pub fn name(self) -> &'static str {
+        match self {
+            Command::Data(spec) => spec.name,
+            Command::Server(command) => command.name,
+        }
+    }
+
+    pub fn arity(self) -> i32 {
+        match self {
+            Command::Data(spec) => spec.arity,
+            Command::Server(command) => command.arity,
+        }
+    }
+
+    fn is_write(self) -> bool {
+        matches!(self, Command::Data(spec) if spec.is_write())
+    }
+}
+
+/// What a connection has to do after a command.
+#[derive(Debug)]
+pub(super) enum Flow {
+    Reply(Reply),
+    /// No reply: some commands are never answered.
+    Silent,
+    /// `WAIT`: answer with the number of replicas that have `offset`.
+    Wait {
+        offset: u64,
+        replicas: i64,
+        timeout: Option<Duration>,
+    },
+    /// `DEBUG SLEEP`: answer `+OK` after a while.
+    Sleep(Duration),
+    /// `PSYNC` or `SYNC`: the connection becomes a replica's.
+    Sync(commands::SyncRequest),
+}
+
+impl From<Reply> for Flow {
+    fn from(reply: Reply) -> Self {
+        Flow::Reply(reply)
+    }
+}
+
+/// A command of the server itself.
+#[derive(Debug)]
+pub(super) struct ServerCommand {
+    pub name: &'static str,
+    /// As in Valkey: exact when positive, a minimum when negative, the name included.
+    pub arity: i32,
+    pub rules: Rules,
+    pub run: fn(&mut Session, &[Bytes]) -> Flow,
+}
+
+/// What is special about a server command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    /// Allowed before authentication.
+    pub no_auth: bool,
+    /// Refused inside a transaction.
+    pub no_multi: bool,
+    /// Executed, not queued, inside a transaction.
+    pub immediate: bool,
+}
+
+static SERVER_COMMANDS: LazyLock<HashMap<&'static [u8], &'static ServerCommand>> =
+    LazyLock::new(|| commands::TABLE.iter().map(|command| (command.name.as_bytes(), command)).collect());
+
+/// Longest name that is looked up; no command is longer.
+const MAX_NAME_BYTES: usize = 32;
+
+/// Finds a command by its name, in any case.
+pub(super) fn find(name: &[u8]) -> Option<Command> {
+    if let Some(spec) = keyspace::lookup(name) {
+        return Some(Command::Data(spec));
+    }
+    let mut lower = [0; MAX_NAME_BYTES];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    SERVER_COMMANDS.get(&*lower).map(|command| Command::Server(command))
+}
+
+pub(super) fn error(line: impl Into<String>) -> Reply {
+    Reply::Error(line.into())
+}
+
+pub(super) fn wrong_arity(name: &str) -> Reply {
+    error(format!("ERR wrong number of arguments for '{name}' command"))
+}
+
+const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+
+impl Session {
+    /// Executes one command, or queues it.
+    pub fn execute(&mut self, argv: Vec<Bytes>) -> Flow {
+        let Some(name) = argv.first() else { return Flow::Silent };
+        let found = find(name);
+        if !self.authenticated && !matches!(found, Some(Command::Server(command)) if command.rules.no_auth) {
+            return self.refuse(error("NOAUTH Authentication required."));
+        }
+        let Some(command) = found else {
+            let reply = unknown_command(&argv);
+            return self.refuse(reply);
+        };
+        self.last_command = command.name();
+        if !arity_fits(command.arity(), argv.len()) {
+            return self.refuse(wrong_arity(command.name()));
+        }
+        let rules = match command {
+            Command::Data(_) => Rules::default(),
+            Command::Server(command) => command.rules,
+        };
+        if self.transaction.is_some() {
+            if rules.no_multi || self.is_refused_subcommand(command, &argv) {
+                let name = command_with_subcommand(command, &argv);
+                return self.refuse(error(format!("ERR Command '{name}' not allowed inside a transaction")));
+            }
+            if !rules.immediate {
+                return self.queue(command, argv);
+            }
+        }
+        match command {
+            Command::Data(_) => {
+                if command.is_write() && !self.shared.enough_good_replicas() {
+                    return error(NO_REPLICAS).into();
+                }
+                let heavy = HEAVY.contains(&command.name());
+                let call = Call { db: self.db, argv };
+                let replies = beside_the_runtime(heavy, || self.run_data(&[call]));
+                replies.into_iter().next().map_or(Flow::Silent, Flow::Reply)
+            }
+            Command::Server(command) => (command.run)(self, &argv),
+        }
+    }
+
+    /// Refuses a command; a transaction that is being queued will not be executed.
+    fn refuse(&mut self, reply: Reply) -> Flow {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.refused = true;
+        }
+        reply.into()
+    }
+
+    fn is_refused_subcommand(&self, command: Command, argv: &[Bytes]) -> bool {
+        command.name() == "client" && argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(b"reply"))
+    }
+
+    fn queue(&mut self, command: Command, argv: Vec<Bytes>) -> Flow {
+        if command.is_write() && !self.shared.enough_good_replicas() {
+            return self.refuse(error(NO_REPLICAS));
+        }
+        let limit = self.shared.config.load().query_buffer_bytes;
+        let Some(transaction) = &mut self.transaction else { return Flow::Silent };
+        transaction.push(command, argv);
+        if transaction.queued_bytes > limit {
+            tracing::warn!(
+                client = self.client.id,
+                queued_bytes = transaction.queued_bytes,
+                limit,
+                "transaction too large"
+            );
+            self.shared.stats.query_limit_disconnections.add(1);
+            self.closing = true;
+            return Flow::Silent;
+        }
+        Reply::Simple("QUEUED").into()
+    }
+
+    /// Runs data commands as one unit and remembers the end of what it published.
+    fn run_data(&mut self, calls: &[Call]) -> Vec<Reply> {
+        let shared = &self.shared;
+        let mut end = self.last_write_offset;
+        let replies = shared.keyspace.execute(calls, unix_ms(), &mut |effects: &Effects<'_>| {
+            end = shared.publish(effects).unwrap_or(end);
+        });
+        self.last_write_offset = end;
+        replies
+    }
+
+    /// `EXEC`.
+    pub fn exec(&mut self) -> Reply {
+        let Some(transaction) = self.transaction.take() else { return error("ERR EXEC without MULTI") };
+        if transaction.refused {
+            self.unwatch();
+            return error("EXECABORT Transaction discarded because of previous errors.");
+        }
+        let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
+        if writes && !self.shared.enough_good_replicas() {
+            self.unwatch();
+            return error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}"));
+        }
+        let reply = self.run_transaction(transaction);
+        self.unwatch();
+        reply
+    }
+
+    /// The data commands run as one atomic unit, each against the database that the `SELECT`s before
+    /// it chose; the server commands run after it, in their order, and see its result.
+    fn run_transaction(&mut self, transaction: Transaction) -> Reply {
+        let (mut calls, mut plan) = (Vec::new(), Vec::with_capacity(transaction.queue.len()));
+        let mut db = self.db;
+        for queued in transaction.queue {
+            match queued.command {
+                Command::Data(_) => {
+                    calls.push(Call { db, argv: queued.argv });
+                    plan.push(None);
+                }
+                Command::Server(command) => {
+                    if command.name == "select" {
+                        db = queued.argv.get(1).and_then(|db| self.shared.database(db).ok()).unwrap_or(db);
+                    }
+                    plan.push(Some((command, queued.argv)));
+                }
+            }
+        }
+
+        let shared = &self.shared;
+        let mut end = self.last_write_offset;
+        let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
+        let Some(replies) = shared.keyspace.execute_watched(&self.watch, &calls, unix_ms(), &mut publish)
+        else {
+            return Reply::NullArray;
+        };
+        self.last_write_offset = end;
+
+        let mut data = replies.into_iter();
+        let replies = plan.into_iter().map(|step| match step {
+            None => data.next().unwrap_or(Reply::Null),
+            Some((command, argv)) => self.run_queued(command, &argv),
+        });
+        Reply::Array(replies.collect())
+    }
+
+    /// A server command inside `EXEC` must not wait for anything.
+    fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes]) -> Reply {
+        match (command.run)(self, argv) {
+            Flow::Reply(reply) => reply,
+            Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)),
+            Flow::Sleep(_) => Reply::Simple("OK"),
+            Flow::Silent | Flow::Sync(_) => Reply::Null,
+        }
+    }
+}
+
+/// Data commands that take time in proportion to the whole keyspace.
+const HEAVY: &[&str] = &["flushall", "flushdb", "keys", "swapdb"];
+
+/// Runs `work`; if it is heavy, so that the runtime's other tasks move to another thread meanwhile
+/// (where the runtime can do that).
+fn beside_the_runtime<T>(heavy: bool, work: impl FnOnce() -> T) -> T {
+    let multi_threaded =
+        || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if heavy && multi_threaded() { tokio::task::block_in_place(work) } else { work() }
+}
+
+fn arity_fits(arity: i32, argc: usize) -> bool {
+    let bound = usize::try_from(arity.unsigned_abs()).unwrap_or(usize::MAX);
+    if arity >= 0 { argc == bound } else { argc >= bound }
+}
+
+fn command_with_subcommand(command: Command, argv: &[Bytes]) -> String {
+    match (command.name(), argv.get(1)) {
+        ("client", Some(sub)) => format!("client|{}", String::from_utf8_lossy(sub).to_lowercase()),
+        (name, _) => name.to_owned(),
+    }
+}
+
+/// Valkey's words: the name and as many arguments as fit into 128 bytes.
+fn unknown_command(argv: &[Bytes]) -> Reply {
+    const SHOWN_BYTES: usize = 128;
+    let mut args = String::new();
+    for arg in argv.iter().skip(1) {
+        if args.len() >= SHOWN_BYTES {
+            break;
+        }
+        let room = SHOWN_BYTES - args.len();
+        args.push_str(&format!("'{}' ", shown(&arg[..arg.len().min(room)])));
+    }
+    let name = argv.first().map_or(&[][..], |name| &name[..name.len().min(SHOWN_BYTES)]);
+    error(format!("ERR unknown command '{}', with args beginning with: {args}", shown(name)))
+}
+
+/// Bytes as they may stand in an error line.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }).collect()
+}

@@ -1,0 +1,314 @@
+//! The table of parameters: the names, what they accept, and how they are shown.
+//!
+//! Memory sizes are shown in bytes and accepted with Valkey's units (`k` = 1000, `kb` = 1024, …).
+//! Reasons for a refusal are worded as Valkey words them.
+
+use super::config::{Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+
+type Get = fn(&Config) -> String;
+type Set = fn(&mut Config, &str) -> Result<(), String>;
+
+/// One configurable value.
+pub(super) struct Parameter {
+    pub name: &'static str,
+    /// The older name, shown and accepted as well.
+    pub alias: Option<&'static str>,
+    /// Whether `CONFIG SET` may change it while the server runs.
+    pub live: bool,
+    get: Get,
+    set: Set,
+}
+
+impl Parameter {
+    pub fn get(&self, config: &Config) -> String {
+        (self.get)(config)
+    }
+
+    pub fn set(&self, config: &mut Config, value: &str) -> Result<(), ConfigError> {
+        (self.set)(config, value).map_err(|reason| ConfigError::Value { name: self.name, reason })
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.alias)
+    }
+}
+
+/// The parameter of this name, in any case.
+pub(super) fn find(name: &str) -> Option<&'static Parameter> {
+    PARAMETERS.iter().find(|parameter| parameter.names().any(|own| own.eq_ignore_ascii_case(name)))
+}
+
+const fn live(name: &'static str, get: Get, set: Set) -> Parameter {
+    Parameter { name, alias: None, live: true, get, set }
+}
+
+const fn fixed(name: &'static str, get: Get, set: Set) -> Parameter {
+    Parameter { name, alias: None, live: false, get, set }
+}
+
+const fn renamed(name: &'static str, alias: &'static str, get: Get, set: Set) -> Parameter {
+    Parameter { name, alias: Some(alias), live: true, get, set }
+}
+
+/// All parameters, in the order in which they are shown.
+pub(super) static PARAMETERS: &[Parameter] = &[
+    fixed("appendonly", |_| "no".to_owned(), |_, v| only(v, "no")),
+    fixed(
+        "bind",
+        |c| c.bind.clone(),
+        |c, v| {
+            v.clone_into(&mut c.bind);
+            Ok(())
+        },
+    ),
+    live("client-output-buffer-limit", output_limits, set_output_limits),
+    live(
+        "client-query-buffer-limit",
+        |c| c.query_buffer_bytes.to_string(),
+        |c, v| memory(v, 1 << 20, i64::MAX as u64).map(|bytes| c.query_buffer_bytes = bytes),
+    ),
+    fixed(
+        "databases",
+        |c| c.databases.to_string(),
+        |c, v| integer(v, 1, u64::from(u16::MAX)).map(|n| c.databases = u16::try_from(n).unwrap_or(u16::MAX)),
+    ),
+    live("hz", |c| c.hz.to_string(), |c, v| integer(v, 1, 500).map(|n| c.hz = n)),
+    live(
+        "maxclients",
+        |c| c.maxclients.to_string(),
+        |c, v| integer(v, 1, u64::from(u32::MAX)).map(|n| c.maxclients = n),
+    ),
+    fixed("maxmemory", |_| "0".to_owned(), |_, v| only(v, "0")),
+    renamed(
+        "min-replicas-max-lag",
+        "min-slaves-max-lag",
+        |c| c.min_replicas_max_lag_s.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.min_replicas_max_lag_s = n),
+    ),
+    renamed(
+        "min-replicas-to-write",
+        "min-slaves-to-write",
+        |c| c.min_replicas_to_write.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.min_replicas_to_write = n),
+    ),
+    fixed(
+        "port",
+        |c| c.port.to_string(),
+        |c, v| integer(v, 0, u64::from(u16::MAX)).map(|n| c.port = u16::try_from(n).unwrap_or_default()),
+    ),
+    live(
+        "proto-max-bulk-len",
+        |c| c.max_bulk_bytes.to_string(),
+        |c, v| memory(v, 1 << 20, i64::MAX as u64).map(|bytes| c.max_bulk_bytes = bytes),
+    ),
+    live(
+        "repl-backlog-size",
+        |c| c.backlog_bytes.to_string(),
+        |c, v| memory(v, 1, i64::MAX as u64).map(|bytes| c.backlog_bytes = bytes.max(MIN_BACKLOG_BYTES)),
+    ),
+    live(
+        "repl-diskless-sync",
+        |c| yes_no(c.diskless_sync),
+        |c, v| boolean(v).map(|flag| c.diskless_sync = flag),
+    ),
+    renamed(
+        "repl-ping-replica-period",
+        "repl-ping-slave-period",
+        |c| c.repl_ping_period_s.to_string(),
+        |c, v| integer(v, 1, i32::MAX as u64).map(|n| c.repl_ping_period_s = n),
+    ),
+    live(
+        "repl-timeout",
+        |c| c.repl_timeout_s.to_string(),
+        |c, v| integer(v, 1, i32::MAX as u64).map(|n| c.repl_timeout_s = n),
+    ),
+    live(
+        "requirepass",
+        |c| c.requirepass.clone(),
+        |c, v| {
+            v.clone_into(&mut c.requirepass);
+            Ok(())
+        },
+    ),
+    fixed("save", |_| String::new(), |_, v| only(v, "")),
+    fixed(
+        "shards",
+        |c| c.shards.to_string(),
+        |c, v| integer(v, 1, 1 << 16).map(|n| c.shards = usize::try_from(n).unwrap_or(1)),
+    ),
+    live(
+        "shutdown-timeout",
+        |c| c.shutdown_timeout_s.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.shutdown_timeout_s = n),
+    ),
+    live(
+        "tcp-keepalive",
+        |c| c.tcp_keepalive_s.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.tcp_keepalive_s = n),
+    ),
+    fixed(
+        "threads",
+        |c| c.threads.to_string(),
+        |c, v| integer(v, 0, 1 << 12).map(|n| c.threads = usize::try_from(n).unwrap_or(0)),
+    ),
+    live(
+        "timeout",
+        |c| c.timeout_s.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.timeout_s = n),
+    ),
+];
+
+fn only(value: &str, accepted: &str) -> Result<(), String> {
+    if value == accepted { Ok(()) } else { Err(format!("this build supports only '{accepted}'")) }
+}
+
+fn yes_no(flag: bool) -> String {
+    if flag { "yes" } else { "no" }.to_owned()
+}
+
+fn boolean(value: &str) -> Result<bool, String> {
+    match value {
+        _ if value.eq_ignore_ascii_case("yes") => Ok(true),
+        _ if value.eq_ignore_ascii_case("no") => Ok(false),
+        _ => Err("argument must be 'yes' or 'no'".to_owned()),
+    }
+}
+
+fn integer(value: &str, min: u64, max: u64) -> Result<u64, String> {
+    let number: i128 = value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+    let within = u64::try_from(number).ok().filter(|number| (min..=max).contains(number));
+    within.ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))
+}
+
+fn memory(value: &str, min: u64, max: u64) -> Result<u64, String> {
+    let bytes = parse_memory(value).ok_or_else(|| "argument must be a memory value".to_owned())?;
+    if (min..=max).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!("argument must be between {min} and {max} inclusive"))
+    }
+}
+
+/// Reads a size in bytes with Valkey's units; `None` when it is none, or too large.
+pub(super) fn parse_memory(value: &str) -> Option<u64> {
+    let unit_at = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let (digits, unit) = value.split_at(unit_at);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1_000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn output_limits(config: &Config) -> String {
+    let show = |class: &str, limit: OutputLimit| {
+        format!("{class} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_s)
+    };
+    [
+        show("normal", config.normal_output),
+        show("slave", config.replica_output),
+        show("pubsub", config.pubsub_output),
+    ]
+    .join(" ")
+}
+
+/// `<class> <hard> <soft> <seconds>`, repeated; classes that are not named keep their limits.
+fn set_output_limits(config: &mut Config, value: &str) -> Result<(), String> {
+    let words: Vec<&str> = value.split_ascii_whitespace().collect();
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
+    }
+    let mut changed = [config.normal_output, config.replica_output, config.pubsub_output];
+    for group in words.chunks_exact(4) {
+        let error =
+            || "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned();
+        let limit = OutputLimit {
+            hard_bytes: parse_memory(group[1]).ok_or_else(error)?,
+            soft_bytes: parse_memory(group[2]).ok_or_else(error)?,
+            soft_s: group[3].parse().map_err(|_| error())?,
+        };
+        match group[0].to_ascii_lowercase().as_str() {
+            "normal" => changed[0] = limit,
+            "slave" | "replica" => changed[1] = limit,
+            "pubsub" => changed[2] = limit,
+            _ => return Err("Invalid client class specified in buffer limit configuration.".to_owned()),
+        }
+    }
+    [config.normal_output, config.replica_output, config.pubsub_output] = changed;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_valkeys_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1b", Some(1)),
+            ("2k", Some(2_000)),
+            ("2KB", Some(2_048)),
+            ("3m", Some(3_000_000)),
+            ("3Mb", Some(3 << 20)),
+            ("1gb", Some(1 << 30)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("18446744073709551615kb", None),
+            ("", None),
+            ("kb", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5mb", None),
+            ("1tb", None),
+            ("1 mb", None),
+        ] {
+            assert_eq!(parse_memory(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_accepts_what_it_shows() {
+        for parameter in PARAMETERS {
+            let mut config = Config::default();
+            let shown = parameter.get(&config);
+            assert_eq!(parameter.set(&mut config, &shown), Ok(()), "{}", parameter.name);
+            assert_eq!(config, Config::default(), "{}", parameter.name);
+        }
+    }
+
+    #[test]
+    fn no_two_parameters_share_a_name() {
+        let mut names: Vec<_> = PARAMETERS.iter().flat_map(Parameter::names).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn output_limits_keep_the_classes_that_are_not_named() {
+        let mut config = Config::default();
+        let set = |config: &mut Config, value| config.set("client-output-buffer-limit", value);
+        assert_eq!(set(&mut config, "replica 1mb 2mb 3 normal 4 5 6"), Ok(()));
+        assert_eq!(
+            config.replica_output,
+            OutputLimit { hard_bytes: 1 << 20, soft_bytes: 2 << 20, soft_s: 3 }
+        );
+        assert_eq!(config.normal_output, OutputLimit { hard_bytes: 4, soft_bytes: 5, soft_s: 6 });
+        assert_eq!(config.pubsub_output, Config::default().pubsub_output);
+        for bad in
+            ["", "replica 1 2", "other 1 2 3", "replica x 2 3", "replica 1 2 -3", "replica 9 9 9 other 1 2 3"]
+        {
+            let before = config.clone();
+            assert!(set(&mut config, bad).is_err(), "{bad:?}");
+            assert_eq!(config.replica_output, before.replica_output);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! From effects to the stream.
+//!
+//! [`Publisher::publish`] is called by the keyspace while the locks of the unit's keys are held:
+//! the unit is staged into one frame and published with one compare-and-swap, so that the order of
+//! the stream agrees with the order of application for every key.
+//!
+//! # Writers
+//!
+//! A buffer's `Writer` owns staging memory, so one per connection would cost thousands of idle
+//! clients real memory. Publishing is synchronous, so no more writers are in use at a time than
+//! threads run: a small pool is enough, entered at a place that belongs to the thread. The lock
+//! around a writer is then practically uncontended, and one thread's frames stay contiguous.
+//!
+//! # When a unit cannot be published
+//!
+//! The keyspace has applied it already, so replicas would silently miss it. A frame can be refused
+//! only for its size, a sealed buffer or exhausted offsets; whichever it is, the stream no longer
+//! describes the data. The history is then broken in the open: the failure is handed to the caller,
+//! who begins a new replication ID and drops the replicas, and they come back for a full copy.
+
+use std::cell::Cell;
+
+use bytes::Bytes;
+use crossbeam_utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::buffer::{AppendError, ReplicationBuffer, StagedFrame, Writer};
+use crate::rewrite::{Effects, frame};
+
+/// The keepalive that a primary writes into its stream, as Valkey spells it.
+const PING: &[u8] = b"*1\r\n$4\r\nping\r\n";
+const GETACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+
+/// Writers per pool. More than threads run on most machines; two threads that share one only wait
+/// for each other's staging.
+const WRITERS: usize = 64;
+
+thread_local! {
+    /// This thread's first choice among the writers; `usize::MAX` until it has one.
+    static PLACE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+static NEXT_PLACE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+fn place() -> usize {
+    PLACE.with(|place| {
+        if place.get() == usize::MAX {
+            // Relaxed: only distinctness matters.
+            place.set(NEXT_PLACE.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        }
+        place.get()
+    })
+}
+
+/// Publishes units into a replication buffer, from any thread.
+pub(super) struct Publisher {
+    buffer: ReplicationBuffer,
+    /// Each place is filled by the first thread that comes to it.
+    writers: Box<[CachePadded<Mutex<Option<Writer>>>]>,
+}
+
+impl Publisher {
+    pub fn new(buffer: ReplicationBuffer) -> Self {
+        Publisher { buffer, writers: (0..WRITERS).map(|_| CachePadded::default()).collect() }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        let own = place();
+        // Own place first; if it is taken, any free one; if none is free, wait for the own.
+        let free = (0..WRITERS).find_map(|step| self.writers[(own.wrapping_add(step)) % WRITERS].try_lock());
+        free.unwrap_or_else(|| self.writers[own % WRITERS].lock())
+    }
+
+    fn publish_frame(&self, stage: impl FnOnce(&mut StagedFrame<'_>)) -> Result<u64, AppendError> {
+        let mut slot = self.writer();
+        // A writer keeps its term for life; after a seal, only one of the term that followed can publish.
+        if slot.as_ref().is_some_and(|writer| writer.term() != self.buffer.term()) {
+            *slot = None;
+        }
+        let mut frame = slot.get_or_insert_with(|| self.buffer.writer()).frame();
+        stage(&mut frame);
+        frame.publish().map(|range| range.end)
+    }
+
+    /// Publishes one unit. Returns the offset of its end.
+    pub fn publish(&self, effects: &Effects<'_>) -> Result<u64, AppendError> {
+        self.publish_frame(|frame| frame::write(effects, &mut Sink(frame)))
+    }
+
+    /// Publishes the periodic ping.
+    pub fn ping(&self) -> Result<u64, AppendError> {
+        self.publish_frame(|frame| frame.put_slice(PING))
+    }
+
+    /// Asks all replicas to acknowledge at once.
+    pub fn getack(&self) -> Result<u64, AppendError> {
+        self.publish_frame(|frame| frame.put_slice(GETACK))
+    }
+
+    /// Publishes a frame of no bytes after which the database is unknown, so that the next command is
+    /// preceded by a `SELECT`. Returns its offset: a replica whose data is as of now reads on from there.
+    pub fn mark(&self) -> Result<u64, AppendError> {
+        self.publish_frame(|frame| frame.set_context(None))
+    }
+}
+
+/// Databases are the stream's contexts.
+struct Sink<'a, 'w>(&'a mut StagedFrame<'w>);
+
+impl frame::FrameSink for Sink<'_, '_> {
+    fn put_slice(&mut self, bytes: &[u8]) {
+        self.0.put_slice(bytes);
+    }
+
+    fn put_bytes(&mut self, bytes: &Bytes) {
+        self.0.put_bytes(bytes.clone());
+    }
+
+    fn select(&mut self, db: u16, select: &[u8]) {
+        self.0.select_context(u64::from(db), select);
+    }
+
+    fn set_context(&mut self, db: u16) {
+        self.0.set_context(Some(u64::from(db)));
+    }
+}

@@ -1,0 +1,264 @@
+//! The primary's side of replication: the stream, the replicas that read it, and `WAIT`.
+//!
+//! | file | subject |
+//! |---|---|
+//! | this one | what is shared: stream, history, acknowledgements; publishing; `WAIT` |
+//! | `link` | one replica's connection: its two halves, its end, its acknowledgements |
+//! | `sender` | the sending half: the decision, the cut, the snapshot, the stream |
+//! | `snapshot` | the snapshot's bytes, made beside the runtime's threads |
+//!
+//! `WAIT` sleeps on a version number that every risen acknowledgement raises: nothing polls.
+//! Waiters ask for acknowledgements through one notified task, which writes one `REPLCONF GETACK *`
+//! however many waiters asked since its last turn.
+
+mod link;
+mod sender;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::propagation::Publisher;
+use super::state::{Shared, random_id};
+use crate::buffer::ReplicationBuffer;
+use crate::resync::{AckTable, History, LinkState, ReplicaFacts, ReplicaKey, ReplicationId, SharedHistory};
+use crate::rewrite::Effects;
+
+pub(super) use link::serve;
+
+/// What `INFO` and `ROLE` show of a replica.
+#[derive(Clone, Debug)]
+pub(super) struct ReplicaView {
+    pub address: String,
+    pub port: i64,
+    pub state: LinkState,
+    pub acked_offset: u64,
+    pub last_ack_ms: u64,
+}
+
+impl ReplicaView {
+    pub fn is_online(&self) -> bool {
+        self.state == LinkState::Online
+    }
+}
+
+#[derive(Debug)]
+struct Registered {
+    address: String,
+    port: i64,
+    state: LinkState,
+    /// Ends the link when the history breaks.
+    broken: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Replicas {
+    acks: AckTable,
+    links: BTreeMap<ReplicaKey, Registered>,
+}
+
+/// The replication state of a primary.
+pub(super) struct Replication {
+    pub buffer: ReplicationBuffer,
+    pub history: SharedHistory,
+    publisher: Publisher,
+    replicas: Mutex<Replicas>,
+    /// Raised whenever an acknowledged offset rises or a replica comes or goes.
+    ack_version: watch::Sender<u64>,
+    getack_wanted: Notify,
+    /// The end of the stream when acknowledgements were last asked for: a write before it needs no new question.
+    getack_offset: AtomicU64,
+    snapshots_running: AtomicUsize,
+}
+
+impl Replication {
+    pub fn new(buffer: ReplicationBuffer, replid: ReplicationId) -> Self {
+        Replication {
+            publisher: Publisher::new(buffer.clone()),
+            buffer,
+            history: SharedHistory::new(History::new(replid)),
+            replicas: Mutex::default(),
+            ack_version: watch::Sender::new(0),
+            getack_wanted: Notify::new(),
+            getack_offset: AtomicU64::new(0),
+            snapshots_running: AtomicUsize::new(0),
+        }
+    }
+
+    fn register(&self, key: ReplicaKey, facts: &ReplicaFacts, peer_ip: String, now_ms: u64) -> Arc<Notify> {
+        let broken = Arc::new(Notify::new());
+        let address = facts.announced_address.clone().unwrap_or(peer_ip);
+        let registered = Registered {
+            address,
+            port: facts.listening_port,
+            state: LinkState::Handshake,
+            broken: Arc::clone(&broken),
+        };
+        let mut replicas = self.replicas.lock();
+        replicas.acks.insert(key, now_ms);
+        replicas.links.insert(key, registered);
+        broken
+    }
+
+    fn unregister(&self, key: ReplicaKey) {
+        let mut replicas = self.replicas.lock();
+        replicas.acks.remove(key);
+        replicas.links.remove(&key);
+        drop(replicas);
+        self.acks_changed();
+    }
+
+    fn set_state(&self, key: ReplicaKey, state: LinkState, now_ms: u64) {
+        let mut replicas = self.replicas.lock();
+        if let Some(registered) = replicas.links.get_mut(&key) {
+            registered.state = state;
+        }
+        if state == LinkState::Online {
+            replicas.acks.set_online(key, now_ms);
+        }
+        drop(replicas);
+        self.acks_changed();
+    }
+
+    fn acknowledge(&self, key: ReplicaKey, applied: u64, fsynced: Option<u64>, now_ms: u64) {
+        let end = self.buffer.end_offset();
+        if self.replicas.lock().acks.acknowledge(key, applied, fsynced, end, now_ms) {
+            self.acks_changed();
+        }
+    }
+
+    fn acks_changed(&self) {
+        self.ack_version.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// All replicas, in the order in which they came.
+    pub fn replicas(&self) -> Vec<ReplicaView> {
+        let replicas = self.replicas.lock();
+        let view = |(key, registered): (&ReplicaKey, &Registered)| {
+            let entry = replicas.acks.get(*key);
+            ReplicaView {
+                address: registered.address.clone(),
+                port: registered.port,
+                state: registered.state,
+                acked_offset: entry.map_or(0, |entry| entry.acked_offset),
+                last_ack_ms: entry.map_or(0, |entry| entry.last_ack_ms),
+            }
+        };
+        replicas.links.iter().map(view).collect()
+    }
+
+    pub fn has_replicas(&self) -> bool {
+        !self.replicas.lock().links.is_empty()
+    }
+
+    pub fn snapshots_running(&self) -> usize {
+        self.snapshots_running.load(Ordering::Relaxed)
+    }
+
+    /// Online replicas that have `offset`.
+    pub fn count_acked(&self, offset: u64) -> i64 {
+        i64::try_from(self.replicas.lock().acks.count_acked(offset)).unwrap_or(i64::MAX)
+    }
+
+    /// Online replicas that reported within `max_lag_ms`.
+    pub fn count_good(&self, now_ms: u64, max_lag_ms: u64) -> usize {
+        self.replicas.lock().acks.count_good(now_ms, max_lag_ms)
+    }
+
+    /// Waits until `wanted` replicas have `offset`, or until the timeout. Returns how many have it.
+    pub async fn wait_for_replicas(&self, offset: u64, wanted: i64, timeout: Option<Duration>) -> i64 {
+        // A timeout beyond what a clock can show is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut version = self.ack_version.subscribe();
+        loop {
+            // Marked as seen before the count: a change after it wakes the wait below.
+            version.borrow_and_update();
+            let count = self.count_acked(offset);
+            if count >= wanted {
+                return count;
+            }
+            if self.getack_offset.load(Ordering::Acquire) < offset {
+                self.getack_wanted.notify_one();
+            }
+            let changed = async {
+                // The sender lives in `self`: it cannot be gone.
+                let _ = version.changed().await;
+            };
+            match deadline {
+                None => changed.await,
+                Some(deadline) => {
+                    if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                        return self.count_acked(offset);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes `REPLCONF GETACK *` whenever waiters asked. Never returns.
+    pub async fn ask_for_acks(&self, shared: &Shared) {
+        loop {
+            self.getack_wanted.notified().await;
+            if !self.has_replicas() {
+                continue;
+            }
+            match self.publisher.getack() {
+                Ok(end) => {
+                    self.getack_offset.fetch_max(end, Ordering::Release);
+                }
+                Err(error) => shared.break_history(&error.to_string()),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Publishes a unit whose effects are in the data already. Returns its end in the stream, or
+    /// `None` when the history was broken instead.
+    pub fn publish(&self, effects: &Effects<'_>) -> Option<u64> {
+        self.replication
+            .publisher
+            .publish(effects)
+            .map_err(|error| self.break_history(&error.to_string()))
+            .ok()
+    }
+
+    /// Writes the periodic ping, if anyone listens.
+    pub fn ping_replicas(&self) {
+        if self.replication.has_replicas()
+            && let Err(error) = self.replication.publisher.ping()
+        {
+            self.break_history(&error.to_string());
+        }
+    }
+
+    /// The stream misses something that the data has: nobody may continue from it. A new history
+    /// begins, and every replica has to come back for a full copy.
+    fn break_history(&self, reason: &str) {
+        let replid = random_id();
+        self.stats.history_breaks.add(1);
+        self.replication.history.reset(replid);
+        let replicas = self.replication.replicas.lock();
+        tracing::error!(reason, %replid, replicas = replicas.links.len(), "the stream cannot describe the data any more: new history");
+        for registered in replicas.links.values() {
+            registered.broken.notify_one();
+        }
+    }
+
+    /// Whether `min-replicas-to-write` is satisfied.
+    pub fn enough_good_replicas(&self) -> bool {
+        let config = self.config.load();
+        let needed = config.min_replicas_to_write;
+        if needed == 0 || config.min_replicas_max_lag_s == 0 {
+            return true;
+        }
+        let max_lag_ms = config.min_replicas_max_lag_s.saturating_mul(1000);
+        self.replication.count_good(self.mono_ms(), max_lag_ms) as u64 >= needed
+    }
+}

@@ -1,0 +1,218 @@
+//! The sending half of a replica's link: the answer, the snapshot, the stream.
+//!
+//! # The cut
+//!
+//! Data and stream have to agree on one offset. [`Keyspace::cut`](crate::keyspace::Keyspace::cut)
+//! locks every shard, which no unit holds then; inside, a marker frame of no bytes is published
+//! whose context is unknown (the next command is preceded by `SELECT`), and the cursor is attached
+//! at its offset before the locks are released, so that nothing after it can be trimmed away.
+//!
+//! # A replica that takes nothing
+//!
+//! While a write waits for the socket, the buffer may have evicted the cursor. So a waiting write is
+//! interrupted once a second for a look; nothing is looked at while bytes flow.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use rand::distr::{Alphanumeric, SampleString};
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::timeout;
+
+use super::link::{Ended, LinkEnd, ReplicaLink, TICK};
+use super::snapshot::{self, Chunks};
+use crate::buffer::{AttachError, Cursor};
+use crate::keyspace::Snapshot;
+use crate::resync::{
+    Decision, Framing, FullReason, LinkAction, LinkEvent, ReplicationId, Retained, SnapshotScope, decide,
+};
+use crate::server::commands::SyncRequest;
+
+/// Length of the mark that ends an `$EOF:` transfer.
+const END_MARK_BYTES: usize = 40;
+/// How long a connection that got everything may take to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl ReplicaLink {
+    pub async fn send(&self, write: &mut OwnedWriteHalf, request: &SyncRequest) -> Ended {
+        let reason = match self.continue_at(request) {
+            Ok((cursor, replid)) => return self.send_partial(write, cursor, replid).await,
+            Err(reason) => reason,
+        };
+        let stats = &self.shared.stats;
+        if reason.is_failed_attempt() {
+            stats.sync_partial_err.add(1);
+        }
+        tracing::info!(replica = %self.client.addr, "full resync: {reason}");
+        stats.sync_full.add(1);
+        self.send_full(write, request.psync.is_some()).await
+    }
+
+    /// A cursor from which the stream can be continued, with the history it belongs to; or why it cannot.
+    fn continue_at(&self, request: &SyncRequest) -> Result<(Cursor, ReplicationId), FullReason> {
+        let Some(psync) = &request.psync else { return Err(FullReason::Requested) };
+        let replication = &self.shared.replication;
+        let history = replication.history.load();
+        let (first, end) = (replication.buffer.first_offset(), replication.buffer.end_offset());
+        let attach_offset = match decide(&history, Retained { first, end }, psync) {
+            Decision::Partial { attach_offset } => attach_offset,
+            Decision::Full { reason } => return Err(reason),
+        };
+        match replication.buffer.attach(attach_offset) {
+            Ok(cursor) => Ok((cursor, history.replid)),
+            // It was trimmed between the decision and here.
+            Err(AttachError::OffsetNotRetained { first, .. }) => {
+                Err(FullReason::BeforeBacklog { wanted: psync.wanted, first_byte: first.saturating_add(1) })
+            }
+            // The full resync needs a cursor as well: it will say so.
+            Err(AttachError::TooManyCursors { .. }) => Err(FullReason::Requested),
+        }
+    }
+
+    async fn send_partial(&self, write: &mut OwnedWriteHalf, cursor: Cursor, replid: ReplicationId) -> Ended {
+        self.shared.stats.sync_partial_ok.add(1);
+        tracing::info!(replica = %self.client.addr, offset = cursor.offset(), lag_bytes = cursor.lag_bytes(), "partial resync");
+        let answer = if self.facts.capabilities.psync2 {
+            format!("+CONTINUE {replid}\r\n")
+        } else {
+            "+CONTINUE\r\n".to_owned()
+        };
+        write.write_all(answer.as_bytes()).await?;
+        self.on(LinkEvent::PartialAccepted)?;
+        self.stream(write, cursor).await
+    }
+
+    /// Takes the cut: the offset, a cursor at it, and the data as of it.
+    fn cut(&self) -> Result<(u64, Cursor, Snapshot), LinkEnd> {
+        let replication = &self.shared.replication;
+        let mark = || -> Result<(u64, Cursor), LinkEnd> {
+            let offset = replication.publisher.mark()?;
+            Ok((offset, replication.buffer.attach(offset)?))
+        };
+        let (marked, snapshot) = self.shared.keyspace.cut(mark);
+        let (offset, cursor) = marked?;
+        Ok((offset, cursor, snapshot))
+    }
+
+    async fn send_full(&self, write: &mut OwnedWriteHalf, psync: bool) -> Ended {
+        self.on(LinkEvent::FullAccepted)?;
+        let history = self.shared.replication.history.load();
+        let (offset, mut cursor, snapshot) = self.cut()?;
+        if psync {
+            write.write_all(format!("+FULLRESYNC {} {offset}\r\n", history.replid).as_bytes()).await?;
+        }
+        let framing = self.link.lock().framing();
+        let snapshot = (self.facts.scope == SnapshotScope::Everything).then_some(snapshot);
+        let source = snapshot::Source {
+            snapshot,
+            format: self.facts.snapshot_format(),
+            replid: history.replid,
+            offset,
+        };
+        let action = match framing {
+            Framing::Length => self.spooled(write, source, &mut cursor).await?,
+            Framing::EndMark => self.direct(write, source, &mut cursor).await?,
+        };
+        match action {
+            LinkAction::StartStream => {}
+            LinkAction::Close => return self.finish(write).await,
+            _ => self.start_stream.notified().await,
+        }
+        self.stream(write, cursor).await
+    }
+
+    /// The snapshot as it is made, between two marks.
+    async fn direct(
+        &self,
+        write: &mut OwnedWriteHalf,
+        source: snapshot::Source,
+        cursor: &mut Cursor,
+    ) -> Result<LinkAction, LinkEnd> {
+        self.on(LinkEvent::SnapshotReady)?;
+        let mark = Alphanumeric.sample_string(&mut rand::rng(), END_MARK_BYTES);
+        write.write_all(format!("$EOF:{mark}\r\n").as_bytes()).await?;
+        let chunks = snapshot::stream(&self.shared, source);
+        self.send_chunks(write, chunks, cursor).await?;
+        write.write_all(mark.as_bytes()).await?;
+        Ok(self.on(LinkEvent::RdbSent)?)
+    }
+
+    /// The snapshot from a temporary file, after its length. Newlines meanwhile: the replica
+    /// would give up on a silent primary.
+    async fn spooled(
+        &self,
+        write: &mut OwnedWriteHalf,
+        source: snapshot::Source,
+        cursor: &mut Cursor,
+    ) -> Result<LinkAction, LinkEnd> {
+        let spooling = snapshot::spool(&self.shared, source);
+        tokio::pin!(spooling);
+        let mut tick = tokio::time::interval(TICK);
+        let spooled = loop {
+            tokio::select! {
+                spooled = &mut spooling => break spooled.map_err(LinkEnd::Snapshot)?,
+                _ = tick.tick() => write.write_all(b"\n").await?,
+            }
+        };
+        self.on(LinkEvent::SnapshotReady)?;
+        write.write_all(format!("${}\r\n", spooled.len_bytes).as_bytes()).await?;
+        self.send_chunks(write, spooled.into_chunks(), cursor).await?;
+        Ok(self.on(LinkEvent::RdbSent)?)
+    }
+
+    async fn send_chunks(
+        &self,
+        write: &mut OwnedWriteHalf,
+        mut chunks: Chunks,
+        cursor: &mut Cursor,
+    ) -> Result<(), LinkEnd> {
+        while let Some(chunk) = chunks.recv().await {
+            let mut chunk: Bytes = chunk.map_err(LinkEnd::Snapshot)?;
+            while chunk.has_remaining() {
+                // A replica whose place in the stream was given up meanwhile cannot use the rest.
+                cursor.refresh()?;
+                if let Ok(written) = timeout(TICK, write.write_buf(&mut chunk)).await {
+                    self.progressed(written?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream, for ever; at shutdown, to its end.
+    async fn stream(&self, write: &mut OwnedWriteHalf, mut cursor: Cursor) -> Ended {
+        loop {
+            tokio::select! {
+                biased;
+                readable = cursor.readable() => readable?,
+                () = self.shared.draining() => {
+                    if cursor.refresh()? == 0 {
+                        return self.part(write).await;
+                    }
+                }
+            }
+            while cursor.has_remaining() {
+                match timeout(TICK, write.write_buf(&mut cursor)).await {
+                    Ok(Ok(0)) => return Err(LinkEnd::Closed),
+                    Ok(written) => self.progressed(written?),
+                    // It takes nothing: is its place in the stream still kept?
+                    Err(_) => drop(cursor.refresh()?),
+                }
+            }
+        }
+    }
+
+    /// Everything is sent: lets the replica close its side, so that nothing under way is lost.
+    async fn part(&self, write: &mut OwnedWriteHalf) -> Ended {
+        write.shutdown().await?;
+        tokio::time::sleep(LINGER).await;
+        Err(LinkEnd::ShuttingDown)
+    }
+
+    async fn finish(&self, write: &mut OwnedWriteHalf) -> Ended {
+        write.shutdown().await?;
+        tokio::time::sleep(LINGER).await;
+        Err(LinkEnd::Delivered)
+    }
+}

@@ -1,0 +1,190 @@
+//! The snapshot's bytes.
+//!
+//! Serialising a large keyspace is heavy and may block on a temporary file, so it runs on the
+//! runtime's blocking threads. The bytes come in chunks through a bounded channel: a slow replica
+//! slows its serialisation and never makes it buffer the whole; a replica that is gone closes the
+//! channel, the next chunk cannot be sent, and the snapshot is dropped with its pre-images.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::keyspace::{Snapshot, SnapshotEntry, Value};
+use crate::rdb::{Header, Kind, RdbVersion, ReplicationAux, Writer};
+use crate::resync::{ReplicationId, SnapshotFormat};
+use crate::server::commands::COMPATIBLE_VERSION;
+use crate::server::state::{Shared, unix_ms};
+
+/// The Valkey version named in snapshots of its format.
+const VALKEY_VERSION: &str = "9.0.0";
+/// Size of the pieces in which a snapshot is handed to the socket.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Pieces that may be ready before the socket takes them.
+const CHUNKS_AHEAD: usize = 16;
+
+/// A snapshot's bytes, in order; an error ends them.
+pub(super) type Chunks = mpsc::Receiver<io::Result<Bytes>>;
+
+/// What is to be serialised.
+pub(super) struct Source {
+    /// `None` for a snapshot without keys.
+    pub snapshot: Option<Snapshot>,
+    pub format: SnapshotFormat,
+    pub replid: ReplicationId,
+    pub offset: u64,
+}
+
+/// A snapshot in an anonymous file.
+pub(super) struct Spooled {
+    file: File,
+    pub len_bytes: u64,
+}
+
+/// Counts a running snapshot for `INFO`.
+struct Running(Arc<Shared>);
+
+impl Running {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.replication.snapshots_running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(shared))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.replication.snapshots_running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serialises `source`, chunk by chunk.
+pub(super) fn stream(shared: &Arc<Shared>, source: Source) -> Chunks {
+    let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+    let running = Running::new(shared);
+    tokio::task::spawn_blocking(move || {
+        let _running = running;
+        let mut send = |chunk| sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into());
+        if let Err(error) = write(source, &mut send) {
+            // If the receiver is gone nobody needs to know.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    chunks
+}
+
+/// Serialises `source` into an anonymous temporary file.
+pub(super) async fn spool(shared: &Arc<Shared>, source: Source) -> io::Result<Spooled> {
+    let running = Running::new(shared);
+    let spooling = tokio::task::spawn_blocking(move || {
+        let _running = running;
+        let mut file = tempfile::tempfile()?;
+        write(source, &mut |chunk| file.write_all(&chunk))?;
+        let len_bytes = file.stream_position()?;
+        file.rewind()?;
+        Ok(Spooled { file, len_bytes })
+    });
+    spooling.await.map_err(io::Error::other)?
+}
+
+impl Spooled {
+    /// Reads it back, exactly its length.
+    pub fn into_chunks(self) -> Chunks {
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        tokio::task::spawn_blocking(move || {
+            let mut rest = self.file.take(self.len_bytes);
+            loop {
+                let mut piece = vec![0; CHUNK_BYTES];
+                let chunk = rest.read(&mut piece).map(|len| {
+                    piece.truncate(len);
+                    Bytes::from(piece)
+                });
+                let done = chunk.as_ref().map_or(true, Bytes::is_empty);
+                let missing = done && chunk.is_ok() && rest.limit() > 0;
+                let item = if missing { Err(io::ErrorKind::UnexpectedEof.into()) } else { chunk };
+                if sender.blocking_send(item).is_err() || done {
+                    return;
+                }
+            }
+        });
+        chunks
+    }
+}
+
+/// Takes a snapshot's bytes, piece by piece.
+type Sink<'a> = &'a mut dyn FnMut(Bytes) -> io::Result<()>;
+
+/// Writes the snapshot. A collection is handed on as it grows, so that a large one is never held whole.
+fn write(source: Source, sink: Sink<'_>) -> io::Result<()> {
+    let version = match source.format {
+        SnapshotFormat::Redis10 => RdbVersion::Redis10,
+        SnapshotFormat::Valkey80 => RdbVersion::Valkey80,
+    };
+    let mut writer = Writer::new(version);
+    let header = Header {
+        server_version: match source.format {
+            SnapshotFormat::Redis10 => COMPATIBLE_VERSION,
+            SnapshotFormat::Valkey80 => VALKEY_VERSION,
+        },
+        created_s: unix_ms() / 1000,
+        used_memory_bytes: 0,
+        // The next command after the cut is preceded by SELECT: the database is the first.
+        replication: Some(ReplicationAux {
+            stream_db: 0,
+            replication_id: source.replid.as_str(),
+            offset: source.offset,
+        }),
+    };
+    writer.header(&header).map_err(io::Error::other)?;
+    if let Some(snapshot) = source.snapshot {
+        write_keys(snapshot, &mut writer, sink)?;
+    }
+    let rest = writer.finish().map_err(io::Error::other)?;
+    sink(rest)
+}
+
+fn write_keys(mut snapshot: Snapshot, writer: &mut Writer, sink: Sink<'_>) -> io::Result<()> {
+    let sizes = snapshot.db_sizes();
+    let mut selected = None;
+    while let Some(batch) = snapshot.next_batch() {
+        for entry in batch {
+            if selected != Some(entry.db) {
+                selected = Some(entry.db);
+                writer.select_db(entry.db).map_err(io::Error::other)?;
+                let (keys, with_deadline) = sizes
+                    .iter()
+                    .find(|(db, ..)| *db == entry.db)
+                    .map_or((0, 0), |(_, keys, with_deadline)| (*keys, *with_deadline));
+                writer.resize_db(keys, with_deadline).map_err(io::Error::other)?;
+            }
+            write_entry(&entry, writer, sink)?;
+            hand_on(writer, sink)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_entry(entry: &SnapshotEntry, writer: &mut Writer, sink: Sink<'_>) -> io::Result<()> {
+    match &entry.value {
+        Value::String(value) => writer.string(&entry.key, entry.deadline_ms, value).map_err(io::Error::other),
+        Value::Hash(hash) => {
+            let len = hash.len() as u64;
+            writer.begin(&entry.key, entry.deadline_ms, Kind::Hash, len).map_err(io::Error::other)?;
+            for (field, value) in hash.iter() {
+                writer.field(field, value, None).map_err(io::Error::other)?;
+                hand_on(writer, sink)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Passes on what has come together, if it is worth it.
+fn hand_on(writer: &mut Writer, sink: Sink<'_>) -> io::Result<()> {
+    if writer.buffered_bytes() < CHUNK_BYTES {
+        return Ok(());
+    }
+    sink(writer.take())
+}

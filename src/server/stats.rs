@@ -1,0 +1,100 @@
+//! Counters of a running server, as `INFO stats` shows them.
+//!
+//! All are monotonic and independent of each other, so every access is Relaxed; connections add
+//! once a batch, not once a command, to keep the shared lines cool.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter that only grows (until `CONFIG RESETSTAT`).
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+}
+
+/// What happened since the start or the last `CONFIG RESETSTAT`.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub connections: Counter,
+    pub connections_rejected: Counter,
+    pub commands: Counter,
+    pub error_replies: Counter,
+    pub protocol_errors: Counter,
+    pub net_input_bytes: Counter,
+    pub net_output_bytes: Counter,
+    pub net_repl_output_bytes: Counter,
+    pub reads: Counter,
+    pub writes: Counter,
+    pub output_limit_disconnections: Counter,
+    pub query_limit_disconnections: Counter,
+    pub sync_full: Counter,
+    pub sync_partial_ok: Counter,
+    pub sync_partial_err: Counter,
+    pub replicas_evicted: Counter,
+    pub replicas_timed_out: Counter,
+    pub history_breaks: Counter,
+    pub expire_cycles_over_budget: Counter,
+    /// Commands per second over the last sample, a gauge.
+    pub ops_per_second: Counter,
+}
+
+impl Stats {
+    pub fn reset(&self) {
+        let Stats {
+            connections,
+            connections_rejected,
+            commands,
+            error_replies,
+            protocol_errors,
+            net_input_bytes,
+            net_output_bytes,
+            net_repl_output_bytes,
+            reads,
+            writes,
+            output_limit_disconnections,
+            query_limit_disconnections,
+            sync_full,
+            sync_partial_ok,
+            sync_partial_err,
+            replicas_evicted,
+            replicas_timed_out,
+            history_breaks,
+            expire_cycles_over_budget,
+            ops_per_second: _,
+        } = self;
+        for counter in [
+            connections,
+            connections_rejected,
+            commands,
+            error_replies,
+            protocol_errors,
+            net_input_bytes,
+            net_output_bytes,
+            net_repl_output_bytes,
+            reads,
+            writes,
+            output_limit_disconnections,
+            query_limit_disconnections,
+            sync_full,
+            sync_partial_ok,
+            sync_partial_err,
+            replicas_evicted,
+            replicas_timed_out,
+            history_breaks,
+            expire_cycles_over_budget,
+        ] {
+            counter.set(0);
+        }
+    }
+}
