@@ -207,7 +207,7 @@ impl Stage {
                 self.conditional_bytes.extend_from_slice(bytes);
                 self.split = true;
             }
-            Some(known) if known == context => {}
+            Some(known) if known == context && context != NO_CONTEXT => {}
             Some(_) => self.put_slice(bytes, log),
         }
     }
@@ -362,7 +362,10 @@ impl Stage {
             Kind::Seal { term } => term,
         };
         let before = if fault(Fault::StaleContext) { first.context } else { now.context };
-        let conditional = self.conditional.as_ref().filter(|conditional| conditional.context != before);
+        let conditional = self
+            .conditional
+            .as_ref()
+            .filter(|conditional| before == NO_CONTEXT || conditional.context != before);
         let bytes = self.len + conditional.map_or(0, |_| self.conditional_bytes.len() as u64);
         let max_offset = log.settings.max_offset;
         if max_offset - now.end < bytes {
