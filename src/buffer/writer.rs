@@ -371,9 +371,10 @@ impl Stage {
         if max_offset - now.end < bytes {
             return Err(AppendError::OffsetsExhausted { offset: now.end, bytes, max_offset });
         }
-        let frames = match self.frame_ends.len() as u64 {
+        let frames = match self.frame_ends.len() {
             0 => u64::from(bytes > 0),
-            several => several,
+            // A conditional part behind the last frame is one of its own.
+            ends => ends as u64 + u64::from(conditional.is_some_and(|part| part.at_frame == ends)),
         };
         let prior = Prior {
             end: now.end + bytes,
