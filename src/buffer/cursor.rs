@@ -347,16 +347,18 @@ impl Cursor {
             return Ok(last.segment.park(last.visible));
         }
         // The next record goes into the next segment: make sure that there is one, and look there.
-        let linked = self.log.domain.pinned(|pin| {
+        let mut turned = None;
+        let looked = self.log.domain.pinned(|pin| {
             if self.slot().is_evicted() {
                 return Ok(Err(self.evicted()));
             }
-            let (next, linked) = self.log.successor(&last.segment, &frontier, pin)?;
-            Ok(Ok(linked.then(|| next.ordinal())))
+            self.log.successor(&last.segment, &frontier, pin, &mut turned)?;
+            Ok(Ok(()))
         });
-        if let Some(ordinal) = linked? {
+        if let Some(ordinal) = turned {
             self.log.turn_over(ordinal);
         }
+        looked?;
         Ok(Parked::Ready)
     }
 

@@ -240,16 +240,17 @@ impl Log {
         let _ = self.tail.compare_exchange(from, to, ord::TAIL_MOVE(), ord::TAIL_LOAD());
     }
 
-    /// The successor of a segment that is closed at `frontier`; true beside it if this thread
-    /// linked it, and so has the housekeeping to do once it has let the pin go.
+    /// The successor of a segment that is closed at `frontier`. If this thread linked it, `turned`
+    /// says its ordinal, stale or not: it has the housekeeping to do once it has let the pin go.
     pub(crate) fn successor<'p>(
         &self,
         segment: &Segment,
         frontier: &Frontier,
         pin: &'p Pin<'_>,
-    ) -> Result<(&'p Segment, bool), Stale> {
+        turned: &mut Option<u64>,
+    ) -> Result<&'p Segment, Stale> {
         if let Some(next) = self.next(segment, pin)? {
-            return Ok((next, false));
+            return Ok(next);
         }
         let header = Header {
             ordinal: segment.ordinal() + 1,
@@ -258,16 +259,13 @@ impl Log {
             birth: self.domain.birth(),
         };
         let fresh = self.new_segment(header);
-        let linked = segment.link(fresh);
-        if let Err(_winner) = linked {
+        match segment.link(fresh) {
+            Ok(()) => *turned = Some(header.ordinal),
             // SAFETY: it was never shared.
-            unsafe { drop_reference(fresh, &self.pools) };
+            Err(_winner) => unsafe { drop_reference(fresh, &self.pools) },
         }
-        match self.next(segment, pin)? {
-            Some(next) => Ok((next, linked.is_ok())),
-            // A link is never taken back.
-            None => Err(Stale),
-        }
+        // A link is never taken back, so there is one.
+        self.next(segment, pin)?.ok_or(Stale)
     }
 
     fn new_segment(&self, header: Header) -> *mut Segment {

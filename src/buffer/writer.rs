@@ -319,11 +319,18 @@ impl Stage {
             }
         });
         self.retries += retries;
-        let published = result.inspect_err(|_| self.discard())?;
+        let (range, owes_wake) = match result {
+            Ok(published) => published,
+            Err(error) => {
+                self.discard();
+                // Refused, but it linked a segment: nobody else keeps house for that.
+                turned.into_iter().for_each(|ordinal| log.turn_over(ordinal));
+                return Err(error);
+            }
+        };
         self.used += self.staged;
         self.published += 1;
         self.discard();
-        let (range, owes_wake) = published;
         if owes_wake {
             log.wake_all();
             // SAFETY: this stage has not left its block, so the slot is there.
@@ -344,11 +351,7 @@ impl Stage {
     ) -> Result<&'p Segment, Stale> {
         // Looked at again with the link in view: what is closed stays closed.
         let frontier = segment.frontier();
-        let (next, linked) = log.successor(segment, &frontier, pin)?;
-        if linked {
-            *turned = Some(next.ordinal());
-        }
-        Ok(next)
+        log.successor(segment, &frontier, pin, turned)
     }
 
     /// What the record is to be, if it follows `now`.
