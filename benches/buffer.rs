@@ -6,7 +6,8 @@
 //! round, and the turn shifts from round to round, so that what else the machine does hits all.
 //!
 //! Read the numbers with the machine in mind: on few cores threads seldom meet, and a lock is rarely
-//! found taken. What the last table shows does not go away with more cores, only with fewer threads.
+//! found taken. What the tables of latencies show of the log that fills in place does not go away
+//! with more cores, only with fewer threads.
 //!
 //! `--quick` and `--test` run all of it once with very little to do; so does `cargo test --benches`.
 #![allow(missing_docs)]
@@ -308,40 +309,59 @@ struct Delays {
 type MeasureDelays = fn(&Shape) -> Delays;
 
 fn latency(plan: &Plan) {
-    let peers: [(&str, MeasureDelays); 5] = [
-        (Product::NAME, delays::<Product>),
-        (LockedDeque::NAME, delays::<LockedDeque>),
-        (Broadcast::NAME, delays::<Broadcast>),
-        (ChannelEach::NAME, delays::<ChannelEach>),
-        (ReserveAndFill::NAME, delays::<ReserveAndFill>),
-    ];
+    macro_rules! peers {
+        ($delays:ident) => {{
+            let peers: [(&str, MeasureDelays); 5] = [
+                (Product::NAME, $delays::<Product>),
+                (LockedDeque::NAME, $delays::<LockedDeque>),
+                (Broadcast::NAME, $delays::<Broadcast>),
+                (ChannelEach::NAME, $delays::<ChannelEach>),
+                (ReserveAndFill::NAME, $delays::<ReserveAndFill>),
+            ];
+            peers
+        }};
+    }
     for (frame_bytes, frames) in LATENCY_FRAMES {
-        // Everything fits: no writer is held back.
-        let frames = frames / plan.divisor.min(20);
-        let backlog_bytes = frames * frame_bytes;
-        let shape = Shape { frames, frame_bytes, readers: 1, backlog_bytes };
-        let mut all: Vec<Delays> = peers.iter().map(|_| Delays::default()).collect();
-        for round in 0..plan.rounds {
-            for turn in 0..peers.len() {
-                let peer = (round + turn) % peers.len();
-                let delays = peers[peer].1(&shape);
-                all[peer].hidden.extend(delays.hidden);
-                all[peer].whole.extend(delays.whole);
-                all[peer].read.extend(delays.read);
-            }
-        }
+        // A backlog twice over goes through before the clock runs: memory is as in the long run.
+        let frames = (frames + 2 * BACKLOG_BYTES / frame_bytes) / plan.divisor.min(20);
+        let shape = Shape { frames, frame_bytes, readers: 1, backlog_bytes: BACKLOG_BYTES };
         let load = format!("{} by {LATENCY_WRITERS} writers, one reader", bytes_name(frame_bytes));
+        let peers = peers!(busy_delays);
+        let mut all = delays_in_turn(&peers, plan.rounds, &shape);
         print_delays(&format!("hidden after the append returned, {load}"), &peers, &mut all, |d| {
             &mut d.hidden
         });
         print_delays(&format!("call of the append to readable, {load}"), &peers, &mut all, |d| &mut d.whole);
-        print_delays(
-            &format!("append returned to read by the reader's thread, {load}"),
-            &peers,
-            &mut all,
-            |d| &mut d.read,
-        );
+        let peers = peers!(yielding_delays);
+        let mut all = delays_in_turn(&peers, plan.rounds, &shape);
+        let load = format!("append returned to read by the reader's thread, {load}, all yielding");
+        print_delays(&load, &peers, &mut all, |d| &mut d.read);
     }
+}
+
+fn delays_in_turn(peers: &[(&str, MeasureDelays)], rounds: usize, shape: &Shape) -> Vec<Delays> {
+    let mut all: Vec<Delays> = peers.iter().map(|_| Delays::default()).collect();
+    for round in 0..rounds {
+        for turn in 0..peers.len() {
+            let peer = (round + turn) % peers.len();
+            let delays = peers[peer].1(shape);
+            all[peer].hidden.extend(delays.hidden);
+            all[peer].whole.extend(delays.whole);
+            all[peer].read.extend(delays.read);
+        }
+    }
+    all
+}
+
+/// The writers leave the core when it is taken from them: in the midst of an append, now and then.
+fn busy_delays<S: Stream>(shape: &Shape) -> Delays {
+    delays::<S>(shape, false)
+}
+
+/// The writers leave the core between two appends, as tasks do: so the reader's turn comes soon, and
+/// what it waits for is the stream more than the scheduler.
+fn yielding_delays<S: Stream>(shape: &Shape) -> Delays {
+    delays::<S>(shape, true)
 }
 
 fn print_delays(
@@ -366,7 +386,8 @@ fn print_delays(
         }
         match product {
             None => product = Some(at(0.999)),
-            Some(product) if at(0.999) > 0.0 || product > 0.0 => {
+            Some(0.0) if at(0.999) > 0.0 => line.push_str("  the product: never"),
+            Some(product) if product > 0.0 => {
                 // Peer to product, for here less is better.
                 let ratio = at(0.999) / product;
                 let verdict = if ratio < 1.0 { "  <- the product loses" } else { "" };
@@ -378,17 +399,33 @@ fn print_delays(
     }
 }
 
+/// Appends frames and reads them, until memory is what it will be.
+fn warm_up<S: Stream>(stream: &S, reader: &mut S::Reader, shape: &Shape, frames: usize) {
+    let mut writer = stream.writer();
+    let (frame, mut target) = (vec![b'x'; shape.frame_bytes], vec![0; shape.frame_bytes]);
+    for _ in 0..frames {
+        writer.append(&frame);
+        let mut filled = 0;
+        while filled < target.len() {
+            filled += reader.read(&mut target[filled..]);
+        }
+    }
+}
+
 /// More writers than cores, each with something else to do in between; one thread reads. A frame
 /// begins with the number of its writer and its own.
-fn delays<S: Stream>(shape: &Shape) -> Delays {
+fn delays<S: Stream>(shape: &Shape, yielding: bool) -> Delays {
     let (stream, mut readers) = S::open(shape);
-    let frames = shape.frames / LATENCY_WRITERS;
+    let warming = (2 * BACKLOG_BYTES / shape.frame_bytes).min(shape.frames / 2);
+    warm_up(&stream, &mut readers[0], shape, warming);
+    let frames = (shape.frames - warming) / LATENCY_WRITERS;
+    let progress = [AtomicU64::new(0)];
     let epoch = Instant::now();
     let now_ns = || epoch.elapsed().as_nanos() as u64;
     let returned: Vec<AtomicU64> = (0..frames * LATENCY_WRITERS).map(|_| AtomicU64::new(0)).collect();
     let barrier = Barrier::new(LATENCY_WRITERS + 1);
     thread::scope(|scope| {
-        let (barrier, stream, returned) = (&barrier, &stream, &returned);
+        let (barrier, stream, returned, progress) = (&barrier, &stream, &returned, &progress);
         let mut reader = readers.remove(0);
         let reading = scope.spawn(move || {
             let mut target = vec![0; shape.frame_bytes];
@@ -404,6 +441,7 @@ fn delays<S: Stream>(shape: &Shape) -> Delays {
                 }
                 let number = u64::from_le_bytes(target[..8].try_into().expect("a frame is longer"));
                 read_at.push((number, now_ns()));
+                progress[0].store((read_at.len() * shape.frame_bytes) as u64, Ordering::Release);
             }
             read_at
         });
@@ -432,6 +470,10 @@ fn delays<S: Stream>(shape: &Shape) -> Delays {
                         while thinking.elapsed() < THINKING {
                             std::hint::spin_loop();
                         }
+                        if yielding {
+                            thread::yield_now();
+                        }
+                        keep_pace(progress, count + 1, LATENCY_WRITERS, shape);
                     }
                     (hidden, whole)
                 })
