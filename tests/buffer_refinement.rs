@@ -914,3 +914,36 @@ fn a_difference_is_noticed() {
         assert!(run(&setup, &ops, Some(sabotage)).is_err(), "{sabotage:?} went unnoticed");
     }
 }
+
+#[test]
+fn sequences_that_once_differed_agree() {
+    let (setup, _) = telling_sequence();
+    let publish = |elements: &[Element]| Op::Publish { writer: 0, elements: elements.to_vec() };
+    let sequences = [
+        // u64::MAX is never in force, not even where no context is.
+        vec![publish(&[Element::Select(u64::MAX)]), publish(&[Element::Select(u64::MAX), Element::Slice(1)])],
+        // A conditional part behind a batch's last frame is a frame.
+        vec![publish(&[Element::Slice(1), Element::EndFrame, Element::Select(0)])],
+        // A window of markers, and a byte behind it.
+        vec![
+            Op::Attach { part: 0 },
+            Op::Markers { writer: 0, count: 59 },
+            publish(&[Element::Slice(1)]),
+            Op::Read { cursor: 0, portion: Portion::Chunk, amount: 1 },
+        ],
+        // The refused seal links the segment: the backlog is trimmed all the same.
+        vec![
+            Op::SetBacklog(1),
+            publish(&[Element::Slice(59)]),
+            publish(&[Element::Slice(400)]),
+            publish(&[Element::Slice(59)]),
+            publish(&[Element::Slice(400)]),
+            Op::Seal { term: 0 },
+            publish(&[Element::Slice(59)]),
+            publish(&[Element::Slice(400)]),
+        ],
+    ];
+    for ops in sequences {
+        run(&setup, &ops, None).expect("buffer and reference agree");
+    }
+}
