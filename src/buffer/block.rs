@@ -183,6 +183,11 @@ impl Block {
         self.take_off(BIAS - published)
     }
 
+    /// So many records are released; true if the caller now owns the block.
+    pub(crate) fn release(&self, records: u64) -> bool {
+        !fault(Fault::LeakRecord) && self.take_off(records)
+    }
+
     /// Makes a block that the caller owns ready for its next writer.
     pub(crate) fn reset(&mut self) {
         self.references = AtomicU64::new(BIAS);
@@ -252,6 +257,20 @@ impl<'a> Run<'a> {
 }
 
 impl Slot {
+    /// Begins a record of one run of staged bytes, or of none, while it is private. Its place in the
+    /// stream is not set yet.
+    ///
+    /// # Safety
+    /// As [`write`](Self::write).
+    pub(crate) unsafe fn write_run(&self, staged: Range<u32>) {
+        self.record.with_mut(|place| {
+            // SAFETY: private.
+            let record = unsafe { &mut *place };
+            record.staged = staged;
+            record.composite = None;
+        });
+    }
+
     /// Writes the record while it is private.
     ///
     /// # Safety
@@ -333,18 +352,13 @@ impl Slot {
         }
     }
 
-    /// Gives the record up. Returns its block if that is now the caller's.
+    /// Lets go of what the record holds beside its block; returns the block, which still counts it.
     ///
     /// # Safety
     /// The record was published, no one reads it any more, and it is released once.
-    pub(crate) unsafe fn release(&self) -> Option<*mut Block> {
+    pub(crate) unsafe fn release(&self) -> *mut Block {
         // SAFETY: the caller's promise.
         self.record.with_mut(|record| unsafe { (*record).composite = None });
-        if fault(Fault::LeakRecord) {
-            return None;
-        }
-        let block = self.block;
-        // SAFETY: the record's own reference keeps the block until here.
-        unsafe { (*block).take_off(1) }.then_some(block.cast_mut())
+        self.block.cast_mut()
     }
 }

@@ -151,18 +151,37 @@ impl Pools {
     unsafe fn release_segment(&self, segment: *mut Segment) {
         // SAFETY: the caller's promise.
         let segment_ref = unsafe { &*segment };
+        // Neighbours are often of one block: one step for all of them.
+        let (mut block, mut records) = (ptr::null_mut(), 0);
         for index in 0..segment_ref.capacity() {
             let Some(record) = segment_ref.record(index) else { break };
             // SAFETY: the segment held it, and goes.
-            if let Some(block) = unsafe { record.release() } {
-                // SAFETY: `release` made it ours.
-                unsafe { self.release_block(block) };
+            let of = unsafe { record.release() };
+            if of != block {
+                // SAFETY: these records were released just now.
+                unsafe { self.release_records(block, records) };
+                (block, records) = (of, 0);
             }
+            records += 1;
         }
+        // SAFETY: as above.
+        unsafe { self.release_records(block, records) };
         segment_ref.kill();
         Counters::less(&self.counters.segments_live, 1);
         // SAFETY: no one else uses it.
         unsafe { self.segments.put(segment) }
+    }
+
+    /// Takes so many released records off their block, if there is one.
+    ///
+    /// # Safety
+    /// They were released, and are not counted off twice.
+    unsafe fn release_records(&self, block: *mut Block, records: u64) {
+        // SAFETY: the records' own references keep the block until here.
+        if unsafe { block.as_ref() }.is_some_and(|block| block.release(records)) {
+            // SAFETY: no record is left in it: it is ours.
+            unsafe { self.release_block(block) };
+        }
     }
 
     /// Gives back a block.

@@ -224,19 +224,24 @@ impl Stage {
         (self.frame_ends.len() < 2).then_some(run)
     }
 
+    /// A staged range as it lies in the block.
+    fn in_block(&self, range: Range<u32>) -> Range<u32> {
+        let base = self.used as u32;
+        base + range.start..base + range.end
+    }
+
     /// The record of what is staged, with or without the conditional part.
     fn record(&self, with_conditional: bool) -> Record {
-        let base = self.used as u32;
         let after = Prior { end: 0, frames: 0, context: NO_CONTEXT, sealed_term: 0, owes_wake: false };
         let record = Record { start: 0, after, staged: 0..0, composite: None };
         if !with_conditional && let Some(run) = self.single_run() {
-            return Record { staged: base + run.start..base + run.end, ..record };
+            return Record { staged: self.in_block(run), ..record };
         }
         let mut pieces: Vec<Piece> = self
             .pieces
             .iter()
             .map(|piece| match piece {
-                Piece::Staged(range) => Piece::Staged(base + range.start..base + range.end),
+                Piece::Staged(range) => Piece::Staged(self.in_block(range.clone())),
                 Piece::Shared(bytes) => Piece::Shared(bytes.clone()),
             })
             .collect();
@@ -273,8 +278,12 @@ impl Stage {
         let slot = unsafe { (*self.block).slot(self.published) };
         // The loop below may run many times; it builds a variant only when that changes.
         let mut with_conditional = false;
-        // SAFETY: the slot is this writer's, and not published.
-        unsafe { (*slot).write(self.record(false)) };
+        match self.single_run() {
+            // SAFETY: the slot is this writer's, and not published.
+            Some(run) => unsafe { (*slot).write_run(self.in_block(run)) },
+            // SAFETY: as above.
+            None => unsafe { (*slot).write(self.record(false)) },
+        }
         let mut turned = None;
         let mut first_prior = None;
         let mut retries = 0;
