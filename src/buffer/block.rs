@@ -19,6 +19,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::atomic::{AtomicUsize as StdAtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -102,7 +103,10 @@ pub(crate) struct Slot {
 pub(crate) struct Block {
     bytes: NonNull<MaybeUninit<u8>>,
     capacity: u32,
-    slots: Box<[Slot]>,
+    /// Places for records, made when first used: most blocks are full of bytes long before.
+    slots: Box<[UnsafeCell<MaybeUninit<Slot>>]>,
+    /// How many of them are made. Only the writer, and whoever owns the block, looks.
+    made: StdAtomicUsize,
     references: AtomicU64,
     canary: Canary,
 }
@@ -118,22 +122,15 @@ impl Block {
     pub(crate) fn allocate(capacity: u32, records: usize) -> *mut Self {
         let bytes: Box<[MaybeUninit<u8>]> = Box::new_uninit_slice(capacity as usize);
         let bytes = NonNull::from(Box::leak(bytes)).cast();
-        let block = Box::into_raw(Box::new(Self {
+        let slots = (0..records).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+        Box::into_raw(Box::new(Self {
             bytes,
             capacity,
-            slots: Box::default(),
+            slots,
+            made: StdAtomicUsize::new(0),
             references: AtomicU64::new(BIAS),
             canary: Canary::new(),
-        }));
-        let slots = (0..records).map(|_| Slot {
-            block,
-            record: UnsafeCell::new(Record::blank()),
-            owes_wake: AtomicBool::new(false),
-        });
-        let slots = slots.collect();
-        // SAFETY: the block is fresh and private.
-        unsafe { (*block).slots = slots };
-        block
+        }))
     }
 
     /// Payload bytes it has room for.
@@ -164,9 +161,27 @@ impl Block {
         }
     }
 
-    /// The place of the writer's `index`-th record.
-    pub(crate) fn slot(&self, index: usize) -> *mut Slot {
-        ptr::from_ref(&self.slots[index]).cast_mut()
+    /// The place of the writer's `index`-th record, made if it was not.
+    ///
+    /// # Safety
+    /// The caller is the block's writer, and has asked for those before.
+    pub(crate) unsafe fn slot(block: *mut Self, index: usize) -> *mut Slot {
+        // SAFETY: the caller's promise.
+        let this = unsafe { &*block };
+        let fresh = index >= this.made.load(Ordering::Relaxed);
+        this.slots[index].with_mut(|place| {
+            if fresh {
+                let slot = Slot {
+                    block,
+                    record: UnsafeCell::new(Record::blank()),
+                    owes_wake: AtomicBool::new(false),
+                };
+                // SAFETY: nobody but the writer knows the place before it is made.
+                unsafe { (*place).write(slot) };
+                this.made.store(index + 1, Ordering::Relaxed);
+            }
+            place.cast()
+        })
     }
 
     /// Takes `n` references off; true if the caller now owns the block.
@@ -203,6 +218,10 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let bytes = ptr::slice_from_raw_parts_mut(self.bytes.as_ptr(), self.capacity());
+        for slot in &mut self.slots[..*self.made.get_mut()] {
+            // SAFETY: it was made, and the block is its last user.
+            slot.with_mut(|place| unsafe { (*place).assume_init_drop() });
+        }
         // SAFETY: `allocate` leaked exactly this box.
         drop(unsafe { Box::from_raw(bytes) });
     }

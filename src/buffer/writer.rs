@@ -275,7 +275,7 @@ impl Stage {
         }
         self.ready_block(log);
         // SAFETY: just made ready; the stage owns it as its writer.
-        let slot = unsafe { (*self.block).slot(self.published) };
+        let slot = unsafe { Block::slot(self.block, self.published) };
         // The loop below may run many times; it builds a variant only when that changes.
         let mut with_conditional = false;
         match self.single_run() {
