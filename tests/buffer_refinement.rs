@@ -947,3 +947,20 @@ fn sequences_that_once_differed_agree() {
         run(&setup, &ops, None).expect("buffer and reference agree");
     }
 }
+
+#[test]
+fn a_refused_frame_lets_go_of_its_bytes() {
+    let buffer = ReplicationBuffer::builder().max_frame_bytes(1000).max_offset(1500).build().expect("valid");
+    let mut writer = buffer.writer();
+    let refused = |writer: &mut Writer, len: usize| {
+        let shared = Bytes::from(vec![7; len]);
+        let probe = shared.clone();
+        writer.append_bytes(shared).expect_err("over a limit, or fenced");
+        assert!(probe.is_unique(), "I6: a writer keeps {len} refused bytes");
+    };
+    refused(&mut writer, 1001);
+    writer.append(&[1; 900]).expect("within the limits");
+    refused(&mut writer, 601);
+    buffer.seal(1).expect("not sealed before");
+    refused(&mut writer, 10);
+}

@@ -331,6 +331,9 @@ impl Stage {
         let (range, owes_wake) = match result {
             Ok(published) => published,
             Err(error) => {
+                // SAFETY: the slot is this writer's, and not published. What it shares goes now, not
+                // with the next publication.
+                unsafe { (*slot).write_run(0..0) };
                 self.discard();
                 // Refused, but it linked a segment: nobody else keeps house for that.
                 turned.into_iter().for_each(|ordinal| log.turn_over(ordinal));
