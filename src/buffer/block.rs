@@ -19,6 +19,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::atomic::{AtomicUsize as StdAtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -102,7 +103,10 @@ pub(crate) struct Slot {
 pub(crate) struct Block {
     bytes: NonNull<MaybeUninit<u8>>,
     capacity: u32,
-    slots: Box<[Slot]>,
+    /// Places for records, made when first used: most blocks are full of bytes long before.
+    slots: Box<[UnsafeCell<MaybeUninit<Slot>>]>,
+    /// How many of them are made. Only the writer, and whoever owns the block, looks.
+    made: StdAtomicUsize,
     references: AtomicU64,
     canary: Canary,
 }
@@ -118,22 +122,15 @@ impl Block {
     pub(crate) fn allocate(capacity: u32, records: usize) -> *mut Self {
         let bytes: Box<[MaybeUninit<u8>]> = Box::new_uninit_slice(capacity as usize);
         let bytes = NonNull::from(Box::leak(bytes)).cast();
-        let block = Box::into_raw(Box::new(Self {
+        let slots = (0..records).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+        Box::into_raw(Box::new(Self {
             bytes,
             capacity,
-            slots: Box::default(),
+            slots,
+            made: StdAtomicUsize::new(0),
             references: AtomicU64::new(BIAS),
             canary: Canary::new(),
-        }));
-        let slots = (0..records).map(|_| Slot {
-            block,
-            record: UnsafeCell::new(Record::blank()),
-            owes_wake: AtomicBool::new(false),
-        });
-        let slots = slots.collect();
-        // SAFETY: the block is fresh and private.
-        unsafe { (*block).slots = slots };
-        block
+        }))
     }
 
     /// Payload bytes it has room for.
@@ -162,9 +159,27 @@ impl Block {
         unsafe { slice::from_raw_parts(self.bytes.as_ptr().add(range.start as usize).cast(), range.len()) }
     }
 
-    /// The place of the writer's `index`-th record.
-    pub(crate) fn slot(&self, index: usize) -> *mut Slot {
-        ptr::from_ref(&self.slots[index]).cast_mut()
+    /// The place of the writer's `index`-th record, made if it was not.
+    ///
+    /// # Safety
+    /// The caller is the block's writer, and has asked for those before.
+    pub(crate) unsafe fn slot(block: *mut Self, index: usize) -> *mut Slot {
+        // SAFETY: the caller's promise.
+        let this = unsafe { &*block };
+        let fresh = index >= this.made.load(Ordering::Relaxed);
+        this.slots[index].with_mut(|place| {
+            if fresh {
+                let slot = Slot {
+                    block,
+                    record: UnsafeCell::new(Record::blank()),
+                    owes_wake: AtomicBool::new(false),
+                };
+                // SAFETY: nobody but the writer knows the place before it is made.
+                unsafe { (*place).write(slot) };
+                this.made.store(index + 1, Ordering::Relaxed);
+            }
+            place.cast()
+        })
     }
 
     /// Takes `n` references off; true if the caller now owns the block.
@@ -179,6 +194,11 @@ impl Block {
     /// The writer leaves, having published `published` records; true if the caller now owns it.
     pub(crate) fn leave(&self, published: u64) -> bool {
         self.take_off(BIAS - published)
+    }
+
+    /// So many records are released; true if the caller now owns the block.
+    pub(crate) fn release(&self, records: u64) -> bool {
+        !fault(Fault::LeakRecord) && self.take_off(records)
     }
 
     /// Makes a block that the caller owns ready for its next writer.
@@ -196,6 +216,10 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let bytes = ptr::slice_from_raw_parts_mut(self.bytes.as_ptr(), self.capacity());
+        for slot in &mut self.slots[..*self.made.get_mut()] {
+            // SAFETY: it was made, and the block is its last user.
+            slot.with_mut(|place| unsafe { (*place).assume_init_drop() });
+        }
         // SAFETY: `allocate` leaked exactly this box.
         drop(unsafe { Box::from_raw(bytes) });
     }
@@ -250,6 +274,20 @@ impl<'a> Run<'a> {
 }
 
 impl Slot {
+    /// Begins a record of one run of staged bytes, or of none, while it is private. Its place in the
+    /// stream is not set yet.
+    ///
+    /// # Safety
+    /// As [`write`](Self::write).
+    pub(crate) unsafe fn write_run(&self, staged: Range<u32>) {
+        self.record.with_mut(|place| {
+            // SAFETY: private.
+            let record = unsafe { &mut *place };
+            record.staged = staged;
+            record.composite = None;
+        });
+    }
+
     /// Writes the record while it is private.
     ///
     /// # Safety
@@ -331,18 +369,13 @@ impl Slot {
         }
     }
 
-    /// Gives the record up. Returns its block if that is now the caller's.
+    /// Lets go of what the record holds beside its block; returns the block, which still counts it.
     ///
     /// # Safety
     /// The record was published, no one reads it any more, and it is released once.
-    pub(crate) unsafe fn release(&self) -> Option<*mut Block> {
+    pub(crate) unsafe fn release(&self) -> *mut Block {
         // SAFETY: the caller's promise.
         self.record.with_mut(|record| unsafe { (*record).composite = None });
-        if fault(Fault::LeakRecord) {
-            return None;
-        }
-        let block = self.block;
-        // SAFETY: the record's own reference keeps the block until here.
-        unsafe { (*block).take_off(1) }.then_some(block.cast_mut())
+        self.block.cast_mut()
     }
 }

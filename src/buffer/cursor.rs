@@ -172,9 +172,15 @@ impl Cursor {
         if self.slot().is_evicted() {
             return Err(self.evicted());
         }
-        loop {
-            let full = self.window.len() >= WINDOW_SEGMENTS;
-            let Some(last) = self.window.back_mut() else { break };
+        // A window of markers alone shows nothing: what stands behind it may.
+        while self.extend()? && self.remaining() == 0 {}
+        Ok(self.remaining())
+    }
+
+    /// Looks at the window and extends it; says whether there is more than it has room for.
+    fn extend(&mut self) -> Result<bool, CursorError> {
+        let mut beyond = false;
+        while let Some(last) = self.window.back_mut() {
             let scan = |last: &mut View| last.visible += last.segment.published_from(last.visible);
             if fault(Fault::ScanBeforeNext) {
                 scan(last);
@@ -185,7 +191,8 @@ impl Cursor {
                 scan(last);
             }
             self.visible_end = last.segment.prior(last.visible).end;
-            if !has_next || full {
+            beyond = has_next && self.window.len() >= WINDOW_SEGMENTS;
+            if !has_next || beyond {
                 break;
             }
             let next = self.follow();
@@ -193,7 +200,7 @@ impl Cursor {
             self.window.push_back(View { segment, visible: 0 });
         }
         self.settle();
-        Ok(self.remaining())
+        Ok(beyond)
     }
 
     /// The segment after the window, or nothing if the cursor is evicted.
@@ -347,16 +354,18 @@ impl Cursor {
             return Ok(last.segment.park(last.visible));
         }
         // The next record goes into the next segment: make sure that there is one, and look there.
-        let linked = self.log.domain.pinned(|pin| {
+        let mut turned = None;
+        let looked = self.log.domain.pinned(|pin| {
             if self.slot().is_evicted() {
                 return Ok(Err(self.evicted()));
             }
-            let (next, linked) = self.log.successor(&last.segment, &frontier, pin)?;
-            Ok(Ok(linked.then(|| next.ordinal())))
+            self.log.successor(&last.segment, &frontier, pin, &mut turned)?;
+            Ok(Ok(()))
         });
-        if let Some(ordinal) = linked? {
+        if let Some(ordinal) = turned {
             self.log.turn_over(ordinal);
         }
+        looked?;
         Ok(Parked::Ready)
     }
 

@@ -154,18 +154,37 @@ impl Pools {
     unsafe fn release_segment(&self, segment: *mut Segment) {
         // SAFETY: the caller's promise.
         let segment_ref = unsafe { &*segment };
+        // Neighbours are often of one block: one step for all of them.
+        let (mut block, mut records) = (ptr::null_mut(), 0);
         for index in 0..segment_ref.capacity() {
             let Some(record) = segment_ref.record(index) else { break };
             // SAFETY: the segment held it, and goes.
-            if let Some(block) = unsafe { record.release() } {
-                // SAFETY: `release` made it ours.
-                unsafe { self.release_block(block) };
+            let of = unsafe { record.release() };
+            if of != block {
+                // SAFETY: these records were released just now.
+                unsafe { self.release_records(block, records) };
+                (block, records) = (of, 0);
             }
+            records += 1;
         }
+        // SAFETY: as above.
+        unsafe { self.release_records(block, records) };
         segment_ref.kill();
         Counters::less(&self.counters.segments_live, 1);
         // SAFETY: no one else uses it.
         unsafe { self.segments.put_or_free(segment) }
+    }
+
+    /// Takes so many released records off their block, if there is one.
+    ///
+    /// # Safety
+    /// They were released, and are not counted off twice.
+    unsafe fn release_records(&self, block: *mut Block, records: u64) {
+        // SAFETY: the records' own references keep the block until here.
+        if unsafe { block.as_ref() }.is_some_and(|block| block.release(records)) {
+            // SAFETY: no record is left in it: it is ours.
+            unsafe { self.release_block(block) };
+        }
     }
 
     /// Gives back a block.
@@ -243,16 +262,17 @@ impl Log {
         let _ = self.tail.compare_exchange(from, to, ord::TAIL_MOVE(), ord::TAIL_LOAD());
     }
 
-    /// The successor of a segment that is closed at `frontier`; true beside it if this thread
-    /// linked it, and so has the housekeeping to do once it has let the pin go.
+    /// The successor of a segment that is closed at `frontier`. If this thread linked it, `turned`
+    /// says its ordinal, stale or not: it has the housekeeping to do once it has let the pin go.
     pub(crate) fn successor<'p>(
         &self,
         segment: &Segment,
         frontier: &Frontier,
         pin: &'p Pin<'_>,
-    ) -> Result<(&'p Segment, bool), Stale> {
+        turned: &mut Option<u64>,
+    ) -> Result<&'p Segment, Stale> {
         if let Some(next) = self.next(segment, pin)? {
-            return Ok((next, false));
+            return Ok(next);
         }
         let header = Header {
             ordinal: segment.ordinal() + 1,
@@ -261,16 +281,13 @@ impl Log {
             birth: self.domain.birth(),
         };
         let fresh = self.new_segment(header);
-        let linked = segment.link(fresh);
-        if let Err(_winner) = linked {
+        match segment.link(fresh) {
+            Ok(()) => *turned = Some(header.ordinal),
             // SAFETY: it was never shared.
-            unsafe { drop_reference(fresh, &self.pools) };
+            Err(_winner) => unsafe { drop_reference(fresh, &self.pools) },
         }
-        match self.next(segment, pin)? {
-            Some(next) => Ok((next, linked.is_ok())),
-            // A link is never taken back.
-            None => Err(Stale),
-        }
+        // A link is never taken back, so there is one.
+        self.next(segment, pin)?.ok_or(Stale)
     }
 
     fn new_segment(&self, header: Header) -> *mut Segment {

@@ -57,6 +57,11 @@ pub enum Refusal {
     NotRetained,
 }
 
+/// The context that such a number puts in force: `u64::MAX` stands for none.
+fn in_force(context: u64) -> Option<u64> {
+    (context != u64::MAX).then_some(context)
+}
+
 /// The stream as a list of frames.
 #[derive(Clone, Debug)]
 pub struct ReferenceBuffer {
@@ -88,14 +93,15 @@ impl ReferenceBuffer {
             let frame_start = self.end();
             self.bytes.extend(&frame.before);
             if let Some((context, select)) = &frame.select {
-                if self.context != Some(*context) {
+                let context = in_force(*context);
+                if context.is_none() || self.context != context {
                     self.bytes.extend(select);
                 }
-                self.context = Some(*context);
+                self.context = context;
             }
             self.bytes.extend(&frame.bytes);
             if let Some(context) = frame.leaves {
-                self.context = context;
+                self.context = context.and_then(in_force);
             }
             if self.end() > frame_start {
                 self.frames.push(frame_start..self.end());

@@ -200,7 +200,7 @@ impl Stage {
                 self.conditional_bytes.extend_from_slice(bytes);
                 self.split = true;
             }
-            Some(known) if known == context => {}
+            Some(known) if known == context && context != NO_CONTEXT => {}
             Some(_) => self.put_slice(bytes, log),
         }
     }
@@ -217,19 +217,24 @@ impl Stage {
         (self.frame_ends.len() < 2).then_some(run)
     }
 
+    /// A staged range as it lies in the block.
+    fn in_block(&self, range: Range<u32>) -> Range<u32> {
+        let base = self.used as u32;
+        base + range.start..base + range.end
+    }
+
     /// The record of what is staged, with or without the conditional part.
     fn record(&self, with_conditional: bool) -> Record {
-        let base = self.used as u32;
         let after = Prior { end: 0, frames: 0, context: NO_CONTEXT, sealed_term: 0, owes_wake: false };
         let record = Record { start: 0, after, staged: 0..0, composite: None };
         if !with_conditional && let Some(run) = self.single_run() {
-            return Record { staged: base + run.start..base + run.end, ..record };
+            return Record { staged: self.in_block(run), ..record };
         }
         let mut pieces: Vec<Piece> = self
             .pieces
             .iter()
             .map(|piece| match piece {
-                Piece::Staged(range) => Piece::Staged(base + range.start..base + range.end),
+                Piece::Staged(range) => Piece::Staged(self.in_block(range.clone())),
                 Piece::Shared(bytes) => Piece::Shared(bytes.clone()),
             })
             .collect();
@@ -263,11 +268,15 @@ impl Stage {
         }
         self.ready_block(log);
         // SAFETY: just made ready; the stage owns it as its writer.
-        let slot = unsafe { (*self.block).slot(self.published) };
+        let slot = unsafe { Block::slot(self.block, self.published) };
         // The loop below may run many times; it builds a variant only when that changes.
         let mut with_conditional = false;
-        // SAFETY: the slot is this writer's, and not published.
-        unsafe { (*slot).write(self.record(false)) };
+        match self.single_run() {
+            // SAFETY: the slot is this writer's, and not published.
+            Some(run) => unsafe { (*slot).write_run(self.in_block(run)) },
+            // SAFETY: as above.
+            None => unsafe { (*slot).write(self.record(false)) },
+        }
         let mut turned = None;
         let mut first_prior = None;
         let mut retries = 0;
@@ -312,11 +321,21 @@ impl Stage {
             }
         });
         self.retries += retries;
-        let published = result.inspect_err(|_| self.discard())?;
+        let (range, owes_wake) = match result {
+            Ok(published) => published,
+            Err(error) => {
+                // SAFETY: the slot is this writer's, and not published. What it shares goes now, not
+                // with the next publication.
+                unsafe { (*slot).write_run(0..0) };
+                self.discard();
+                // Refused, but it linked a segment: nobody else keeps house for that.
+                turned.into_iter().for_each(|ordinal| log.turn_over(ordinal));
+                return Err(error);
+            }
+        };
         self.used += self.staged;
         self.published += 1;
         self.discard();
-        let (range, owes_wake) = published;
         if owes_wake {
             log.wake_all();
             // SAFETY: this stage has not left its block, so the slot is there.
@@ -337,11 +356,7 @@ impl Stage {
     ) -> Result<&'p Segment, Stale> {
         // Looked at again with the link in view: what is closed stays closed.
         let frontier = segment.frontier();
-        let (next, linked) = log.successor(segment, &frontier, pin)?;
-        if linked {
-            *turned = Some(next.ordinal());
-        }
-        Ok(next)
+        log.successor(segment, &frontier, pin, turned)
     }
 
     /// What the record is to be, if it follows `now`.
@@ -355,15 +370,19 @@ impl Stage {
             Kind::Seal { term } => term,
         };
         let before = if fault(Fault::StaleContext) { first.context } else { now.context };
-        let conditional = self.conditional.as_ref().filter(|conditional| conditional.context != before);
+        let conditional = self
+            .conditional
+            .as_ref()
+            .filter(|conditional| before == NO_CONTEXT || conditional.context != before);
         let bytes = self.len + conditional.map_or(0, |_| self.conditional_bytes.len() as u64);
         let max_offset = log.settings.max_offset;
         if max_offset - now.end < bytes {
             return Err(AppendError::OffsetsExhausted { offset: now.end, bytes, max_offset });
         }
-        let frames = match self.frame_ends.len() as u64 {
+        let frames = match self.frame_ends.len() {
             0 => u64::from(bytes > 0),
-            several => several,
+            // A conditional part behind the last frame is one of its own.
+            ends => ends as u64 + u64::from(conditional.is_some_and(|part| part.at_frame == ends)),
         };
         let prior = Prior {
             end: now.end + bytes,

@@ -1,0 +1,966 @@
+//! The buffer does what the sequential reference does: both are driven by the same random
+//! operations, and have to agree after each of them.
+//!
+//! What has to agree: end, frame count and seal (I1, I10), which offsets can be attached (I7), every
+//! byte and every frame boundary that a cursor shows, in whatever portions it is read (I3, I5),
+//! which cursors may and which have to be evicted, that a waiting cursor is woken (I9), how much is
+//! retained (I11), and that everything is released in the end (I6).
+//!
+//! One thread, so every answer is determined. Capacities are so small that a few frames cross
+//! blocks and segments. `PROPTEST_CASES` sets the number of sequences.
+#![cfg(not(replcore_loom))]
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::{Buf, Bytes};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError};
+use replcore::buffer::reference::{ReferenceBuffer, ReferenceFrame, Refusal};
+use replcore::buffer::{
+    AppendError, AttachError, Cursor, CursorError, CursorLimits, MAX_OFFSET, ReplicationBuffer, SealError,
+    StagedFrame, Writer,
+};
+
+/// Sequences by default: about 20 s in a debug build.
+const DEFAULT_CASES: u32 = 1200;
+const MAX_OPS: usize = 150;
+const WRITERS: usize = 4;
+/// Bytes that payloads are cut from.
+const TABLE_BYTES: usize = 8192;
+/// Offsets attached and read to the end when a sequence is over, beside first and end.
+const FINAL_ATTACHES: u64 = 24;
+
+type Checked<T = ()> = Result<T, TestCaseError>;
+
+#[derive(Clone, Debug)]
+struct Setup {
+    base_offset: u64,
+    offsets: u64,
+    block_bytes: usize,
+    block_records: usize,
+    segment_frames: usize,
+    segment_bytes: u64,
+    pooled: usize,
+    backlog_bytes: u64,
+    max_frame_bytes: u64,
+    max_cursors: usize,
+    max_unreclaimed_bytes: u64,
+    limits: CursorLimits,
+}
+
+/// A step of staging a publication.
+#[derive(Clone, Debug)]
+enum Element {
+    Slice(usize),
+    /// Through `StagedFrame::put`, in two chunks.
+    Chained(usize),
+    Shared(usize),
+    Select(u64),
+    SetContext(Option<u64>),
+    EndFrame,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Portion {
+    Chunk,
+    Vectored { slices: usize },
+    Frame,
+    PeekFrame,
+    Copy,
+    Refresh,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Publish {
+        writer: usize,
+        elements: Vec<Element>,
+    },
+    PublishPooled {
+        elements: Vec<Element>,
+    },
+    Markers {
+        writer: usize,
+        count: usize,
+    },
+    Abandon {
+        writer: usize,
+        elements: Vec<Element>,
+    },
+    NewWriter {
+        writer: usize,
+        term: Option<u64>,
+    },
+    DropWriter {
+        writer: usize,
+    },
+    /// At so many 65,536ths of the retained range.
+    Attach {
+        part: u16,
+    },
+    /// So many bytes before the first offset, or behind the end.
+    AttachOutside {
+        before: bool,
+        by: u64,
+    },
+    AttachAtEnd,
+    Read {
+        cursor: usize,
+        portion: Portion,
+        amount: usize,
+    },
+    Poll {
+        cursor: usize,
+    },
+    DropCursor {
+        cursor: usize,
+    },
+    SetBacklog(u64),
+    SetLimits(CursorLimits),
+    Enforce,
+    Seal {
+        term: u64,
+    },
+    BeginTerm {
+        term: u64,
+    },
+}
+
+fn len() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(0), 5 => 1..20_usize, 3 => 20..90_usize, 2 => 90..500_usize]
+}
+
+fn context() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => 0..3_u64, 1 => Just(u64::MAX)]
+}
+
+fn element() -> impl Strategy<Value = Element> {
+    prop_oneof![
+        5 => len().prop_map(Element::Slice),
+        1 => len().prop_map(Element::Chained),
+        2 => len().prop_map(Element::Shared),
+        3 => context().prop_map(Element::Select),
+        1 => proptest::option::of(context()).prop_map(Element::SetContext),
+        3 => Just(Element::EndFrame),
+    ]
+}
+
+fn elements() -> impl Strategy<Value = Vec<Element>> {
+    prop_oneof![
+        4 => len().prop_map(|len| vec![Element::Slice(len)]),
+        1 => len().prop_map(|len| vec![Element::Shared(len)]),
+        1 => prop::collection::vec(len().prop_map(Element::Slice), 2..5),
+        5 => prop::collection::vec(element(), 0..9),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = CursorLimits> {
+    let soft_ms = prop_oneof![Just(0_u64), Just(3_600_000)];
+    (prop_oneof![Just(0_u64), 1..1500_u64], prop_oneof![3 => Just(0_u64), 1 => 1..800_u64], soft_ms)
+        .prop_map(|(hard_bytes, soft_bytes, soft_ms)| CursorLimits { hard_bytes, soft_bytes, soft_ms })
+}
+
+fn portion() -> impl Strategy<Value = Portion> {
+    prop_oneof![
+        Just(Portion::Chunk),
+        (1..40_usize).prop_map(|slices| Portion::Vectored { slices }),
+        Just(Portion::Frame),
+        Just(Portion::PeekFrame),
+        Just(Portion::Copy),
+        Just(Portion::Refresh),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let writer = 0..WRITERS;
+    let cursor = any::<usize>();
+    prop_oneof![
+        20 => (writer.clone(), elements()).prop_map(|(writer, elements)| Op::Publish { writer, elements }),
+        6 => elements().prop_map(|elements| Op::PublishPooled { elements }),
+        1 => (writer.clone(), 1..60_usize).prop_map(|(writer, count)| Op::Markers { writer, count }),
+        1 => (writer.clone(), elements()).prop_map(|(writer, elements)| Op::Abandon { writer, elements }),
+        2 => (writer.clone(), proptest::option::of(1..6_u64))
+            .prop_map(|(writer, term)| Op::NewWriter { writer, term }),
+        1 => writer.prop_map(|writer| Op::DropWriter { writer }),
+        4 => any::<u16>().prop_map(|part| Op::Attach { part }),
+        1 => (any::<bool>(), prop_oneof![1..3_u64, 1..2000_u64, Just(u64::MAX)])
+            .prop_map(|(before, by)| Op::AttachOutside { before, by }),
+        2 => Just(Op::AttachAtEnd),
+        16 => (cursor, portion(), 0..700_usize)
+            .prop_map(|(cursor, portion, amount)| Op::Read { cursor, portion, amount }),
+        4 => any::<usize>().prop_map(|cursor| Op::Poll { cursor }),
+        2 => any::<usize>().prop_map(|cursor| Op::DropCursor { cursor }),
+        2 => (0..1200_u64).prop_map(Op::SetBacklog),
+        1 => limits().prop_map(Op::SetLimits),
+        2 => Just(Op::Enforce),
+        1 => (0..6_u64).prop_map(|term| Op::Seal { term }),
+        1 => (0..6_u64).prop_map(|term| Op::BeginTerm { term }),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let stream = (
+        prop_oneof![Just(0_u64), 1..5000_u64, Just(MAX_OFFSET - 20_000)],
+        prop_oneof![9 => Just(20_000_u64), 1 => 0..2000_u64],
+        prop_oneof![3 => Just(1_u64 << 20), 1 => 100..900_u64],
+    );
+    let memory = (64..=256_usize, 1..=8_usize, 1..=5_usize, 50..=300_u64, 0..=2_usize);
+    let limits = (0..900_u64, 1..=8_usize, 0..3000_u64, limits());
+    (stream, memory, limits).prop_map(|(stream, memory, limits)| Setup {
+        base_offset: stream.0,
+        offsets: stream.1,
+        max_frame_bytes: stream.2,
+        block_bytes: memory.0,
+        block_records: memory.1,
+        segment_frames: memory.2,
+        segment_bytes: memory.3,
+        pooled: memory.4,
+        backlog_bytes: limits.0,
+        max_cursors: limits.1,
+        max_unreclaimed_bytes: limits.2,
+        limits: limits.3,
+    })
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A cursor, and what the reference knows of it.
+struct Reader {
+    cursor: Cursor,
+    offset: u64,
+    /// It has been over a limit at some time, so it may be evicted.
+    may_evict: bool,
+    evicted: bool,
+    wakes: Arc<Wakes>,
+    /// The wake-ups it had seen when it began to wait.
+    waiting: Option<usize>,
+}
+
+/// What a deliberate difference between buffer and reference does, to see it noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sabotage {
+    FlipByte,
+    LoseBoundary,
+    ForgetContext,
+    ExpectMoreRetained,
+}
+
+struct Harness {
+    buffer: ReplicationBuffer,
+    reference: ReferenceBuffer,
+    setup: Setup,
+    max_offset: u64,
+    writers: Vec<Option<Writer>>,
+    readers: Vec<Reader>,
+    table: Bytes,
+    /// Where the next payload is cut from.
+    turn: usize,
+    term: u64,
+    sealed_term: u64,
+    backlog_bytes: u64,
+    limits: CursorLimits,
+    /// Everything from here on has to be attachable.
+    must_retain_from: u64,
+    first_before: u64,
+    longest_record: u64,
+    sabotage: Option<Sabotage>,
+}
+
+/// The bytes of a context's conditional part.
+fn select_bytes(context: u64) -> Vec<u8> {
+    format!("<select {context}>").into_bytes()
+}
+
+impl Harness {
+    fn new(setup: &Setup, sabotage: Option<Sabotage>) -> Self {
+        let max_offset = setup.base_offset.saturating_add(setup.offsets).min(MAX_OFFSET);
+        let buffer = ReplicationBuffer::builder()
+            .base_offset(setup.base_offset)
+            .max_offset(max_offset)
+            .block_bytes(setup.block_bytes)
+            .block_records(setup.block_records)
+            .segment_frames(setup.segment_frames)
+            .segment_bytes(setup.segment_bytes)
+            .pooled_blocks(setup.pooled)
+            .pooled_segments(setup.pooled)
+            .pooled_writers(setup.pooled)
+            .backlog_bytes(setup.backlog_bytes)
+            .max_frame_bytes(setup.max_frame_bytes)
+            .max_cursors(setup.max_cursors)
+            .max_unreclaimed_bytes(setup.max_unreclaimed_bytes)
+            .cursor_limits(setup.limits)
+            .build()
+            .expect("the strategy keeps to the bounds");
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        Self {
+            writers: (0..WRITERS).map(|_| Some(buffer.writer())).collect(),
+            buffer,
+            reference: ReferenceBuffer::new(setup.base_offset, setup.backlog_bytes),
+            max_offset,
+            readers: Vec::new(),
+            table: (0..TABLE_BYTES).map(|_| random()).collect(),
+            turn: 0,
+            term: 1,
+            sealed_term: 0,
+            backlog_bytes: setup.backlog_bytes,
+            limits: setup.limits,
+            must_retain_from: setup.base_offset,
+            first_before: setup.base_offset,
+            longest_record: 0,
+            setup: setup.clone(),
+            sabotage,
+        }
+    }
+
+    fn payload(&mut self, len: usize) -> Bytes {
+        self.turn = (self.turn * 31 + len + 17) % (TABLE_BYTES - 1024);
+        self.table.slice(self.turn..self.turn + len)
+    }
+
+    /// Cuts the payload of each element, in the order of the elements.
+    fn payloads(&mut self, elements: &[Element]) -> Vec<Bytes> {
+        elements
+            .iter()
+            .map(|element| match element {
+                Element::Slice(len) | Element::Chained(len) | Element::Shared(len) => self.payload(*len),
+                Element::Select(context) => Bytes::from(select_bytes(*context)),
+                Element::SetContext(_) | Element::EndFrame => Bytes::new(),
+            })
+            .collect()
+    }
+
+    /// The publication as the reference takes it, and the length that the limit counts.
+    fn reference_frames(&self, elements: &[Element], payloads: &[Bytes]) -> (Vec<ReferenceFrame>, u64) {
+        let mut frames = Vec::new();
+        let mut frame = ReferenceFrame::default();
+        let (mut plain, mut counted) = (0, 0);
+        // The context where the next element stands, once the publication has set it.
+        let mut known: Option<Option<u64>> = None;
+        for (element, payload) in elements.iter().zip(payloads) {
+            let in_force = |context: u64| (context != u64::MAX).then_some(context);
+            let unconditional: &[u8] = match element {
+                Element::Slice(_) | Element::Chained(_) | Element::Shared(_) => payload,
+                Element::SetContext(context) => {
+                    known = Some(context.and_then(in_force));
+                    frame.leaves = known;
+                    &[]
+                }
+                Element::Select(context) => {
+                    let before = known.replace(in_force(*context));
+                    frame.leaves = known;
+                    match before {
+                        None => {
+                            frame.select = Some((*context, payload.to_vec()));
+                            counted += payload.len() as u64;
+                            &[]
+                        }
+                        Some(before) if before.is_some() && before == in_force(*context) => &[],
+                        Some(_) => payload,
+                    }
+                }
+                Element::EndFrame => {
+                    // A conditional part alone is no frame: it goes to the next.
+                    if plain > 0 && self.sabotage != Some(Sabotage::LoseBoundary) {
+                        frames.push(std::mem::take(&mut frame));
+                        plain = 0;
+                    }
+                    &[]
+                }
+            };
+            let target = if frame.select.is_some() { &mut frame.bytes } else { &mut frame.before };
+            target.extend_from_slice(unconditional);
+            plain += unconditional.len();
+            counted += unconditional.len() as u64;
+        }
+        if self.sabotage == Some(Sabotage::FlipByte)
+            && let Some(byte) = frame.before.last_mut()
+        {
+            *byte ^= 1;
+        }
+        if self.sabotage == Some(Sabotage::ForgetContext) {
+            frame.leaves = Some(None);
+        }
+        frames.push(frame);
+        (frames, counted)
+    }
+
+    /// What the reference says to a publication of a writer of `term`.
+    fn expected(
+        &mut self,
+        term: u64,
+        frames: &[ReferenceFrame],
+        counted: u64,
+    ) -> Result<Range<u64>, AppendError> {
+        let limit_bytes = self.setup.max_frame_bytes;
+        if counted > limit_bytes {
+            return Err(AppendError::FrameTooLarge { bytes: counted, limit_bytes });
+        }
+        let before = self.reference.clone();
+        match self.reference.append(term, frames) {
+            Ok(range) if range.end <= self.max_offset => {
+                self.longest_record = self.longest_record.max(range.end - range.start);
+                Ok(range)
+            }
+            Ok(range) => {
+                self.reference = before;
+                Err(AppendError::OffsetsExhausted {
+                    offset: range.start,
+                    bytes: range.end - range.start,
+                    max_offset: self.max_offset,
+                })
+            }
+            Err(Refusal::Fenced | Refusal::NotRetained) => {
+                Err(AppendError::Fenced { term, sealed_term: self.sealed_term })
+            }
+        }
+    }
+
+    fn publish(&mut self, writer: Option<usize>, elements: &[Element]) -> Checked {
+        let payloads = self.payloads(elements);
+        let (frames, counted) = self.reference_frames(elements, &payloads);
+        let (term, published) = match writer {
+            None => {
+                let published = match elements {
+                    [Element::Slice(_)] => self.buffer.append(&payloads[0]),
+                    _ => self.buffer.append_with(|frame| stage(frame, elements, &payloads)),
+                };
+                (self.term, published)
+            }
+            Some(writer) => {
+                let Some(writer) = &mut self.writers[writer] else { return Ok(()) };
+                let term = writer.term();
+                let slices_only = elements.iter().all(|element| matches!(element, Element::Slice(_)));
+                let published = match elements {
+                    [Element::Slice(_)] => writer.append(&payloads[0]),
+                    [Element::Shared(_)] => writer.append_bytes(payloads[0].clone()),
+                    _ if slices_only => {
+                        let parts: Vec<&[u8]> = payloads.iter().map(|payload| &payload[..]).collect();
+                        writer.append_parts(&parts)
+                    }
+                    _ => {
+                        let mut frame = writer.frame();
+                        stage(&mut frame, elements, &payloads);
+                        frame.publish()
+                    }
+                };
+                (term, published)
+            }
+        };
+        let expected = self.expected(term, &frames, counted);
+        prop_assert_eq!(&published, &expected);
+        if published.is_ok() {
+            self.expect_wakes()?;
+        }
+        Ok(())
+    }
+
+    /// I9: whoever waited when something was published has been woken.
+    fn expect_wakes(&mut self) -> Checked {
+        for reader in &mut self.readers {
+            if let Some(seen) = reader.waiting.take() {
+                prop_assert!(
+                    reader.wakes.0.load(Ordering::SeqCst) > seen,
+                    "I9: a waiting cursor was not woken"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, offset: Option<u64>) -> Checked {
+        let (first, end) = (self.buffer.first_offset(), self.reference.end());
+        let attached = match offset {
+            Some(offset) => self.buffer.attach(offset),
+            None => self.buffer.attach_at_end(),
+        };
+        let offset = offset.unwrap_or(end);
+        match attached {
+            _ if self.readers.len() == self.setup.max_cursors => {
+                let limit = self.setup.max_cursors;
+                prop_assert_eq!(attached.map(|_| ()), Err(AttachError::TooManyCursors { limit }));
+            }
+            Ok(cursor) => {
+                prop_assert!(
+                    (first..=end).contains(&offset),
+                    "I7: attached {offset} outside {first}..={end}"
+                );
+                prop_assert_eq!(cursor.offset(), offset);
+                self.readers.push(Reader {
+                    cursor,
+                    offset,
+                    may_evict: false,
+                    evicted: false,
+                    wakes: Arc::default(),
+                    waiting: None,
+                });
+            }
+            Err(error) => {
+                prop_assert!(!(first..=end).contains(&offset), "I7: refused {offset} within {first}..={end}");
+                prop_assert_eq!(error, AttachError::OffsetNotRetained { requested: offset, first, end });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, cursor: usize, portion: Portion, amount: usize) -> Checked {
+        let Some(at) = cursor.checked_rem(self.readers.len()) else { return Ok(()) };
+        let (reader, reference) = (&mut self.readers[at], &self.reference);
+        reader.refresh(reference)?;
+        match portion {
+            Portion::Refresh => Ok(()),
+            Portion::Chunk => {
+                let chunk = reader.cursor.chunk();
+                prop_assert_eq!(chunk.is_empty(), !reader.cursor.has_remaining());
+                reader.expect_ahead(reference, chunk)?;
+                let taken = chunk.len().min(amount);
+                reader.advance(taken)
+            }
+            Portion::Vectored { slices } => {
+                let mut filled = vec![IoSlice::new(&[]); slices];
+                let count = reader.cursor.chunks_vectored(&mut filled);
+                let bytes: Vec<u8> = filled[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+                prop_assert!(count == slices || bytes.len() == reader.cursor.remaining());
+                prop_assert!(filled[..count].iter().all(|slice| !slice.is_empty()));
+                reader.expect_ahead(reference, &bytes)?;
+                reader.advance(bytes.len().min(amount))
+            }
+            Portion::Copy => {
+                let mut bytes = vec![0; amount.min(reader.cursor.remaining())];
+                reader.cursor.copy_to_slice(&mut bytes);
+                reader.expect_ahead(reference, &bytes)?;
+                reader.offset += bytes.len() as u64;
+                Ok(())
+            }
+            Portion::PeekFrame => {
+                let Some(frame) = reader.cursor.peek_frame() else {
+                    prop_assert!(!reader.cursor.has_remaining());
+                    return Ok(());
+                };
+                prop_assert_eq!(Some(frame.range()), reference.frame_at(reader.offset));
+                let bytes = frame.chunks().collect::<Vec<_>>().concat();
+                prop_assert_eq!(frame.len() as u64, frame.range().end - reader.offset);
+                prop_assert_eq!(bytes.len(), frame.len());
+                reader.expect_ahead(reference, &bytes)?;
+                // Into the middle of the frame.
+                reader.advance(bytes.len().min(amount))
+            }
+            Portion::Frame => {
+                let visible = reader.cursor.has_remaining();
+                let Some((range, bytes)) = reader.cursor.next_frame() else {
+                    prop_assert!(!visible);
+                    return Ok(());
+                };
+                prop_assert_eq!(Some(range.clone()), reference.frame_at(reader.offset));
+                reader.expect_ahead(reference, &bytes)?;
+                prop_assert_eq!(reader.offset + bytes.len() as u64, range.end);
+                reader.offset = range.end;
+                Ok(())
+            }
+        }
+    }
+
+    fn poll(&mut self, cursor: usize) -> Checked {
+        let Some(at) = cursor.checked_rem(self.readers.len()) else { return Ok(()) };
+        let end = self.reference.end();
+        let reader = &mut self.readers[at];
+        let waker = Waker::from(Arc::clone(&reader.wakes));
+        let seen = reader.wakes.0.load(Ordering::SeqCst);
+        match reader.cursor.poll_readable(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Ok(())) => prop_assert!(reader.cursor.has_remaining()),
+            Poll::Ready(Err(error)) => reader.is_evicted(&error, end)?,
+            Poll::Pending => {
+                prop_assert_eq!(reader.offset, end, "it waits although there is something to read");
+                reader.waiting = Some(seen);
+            }
+        }
+        Ok(())
+    }
+
+    fn enforce(&mut self) -> Checked {
+        let before = self.buffer.stats();
+        let evicted = self.buffer.enforce_limits() as u64;
+        let stats = self.buffer.stats();
+        prop_assert_eq!(stats.evictions - before.evictions, evicted);
+        prop_assert_eq!(before.cursors - stats.cursors, evicted);
+        let hard_bytes = self.hard_bytes();
+        let end = self.reference.end();
+        for reader in &mut self.readers {
+            if hard_bytes.is_some_and(|hard_bytes| end - reader.offset > hard_bytes) {
+                reader.may_evict = true;
+                reader.refresh(&self.reference)?;
+                prop_assert!(reader.evicted, "I11: over the hard limit and not evicted");
+            }
+        }
+        // A soft limit without time is due at the second look.
+        if self.limits.soft_bytes > 0 && self.limits.soft_ms == 0 {
+            for reader in &mut self.readers {
+                reader.may_evict |= end - reader.offset > self.limits.soft_bytes;
+            }
+            self.buffer.enforce_limits();
+            for reader in &mut self.readers {
+                if end - reader.offset > self.limits.soft_bytes {
+                    reader.refresh(&self.reference)?;
+                    prop_assert!(reader.evicted, "I11: over the soft limit, twice, and not evicted");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The hard limit in force: the backlog size at least.
+    fn hard_bytes(&self) -> Option<u64> {
+        (self.limits.hard_bytes > 0).then(|| self.limits.hard_bytes.max(self.backlog_bytes))
+    }
+
+    fn seal(&mut self, term: u64) -> Checked {
+        let sealed = self.buffer.seal(term);
+        match self.reference.seal(term) {
+            Ok(offset) => {
+                prop_assert_eq!(sealed, Ok(offset));
+                self.sealed_term = term;
+                self.expect_wakes()?;
+            }
+            Err(_) => {
+                let sealed_term = self.sealed_term;
+                prop_assert_eq!(sealed, Err(SealError::AlreadySealed { term, sealed_term }));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &Op) -> Checked {
+        match op {
+            Op::Publish { writer, elements } => self.publish(Some(*writer), elements)?,
+            Op::PublishPooled { elements } => self.publish(None, elements)?,
+            Op::Markers { writer, count } => {
+                for _ in 0..*count {
+                    self.publish(Some(*writer), &[])?;
+                }
+            }
+            Op::Abandon { writer, elements } => {
+                let payloads = self.payloads(elements);
+                if let Some(writer) = &mut self.writers[*writer] {
+                    stage(&mut writer.frame(), elements, &payloads);
+                }
+            }
+            Op::NewWriter { writer, term } => {
+                let term = term.unwrap_or(self.term);
+                let fresh =
+                    if term == self.term { self.buffer.writer() } else { self.buffer.writer_of_term(term) };
+                prop_assert_eq!(fresh.term(), term);
+                self.writers[*writer] = Some(fresh);
+            }
+            Op::DropWriter { writer } => self.writers[*writer] = None,
+            Op::Attach { part } => {
+                let first = self.buffer.first_offset();
+                let span = self.reference.end() - first;
+                self.attach(Some(first + span * u64::from(*part) / u64::from(u16::MAX)))?;
+            }
+            Op::AttachOutside { before, by } => {
+                let first = self.buffer.first_offset();
+                let offset = if *before {
+                    first.saturating_sub(*by)
+                } else {
+                    self.reference.end().saturating_add(*by)
+                };
+                self.attach(Some(offset))?;
+            }
+            Op::AttachAtEnd => self.attach(None)?,
+            Op::Read { cursor, portion, amount } => self.read(*cursor, *portion, *amount)?,
+            Op::Poll { cursor } => self.poll(*cursor)?,
+            Op::DropCursor { cursor } => {
+                if let Some(at) = cursor.checked_rem(self.readers.len()) {
+                    self.readers.swap_remove(at);
+                }
+            }
+            Op::SetBacklog(bytes) => {
+                self.backlog_bytes = *bytes;
+                self.buffer.set_backlog_bytes(*bytes);
+                self.reference.set_backlog_bytes(*bytes);
+            }
+            Op::SetLimits(limits) => {
+                self.limits = *limits;
+                self.buffer.set_cursor_limits(*limits);
+            }
+            Op::Enforce => self.enforce()?,
+            Op::Seal { term } => self.seal(*term)?,
+            Op::BeginTerm { term } => {
+                self.buffer.begin_term(*term);
+                self.term = self.term.max(*term);
+            }
+        }
+        self.check()
+    }
+
+    /// What holds after every operation.
+    fn check(&mut self) -> Checked {
+        let stats = self.buffer.stats();
+        let (first, end) = (stats.first_offset, self.reference.end());
+        prop_assert_eq!(stats.end_offset, end, "I1");
+        prop_assert_eq!(stats.frames, self.reference.frames().len() as u64);
+        prop_assert_eq!(stats.sealed_term, self.sealed_term, "I10");
+        prop_assert_eq!(self.buffer.term(), self.term);
+        prop_assert_eq!(self.buffer.backlog_bytes(), self.backlog_bytes);
+        let (hard_bytes, soft) = (self.hard_bytes(), self.limits);
+        for reader in &mut self.readers {
+            let lag_bytes = end - reader.offset;
+            prop_assert_eq!(reader.cursor.offset(), reader.offset, "I3");
+            prop_assert_eq!(reader.cursor.lag_bytes(), lag_bytes);
+            reader.may_evict |= hard_bytes.is_some_and(|hard_bytes| lag_bytes > hard_bytes);
+            reader.may_evict |= soft.soft_bytes > 0 && soft.soft_ms == 0 && lag_bytes > soft.soft_bytes;
+        }
+        // I7: what had to be retained at any time so far tells how far the first offset may be.
+        self.must_retain_from = self.must_retain_from.max(self.reference.must_retain_from());
+        let sabotaged = u64::from(self.sabotage == Some(Sabotage::ExpectMoreRetained)) * (1 << 20);
+        let must_retain_from = self.must_retain_from.saturating_sub(sabotaged).max(self.setup.base_offset);
+        prop_assert!(first <= must_retain_from, "I7: {first} > {must_retain_from}");
+        prop_assert!(first >= self.first_before, "I7: what was gone is back");
+        self.first_before = first;
+        // I11: a segment more at either end than what has to be kept.
+        let segment_bytes = self.setup.segment_bytes - 1 + self.longest_record;
+        let backlog = self.backlog_bytes + 2 * segment_bytes;
+        prop_assert!(end - first <= backlog, "I11: {} bytes for a backlog of {backlog}", end - first);
+        let live = self.readers.iter().filter(|reader| !reader.evicted);
+        let slowest = live.map(|reader| end - reader.offset + segment_bytes).max().unwrap_or(0);
+        let bound = backlog.max(slowest);
+        prop_assert!(
+            stats.retained_bytes <= bound,
+            "I11: {} retained, {bound} allowed",
+            stats.retained_bytes
+        );
+        Ok(())
+    }
+
+    /// Attaches and reads all over the retained range, then lets everything go.
+    fn finish(mut self) -> Checked {
+        for reader in &mut self.readers {
+            reader.read_to_end(&self.reference)?;
+        }
+        self.readers.clear();
+        self.check()?;
+        self.buffer.set_cursor_limits(CursorLimits::UNLIMITED);
+        let (first, end) = (self.buffer.first_offset(), self.reference.end());
+        for step in 0..=FINAL_ATTACHES {
+            self.attach(Some(first + (end - first) * step / FINAL_ATTACHES))?;
+            if let Some(mut reader) = self.readers.pop() {
+                reader.read_to_end(&self.reference)?;
+                prop_assert_eq!(reader.offset, end);
+            }
+        }
+        // Everything moves on: with no backlog and no cursor nearly nothing is left.
+        self.writers.clear();
+        self.buffer.set_backlog_bytes(0);
+        let mut last = self.buffer.writer_of_term(u64::MAX);
+        for _ in 0..20 * self.setup.segment_frames {
+            last.frame().publish().expect("a marker of the last term");
+        }
+        drop(last);
+        let stats = self.buffer.stats();
+        prop_assert!(stats.segments_live <= 12 && stats.blocks_live <= 120, "I6: {:?}", stats);
+        let Self { buffer, table, .. } = self;
+        drop(buffer);
+        prop_assert!(table.is_unique(), "I6: shared bytes are still held");
+        Ok(())
+    }
+}
+
+impl Reader {
+    fn refresh(&mut self, reference: &ReferenceBuffer) -> Checked {
+        let end = reference.end();
+        match self.cursor.refresh() {
+            Ok(visible) => {
+                prop_assert!(!self.evicted, "an eviction is final");
+                prop_assert_eq!(visible, self.cursor.remaining());
+                prop_assert!(self.offset + visible as u64 <= end, "I2");
+                prop_assert!(
+                    visible > 0 || self.offset == end,
+                    "nothing visible at {}, end {end}",
+                    self.offset
+                );
+                Ok(())
+            }
+            Err(error) => self.is_evicted(&error, end),
+        }
+    }
+
+    fn is_evicted(&mut self, error: &CursorError, end: u64) -> Checked {
+        prop_assert!(self.may_evict, "evicted although it kept to the limits");
+        prop_assert_eq!(error, &CursorError::Evicted { offset: self.offset, lag_bytes: end - self.offset });
+        self.evicted = true;
+        Ok(())
+    }
+
+    /// I3, I5: `bytes` are what comes next.
+    fn expect_ahead(&self, reference: &ReferenceBuffer, bytes: &[u8]) -> Checked {
+        let expected = reference.bytes(self.offset, self.offset + bytes.len() as u64);
+        prop_assert_eq!(expected, Ok(bytes), "I5: at offset {}", self.offset);
+        Ok(())
+    }
+
+    fn advance(&mut self, by: usize) -> Checked {
+        self.cursor.advance(by);
+        self.offset += by as u64;
+        Ok(())
+    }
+
+    /// Frame by frame as far as it goes: the end, unless it is evicted.
+    fn read_to_end(&mut self, reference: &ReferenceBuffer) -> Checked {
+        loop {
+            self.refresh(reference)?;
+            let Some((range, bytes)) = self.cursor.next_frame() else { break };
+            prop_assert_eq!(Some(range.clone()), reference.frame_at(self.offset));
+            self.expect_ahead(reference, &bytes)?;
+            self.offset = range.end;
+        }
+        prop_assert!(self.evicted || self.offset == reference.end());
+        Ok(())
+    }
+}
+
+fn stage(frame: &mut StagedFrame<'_>, elements: &[Element], payloads: &[Bytes]) {
+    for (element, payload) in elements.iter().zip(payloads) {
+        match element {
+            Element::Slice(_) => frame.put_slice(payload),
+            Element::Chained(len) => frame.put(payload.slice(..len / 2).chain(payload.slice(len / 2..))),
+            Element::Shared(_) => frame.put_bytes(payload.clone()),
+            Element::Select(context) => frame.select_context(*context, payload),
+            Element::SetContext(context) => frame.set_context(*context),
+            Element::EndFrame => frame.end_frame(),
+        }
+    }
+}
+
+fn run(setup: &Setup, ops: &[Op], sabotage: Option<Sabotage>) -> Checked {
+    let mut harness = Harness::new(setup, sabotage);
+    for op in ops {
+        harness.apply(op)?;
+    }
+    harness.finish()
+}
+
+fn config() -> Config {
+    let from_environment = Config::default();
+    let cases =
+        if std::env::var_os("PROPTEST_CASES").is_some() { from_environment.cases } else { DEFAULT_CASES };
+    Config {
+        cases,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..from_environment
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_buffer_does_what_the_reference_does(
+        setup in setup(),
+        ops in prop::collection::vec(op(), 1..MAX_OPS),
+    ) {
+        run(&setup, &ops, None)?;
+    }
+}
+
+/// A sequence in which each sabotage makes a difference.
+fn telling_sequence() -> (Setup, Vec<Op>) {
+    let setup = Setup {
+        base_offset: 0,
+        offsets: 20_000,
+        block_bytes: 64,
+        block_records: 4,
+        segment_frames: 2,
+        segment_bytes: 60,
+        pooled: 1,
+        backlog_bytes: 100,
+        max_frame_bytes: 1 << 20,
+        max_cursors: 4,
+        max_unreclaimed_bytes: 1000,
+        limits: CursorLimits::UNLIMITED,
+    };
+    let publish = |elements: &[Element]| Op::Publish { writer: 0, elements: elements.to_vec() };
+    let mut ops = vec![
+        Op::AttachAtEnd,
+        publish(&[Element::Slice(10), Element::EndFrame, Element::Slice(20)]),
+        Op::Read { cursor: 0, portion: Portion::Frame, amount: 0 },
+        publish(&[Element::Select(1), Element::Slice(5)]),
+        publish(&[Element::Select(1), Element::Slice(5)]),
+        Op::Read { cursor: 0, portion: Portion::Vectored { slices: 9 }, amount: 9 },
+    ];
+    ops.extend(std::iter::repeat_n(publish(&[Element::Slice(50)]), 20));
+    (setup, ops)
+}
+
+#[test]
+fn a_difference_is_noticed() {
+    let (setup, ops) = telling_sequence();
+    run(&setup, &ops, None).expect("no difference");
+    use Sabotage::{ExpectMoreRetained, FlipByte, ForgetContext, LoseBoundary};
+    for sabotage in [FlipByte, LoseBoundary, ForgetContext, ExpectMoreRetained] {
+        assert!(run(&setup, &ops, Some(sabotage)).is_err(), "{sabotage:?} went unnoticed");
+    }
+}
+
+#[test]
+fn sequences_that_once_differed_agree() {
+    let (setup, _) = telling_sequence();
+    let publish = |elements: &[Element]| Op::Publish { writer: 0, elements: elements.to_vec() };
+    let sequences = [
+        // u64::MAX is never in force, not even where no context is.
+        vec![publish(&[Element::Select(u64::MAX)]), publish(&[Element::Select(u64::MAX), Element::Slice(1)])],
+        // A conditional part behind a batch's last frame is a frame.
+        vec![publish(&[Element::Slice(1), Element::EndFrame, Element::Select(0)])],
+        // A window of markers, and a byte behind it.
+        vec![
+            Op::Attach { part: 0 },
+            Op::Markers { writer: 0, count: 59 },
+            publish(&[Element::Slice(1)]),
+            Op::Read { cursor: 0, portion: Portion::Chunk, amount: 1 },
+        ],
+        // The refused seal links the segment: the backlog is trimmed all the same.
+        vec![
+            Op::SetBacklog(1),
+            publish(&[Element::Slice(59)]),
+            publish(&[Element::Slice(400)]),
+            publish(&[Element::Slice(59)]),
+            publish(&[Element::Slice(400)]),
+            Op::Seal { term: 0 },
+            publish(&[Element::Slice(59)]),
+            publish(&[Element::Slice(400)]),
+        ],
+    ];
+    for ops in sequences {
+        run(&setup, &ops, None).expect("buffer and reference agree");
+    }
+}
+
+#[test]
+fn a_refused_frame_lets_go_of_its_bytes() {
+    let buffer = ReplicationBuffer::builder().max_frame_bytes(1000).max_offset(1500).build().expect("valid");
+    let mut writer = buffer.writer();
+    let refused = |writer: &mut Writer, len: usize| {
+        let shared = Bytes::from(vec![7; len]);
+        let probe = shared.clone();
+        writer.append_bytes(shared).expect_err("over a limit, or fenced");
+        assert!(probe.is_unique(), "I6: a writer keeps {len} refused bytes");
+    };
+    refused(&mut writer, 1001);
+    writer.append(&[1; 900]).expect("within the limits");
+    refused(&mut writer, 601);
+    buffer.seal(1).expect("not sealed before");
+    refused(&mut writer, 10);
+}
