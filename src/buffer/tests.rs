@@ -412,3 +412,33 @@ fn segments_of_markers_alone_do_not_confuse_anyone() {
     }
     assert_eq!(read_all(&mut cursor), (0..50).collect::<Vec<_>>());
 }
+
+#[test]
+fn writers_that_come_and_go_share_a_block() {
+    let buffer = ReplicationBuffer::builder().build().expect("valid");
+    for _ in 0..500 {
+        buffer.writer().append(b"0123456789").expect("appended");
+        buffer.append(b"0123456789").expect("appended");
+    }
+    assert!(buffer.stats().blocks_live <= 2, "I11: a block for ten bytes: {:?}", buffer.stats());
+    for term in 1..100 {
+        buffer.seal(term).expect("not sealed");
+    }
+    assert!(buffer.stats().blocks_live <= 2, "I11: a block for no bytes: {:?}", buffer.stats());
+}
+
+#[test]
+fn a_panic_while_staging_loses_no_block() {
+    let buffer = ReplicationBuffer::builder().build().expect("valid");
+    for _ in 0..10 {
+        let staging = std::panic::AssertUnwindSafe(|| {
+            buffer.append_with(|frame| {
+                frame.put_slice(b"half a fra");
+                panic!("the caller's");
+            })
+        });
+        assert!(std::panic::catch_unwind(staging).is_err());
+    }
+    assert_eq!(buffer.append(b"whole"), Ok(0..5), "nothing staged before is left");
+    assert_eq!(buffer.stats().blocks_live, 1, "I6");
+}

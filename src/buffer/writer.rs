@@ -23,6 +23,7 @@
 //! a writer stopped between publishing and waking does not leave a cursor asleep.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::ptr;
 
@@ -414,15 +415,19 @@ struct Decided {
 ///
 /// A writer belongs to a *term*; once that is [sealed](super::ReplicationBuffer::seal), it appends
 /// nothing more (I10).
+///
+/// A writer that goes leaves the rest of its block to the next one: many short-lived writers, one
+/// after the other, take no more memory than one.
 pub struct Writer {
     log: Arc<Log>,
-    stage: Stage,
+    /// Given back when the writer is dropped.
+    stage: ManuallyDrop<Box<Stage>>,
     term: u64,
 }
 
 impl Writer {
     pub(crate) fn new(log: &Arc<Log>, term: u64) -> Self {
-        Self { log: Arc::clone(log), stage: Stage::default(), term }
+        Self { log: Arc::clone(log), stage: ManuallyDrop::default(), term }
     }
 
     /// The term it writes in.
@@ -433,6 +438,9 @@ impl Writer {
     /// Begins a frame, staged in private.
     pub fn frame(&mut self) -> StagedFrame<'_> {
         self.stage.discard();
+        if self.stage.block.is_null() {
+            **self.stage = *self.log.take_stage();
+        }
         StagedFrame { stage: &mut self.stage, log: &self.log, term: self.term }
     }
 
@@ -475,7 +483,8 @@ impl Drop for Writer {
         if unwinding() {
             return;
         }
-        self.stage.leave_block(&self.log.pools);
+        // SAFETY: taken once, here.
+        self.log.put_stage(unsafe { ManuallyDrop::take(&mut self.stage) });
     }
 }
 
@@ -605,28 +614,41 @@ impl fmt::Debug for StagedFrame<'_> {
 }
 
 impl Log {
-    /// Lends a writer of the current term for one publication.
-    pub(crate) fn with_pooled<R>(&self, publish: impl FnOnce(StagedFrame<'_>) -> R) -> R {
-        let mut stage = match self.pools.stages.take() {
+    /// A stage for a writer: one from the pool, with what is left of its block, or a new one.
+    fn take_stage(&self) -> Box<Stage> {
+        match self.pools.stages.take() {
             // SAFETY: taking it from the pool made it ours alone.
             Some(spare) => unsafe { Box::from_raw(spare) },
             None => Box::default(),
-        };
-        let term = self.term.load(ord::NOTIFIED_LOAD());
-        let result = publish(StagedFrame { stage: &mut stage, log: self, term });
+        }
+    }
+
+    /// Takes a stage back. Its block is left to the next writer, so that writers which come and go
+    /// do not each pin a block for the few bytes they appended (I11).
+    fn put_stage(&self, mut stage: Box<Stage>) {
+        stage.discard();
+        if stage.block.is_null() {
+            return;
+        }
         // SAFETY: just made by `Box::into_raw`, and ours.
         if let Err(stage) = unsafe { self.pools.stages.put(Box::into_raw(stage)) } {
             // SAFETY: it found no place, and is still ours.
             unsafe { Box::from_raw(stage) }.leave_block(&self.pools);
         }
-        result
+    }
+
+    /// Lends a writer of the current term for one publication.
+    pub(crate) fn with_pooled<R>(&self, publish: impl FnOnce(StagedFrame<'_>) -> R) -> R {
+        let mut lent = Lent { stage: ManuallyDrop::new(self.take_stage()), log: self };
+        let term = self.term.load(ord::NOTIFIED_LOAD());
+        publish(StagedFrame { stage: &mut lent.stage, log: self, term })
     }
 
     /// Publishes the seal of `term`; returns its offset.
     pub(crate) fn seal(&self, term: u64) -> Result<u64, SealError> {
-        let mut stage = Stage::default();
-        let sealed = stage.publish(self, Kind::Seal { term });
-        stage.leave_block(&self.pools);
+        let mut lent = Lent { stage: ManuallyDrop::new(self.take_stage()), log: self };
+        let sealed = lent.stage.publish(self, Kind::Seal { term });
+        drop(lent);
         match sealed {
             Ok(range) => Ok(range.start),
             Err(AppendError::Fenced { term, sealed_term }) => {
@@ -635,5 +657,22 @@ impl Log {
             // A seal has no bytes: no limit of length or offsets applies to it.
             Err(_) => Err(SealError::AlreadySealed { term, sealed_term: term }),
         }
+    }
+}
+
+/// A stage on loan. It goes back even if the caller's code panics: its block counts on it.
+struct Lent<'l> {
+    /// Given back when the loan ends.
+    stage: ManuallyDrop<Box<Stage>>,
+    log: &'l Log,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
+        // SAFETY: taken once, here.
+        self.log.put_stage(unsafe { ManuallyDrop::take(&mut self.stage) });
     }
 }
