@@ -30,7 +30,9 @@
 //! * Each era that ends gets a sentinel in its own collector. Once that has run, no thread is
 //!   validly pinned there, and the era is dropped from the list.
 //!
-//! What an object's release does must not pin, lock, or run a user's code.
+//! A release drops what callers own: the `Bytes` of a record, the waker of a cursor. So it may run
+//! their code, on whichever thread happens to pin or retire, and that code may use buffers, this
+//! one too. It must not wait for anything that a thread which appends may hold.
 
 use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, Ordering};
 

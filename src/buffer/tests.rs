@@ -442,3 +442,51 @@ fn a_panic_while_staging_loses_no_block() {
     assert_eq!(buffer.append(b"whole"), Ok(0..5), "nothing staged before is left");
     assert_eq!(buffer.stats().blocks_live, 1, "I6");
 }
+
+/// Appends to a buffer when dropped.
+struct AppendOnDrop(ReplicationBuffer);
+
+impl AsRef<[u8]> for AppendOnDrop {
+    fn as_ref(&self) -> &[u8] {
+        b"owned by the caller"
+    }
+}
+
+impl Drop for AppendOnDrop {
+    fn drop(&mut self) {
+        self.0.append(b"released").expect("not fenced");
+    }
+}
+
+/// Runs `during` while another thread stands still inside a pin.
+fn with_a_stalled_pin<R>(buffer: &ReplicationBuffer, during: impl FnOnce() -> R) -> R {
+    let (log, (pinned, is_pinned), (stop, stopped)) =
+        (Arc::clone(&buffer.log), std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _pin = log.domain.pin();
+            pinned.send(()).expect("the test waits");
+            let _ = stopped.recv();
+        });
+        is_pinned.recv().expect("it pins");
+        let result = during();
+        drop(stop);
+        result
+    })
+}
+
+#[test]
+fn what_a_release_drops_may_use_buffers() {
+    let buffer = small().build().expect("valid");
+    let others: Vec<_> = (0..20).map(|_| small().build().expect("valid")).collect();
+    with_a_stalled_pin(&buffer, || {
+        let mut writer = buffer.writer();
+        for other in &others {
+            writer.append_bytes(Bytes::from_owner(AppendOnDrop(other.clone()))).expect("appended");
+        }
+        (0..20).for_each(|_| drop(writer.append(&[1; 50])));
+    });
+    // A look pins, and now and then a pin releases.
+    (0..4096).for_each(|_| assert!(buffer.end_offset() > 0));
+    assert!(others.iter().all(|other| other.end_offset() == 8), "each was released once");
+}

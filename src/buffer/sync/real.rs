@@ -1,6 +1,7 @@
 //! The shim of a normal build: the standard library and `crossbeam-epoch`, nothing added.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
@@ -60,20 +61,20 @@ pub(crate) type Participation = (u64, u64);
 thread_local! {
     /// This thread's participation in the collectors it has pinned. Searched from the front: a
     /// thread rarely serves more than a few buffers.
-    static HANDLES: RefCell<Vec<(Participation, std::sync::Weak<()>, LocalHandle)>> =
+    static HANDLES: RefCell<Vec<(Participation, std::sync::Weak<()>, Rc<LocalHandle>)>> =
         const { RefCell::new(Vec::new()) };
 }
 
 /// Pins the calling thread in a collector that it has pinned before.
 #[inline]
 pub(crate) fn pin_known(participation: Participation) -> Option<Guard> {
-    HANDLES
-        .try_with(|handles| {
-            let handles = handles.borrow();
-            handles.iter().find(|(known, _, _)| *known == participation).map(|(_, _, handle)| handle.pin())
-        })
-        .ok()
-        .flatten()
+    let handle = HANDLES.try_with(|handles| {
+        let handles = handles.borrow();
+        handles.iter().find(|(known, _, _)| *known == participation).map(|(_, _, handle)| Rc::clone(handle))
+    });
+    // Outside the borrow: now and then pinning runs releases, and those drop what callers own
+    // (`Bytes`, wakers), which may come back here.
+    handle.ok().flatten().map(|handle| handle.pin())
 }
 
 /// Pins the calling thread in a collector that is new to it; its owner keeps `alive` as long as it
@@ -83,7 +84,7 @@ pub(crate) fn pin_new(
     participation: Participation,
     alive: &std::sync::Arc<()>,
 ) -> Guard {
-    let handle = collector.register();
+    let handle = Rc::new(collector.register());
     let guard = handle.pin();
     // A thread that appends while its thread-locals are being destroyed goes without an entry.
     let _ = HANDLES.try_with(|handles| {
