@@ -42,6 +42,9 @@ use super::sync::AtomicU64;
 use super::sync::epoch::{Collector, Guard, Participation, pin_known, pin_new};
 use super::sync::table::{Fault, fault, ord};
 
+/// Rounds of a drain that release nothing, in a row, before it gives up.
+const MAX_DRAIN_ROUNDS_WITHOUT_PROGRESS: u32 = 64;
+
 /// A pointer was loaded after the pin's era had ended: pin anew and start over.
 #[derive(Debug)]
 pub(crate) struct Stale;
@@ -189,11 +192,16 @@ impl Domain {
 
     /// Releases everything. Only when no thread can pin any more.
     pub(crate) fn drain(&mut self) {
-        // Each round advances each epoch once, and garbage is two epochs behind: a few suffice.
-        for _ in 0..64 {
-            if self.totals.waiting.load(Ordering::Acquire) == 0 {
+        // Each round advances each epoch once, garbage is two epochs behind, and a collector
+        // releases only a handful in a round: go on as long as it gets less.
+        let (mut least, mut rounds_without_progress) = (u64::MAX, 0);
+        while rounds_without_progress < MAX_DRAIN_ROUNDS_WITHOUT_PROGRESS {
+            let waiting = self.totals.waiting.load(Ordering::Acquire);
+            if waiting == 0 {
                 break;
             }
+            rounds_without_progress = if waiting < least { 0 } else { rounds_without_progress + 1 };
+            least = least.min(waiting);
             self.pump();
         }
     }

@@ -490,3 +490,17 @@ fn what_a_release_drops_may_use_buffers() {
     (0..4096).for_each(|_| assert!(buffer.end_offset() > 0));
     assert!(others.iter().all(|other| other.end_offset() == 8), "each was released once");
 }
+
+#[test]
+fn dropping_a_buffer_releases_what_a_stall_left_behind() {
+    let shared = Bytes::from(vec![1_u8; 1000]);
+    let probe = shared.clone();
+    let buffer = small().max_unreclaimed_bytes(u64::MAX).build().expect("valid");
+    with_a_stalled_pin(&buffer, || {
+        let mut writer = buffer.writer();
+        (0..3000).for_each(|_| drop(writer.append_bytes(shared.clone())));
+    });
+    assert!(buffer.stats().retired > 2000, "the stall held it back: {:?}", buffer.stats());
+    drop((shared, buffer));
+    assert!(probe.is_unique(), "I6: nothing holds on to the bytes");
+}
