@@ -309,7 +309,7 @@ impl CursorSlot {
             // SAFETY: the slot's reference keeps it until the release below.
             let (birth, old) = (unsafe { (*old).birth }, SendPtr(old));
             // SAFETY: the swap unlinked it.
-            unsafe { pin.retire(birth, 0, move || drop_ticket(old.get())) };
+            unsafe { pin.retire(birth, size_of::<Ticket>() as u64, move || drop_ticket(old.get())) };
         }
     }
 

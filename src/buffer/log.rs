@@ -403,8 +403,9 @@ impl Log {
             Ok(_) if old.is_null() => {}
             // SAFETY: the exchange unlinked it.
             Ok(_) => unsafe {
+                let bytes = size_of_val(kept) as u64;
                 let (birth, old) = ((*old).birth, SendPtr(old));
-                pin.retire(birth, 0, move || free_index(old.get()));
+                pin.retire(birth, bytes, move || free_index(old.get()));
             },
             // SAFETY: never shared. Another thread indexed its segment meanwhile; the entry that
             // is missing now only makes some walks longer.

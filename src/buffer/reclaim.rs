@@ -42,6 +42,10 @@ use super::sync::AtomicU64;
 use super::sync::epoch::{Collector, Guard, Participation, pin_known, pin_new};
 use super::sync::table::{Fault, fault, ord};
 
+/// What a collector takes to hold one object back, about: a bag of its own, for each retirement
+/// is flushed. A waker is small beside that, and still has to count.
+const HELD_BACK_BYTES: u64 = 2 << 10;
+
 /// Rounds of a drain that release nothing, in a row, before it gives up.
 const MAX_DRAIN_ROUNDS_WITHOUT_PROGRESS: u32 = 64;
 
@@ -62,7 +66,8 @@ struct Era {
 
 #[derive(Debug, Default)]
 struct Tally {
-    /// Bytes retired whose latest era is this one and that are not yet released.
+    /// Bytes retired whose latest era is this one and that are not yet released, and for each
+    /// object [`HELD_BACK_BYTES`].
     waiting_bytes: StdAtomicU64,
     /// Set by the sentinel: no thread is validly pinned in this era any more.
     drained: StdAtomicBool,
@@ -233,7 +238,8 @@ impl Pin<'_> {
         Err(Stale)
     }
 
-    /// Releases an object that was unlinked, by running `release` once no pin can reach it.
+    /// Releases an object of so many bytes that was unlinked, by running `release` once no pin can
+    /// reach it.
     ///
     /// # Safety
     /// The object was made in era `birth`, is unlinked from every shared location that
@@ -261,10 +267,11 @@ impl Pin<'_> {
             targets.last().map_or_else(std::sync::Arc::default, |era| std::sync::Arc::clone(&era.tally));
         domain.totals.waiting.fetch_add(1, Ordering::Relaxed);
         domain.totals.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let waiting_bytes = latest.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let weight = bytes + HELD_BACK_BYTES;
+        let waiting_bytes = latest.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight;
         let totals = std::sync::Arc::clone(&domain.totals);
         let release = move || {
-            latest.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            latest.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
             totals.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             release();
             totals.waiting.fetch_sub(1, Ordering::Release);

@@ -492,6 +492,18 @@ fn what_a_release_drops_may_use_buffers() {
 }
 
 #[test]
+fn wakers_held_back_by_a_stalled_thread_are_bounded() {
+    let buffer = small().max_unreclaimed_bytes(100_000).build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let stats = with_a_stalled_pin(&buffer, || {
+        // Each wait leaves a waker of its own; nothing is appended meanwhile.
+        (0..2000).for_each(|_| assert_eq!(cursor.wait_timeout(Duration::ZERO), Ok(false)));
+        buffer.stats()
+    });
+    assert!(stats.eras_begun >= 1 && stats.retired < 200, "I8: {stats:?}");
+}
+
+#[test]
 fn dropping_a_buffer_releases_what_a_stall_left_behind() {
     let shared = Bytes::from(vec![1_u8; 1000]);
     let probe = shared.clone();

@@ -88,7 +88,7 @@ fn append(seen: &'static Seen) {
 }
 
 fn turn_over(seen: &'static Seen) {
-    provide_eras(6);
+    provide_eras(8);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"000").expect("not fenced");
     let mut stalling = buffer.writer();
