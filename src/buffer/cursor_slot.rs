@@ -35,7 +35,8 @@ const ORDINAL_MASK: u64 = (1 << ORDINAL_BITS) - 1;
 const FREE: u64 = ORDINAL_MASK;
 const EVICTED: u64 = ORDINAL_MASK - 1;
 const RESERVED: u64 = ORDINAL_MASK - 2;
-/// Segments are numbered below this: at 2^48 segments, 8.9 million years of a million a second.
+/// Segments are numbered below this: 2^48 segments are 8.9 years of a million a second, or
+/// 16 EiB at the default size.
 const POSITIONS: u64 = RESERVED;
 
 fn word(generation: u64, ordinal: u64) -> u64 {
@@ -215,6 +216,7 @@ impl CursorSlot {
 
     /// The cursor is done.
     pub(crate) fn release(&self, log: &Log) {
+        self.awake();
         self.set_waker(None, log);
         self.word.store(word(self.generation(), FREE), ord::SLOT_RELEASE_STORE());
     }
@@ -339,14 +341,14 @@ impl CursorSlot {
 }
 
 impl Log {
-    /// Wakes every cursor that waits.
+    /// Wakes every cursor that waits: an evicted one too, for its evictor may have stopped before
+    /// it did (I8).
     pub(crate) fn wake_all(&self) {
         if fault(Fault::ForgetWake) {
             return;
         }
-        self.slots.for_each_live(|slot, _| {
+        for slot in self.slots.iter() {
             slot.wake(self, false);
-            ControlFlow::Continue(())
-        });
+        }
     }
 }

@@ -516,3 +516,21 @@ fn dropping_a_buffer_releases_what_a_stall_left_behind() {
     drop((shared, buffer));
     assert!(probe.is_unique(), "I6: nothing holds on to the bytes");
 }
+
+#[test]
+fn a_waiting_cursor_whose_evictor_stopped_is_woken_by_the_next_append() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let count = std::sync::Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(count.clone());
+    assert_eq!(cursor.poll_readable(&mut Context::from_waker(&waker)), Poll::Pending);
+    // An evictor that stops between its exchange and its wake-up.
+    let limits = CursorLimits { hard_bytes: 1, soft_bytes: 0, soft_ms: 0 };
+    buffer.log.slots.for_each_live(|slot, _| {
+        assert!(slot.over_limit(&limits, 1000, 0).is_some_and(|seen| slot.evict(seen)));
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(count.0.load(Ordering::SeqCst), 0);
+    buffer.append(b"frame").expect("appended");
+    assert_eq!(count.0.load(Ordering::SeqCst), 1, "I8, I9");
+}
