@@ -337,9 +337,9 @@ fn verdict(job: &Job, explored: Option<&Explored>, mutation_is_the_point: bool) 
     };
     let vacuous = explored.outcomes.iter().any(|(_, count)| *count == 0);
     match (expects_failure, explored.complete, vacuous, job.bound) {
-        // An outcome that vanished is a finding too.
-        (true, _, true, _) => Verdict::Caught,
-        (true, _, false, _) => Verdict::Missed,
+        // An outcome that vanished is a finding too; one that was not come to in time is none.
+        (true, true, true, _) => Verdict::Caught,
+        (true, _, _, _) => Verdict::Missed,
         (false, false, _, _) => Verdict::Unfinished,
         (false, true, true, _) => Verdict::Vacuous,
         (false, true, false, Bound::None) => Verdict::Exhausted,

@@ -34,6 +34,19 @@ pub static MODELS: &[Model] = &[
         controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed"],
         body: evict_wait,
     },
+    Model {
+        name: "evict-reuse",
+        invariants: "I7",
+        about: "a cursor over its limit goes, and the next one has its slot: an evictor does not hit that",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["evicted the old", "found nothing"],
+        controls: &["SLOT_LOAD=Relaxed", "SLOT_RELEASE_STORE=Relaxed"],
+        body: evict_reuse,
+    },
 ];
 
 fn evict_read(seen: &'static Seen) {
@@ -83,4 +96,30 @@ fn evict_wait(seen: &'static Seen) {
     };
     evicting.join().expect("no panic");
     waiting.join().expect("no panic");
+}
+
+fn evict_reuse(seen: &'static Seen) {
+    let limits = CursorLimits { hard_bytes: 4, soft_bytes: 0, soft_ms: 0 };
+    let buffer = small(2).cursor_limits(limits).build().expect("valid settings");
+    let old = buffer.attach(0).expect("base");
+    // No segment is full, so that this evicts nobody.
+    buffer.append(b"abcdef").expect("not fenced");
+    let attaching = {
+        let buffer = buffer.clone();
+        thread::spawn(move || {
+            drop(old);
+            buffer.attach_at_end().expect("a slot is free")
+        })
+    };
+    let evicting = {
+        let buffer = buffer.clone();
+        thread::spawn(move || match buffer.enforce_limits() {
+            0 => seen.mark("found nothing"),
+            1 => seen.mark("evicted the old"),
+            more => panic!("{more} evicted"),
+        })
+    };
+    let mut fresh = attaching.join().expect("no panic");
+    evicting.join().expect("no panic");
+    assert_eq!(fresh.refresh(), Ok(0), "it does not lag: it is no one's to evict");
 }

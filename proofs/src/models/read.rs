@@ -33,6 +33,19 @@ pub static MODELS: &[Model] = &[
         controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "ScanBeforeNext"],
         body: |seen| reader(seen, 1, 2, 1),
     },
+    Model {
+        name: "read-indexed",
+        invariants: "I3 I5 I6 I7",
+        about: "a cursor attaches through an index that two writers replace",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["attached"],
+        controls: &["INDEX_LOAD=Relaxed", "INDEX_SWAP=Relaxed", "FreeAtOnce"],
+        body: indexed,
+    },
 ];
 
 /// Writers append; a cursor looks, looks again, and has to find more of the same stream.
@@ -63,4 +76,33 @@ fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
     let mut whole = buffer.attach(0).expect("everything is kept");
     assert_eq!(stream, read_visible(&mut whole), "I3: every cursor reads the same stream");
     assert!(stream.chunks(3).all(|frame| frame.iter().all(|byte| *byte == frame[0])), "I5");
+}
+
+fn indexed(seen: &'static Seen) {
+    let buffer = keeping(1);
+    // Segment 2 is listed, and the next two appends link 3 and 4, which is listed too.
+    (0..3_u8).for_each(|id| drop(buffer.append(&[id; 3]).expect("not fenced")));
+    let append = |id: u8| {
+        let mut writer = buffer.writer();
+        thread::spawn(move || drop(writer.append(&[id; 3]).expect("not fenced")))
+    };
+    let appending = [append(3), append(4)];
+    let attaching = {
+        let buffer = buffer.clone();
+        thread::spawn(move || {
+            let mut cursor = buffer.attach_at_end().expect("the end");
+            let start = cursor.offset();
+            seen.mark("attached");
+            assert_eq!(start % 3, 0, "I2");
+            let stream = read_visible(&mut cursor);
+            assert_eq!(start + stream.len() as u64, cursor.offset(), "I3");
+            (cursor, start, stream)
+        })
+    };
+    appending.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    let (mut cursor, start, mut stream) = attaching.join().expect("no panic");
+    stream.extend(read_visible(&mut cursor));
+    let mut whole = buffer.attach(start).expect("everything is kept");
+    assert_eq!(stream, read_visible(&mut whole), "I3, I5");
+    assert_eq!(cursor.offset(), 15, "I1");
 }

@@ -79,7 +79,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["done"],
-        controls: &["FreeAtOnce"],
+        controls: &["FreeAtOnce", "HOP_FENCE=AcqRel"],
         body: drop_cursor,
     },
 ];
