@@ -612,7 +612,7 @@ impl Log {
             Some(spare) => unsafe { Box::from_raw(spare) },
             None => Box::default(),
         };
-        let term = self.term.load(ord::NOTIFIED_LOAD());
+        let term = self.term.load(ord::FIELD_LOAD());
         let result = publish(StagedFrame { stage: &mut stage, log: self, term });
         // SAFETY: just made by `Box::into_raw`, and ours.
         if let Err(stage) = unsafe { self.pools.stages.put(Box::into_raw(stage)) } {

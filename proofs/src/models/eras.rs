@@ -68,8 +68,10 @@ fn attach(seen: &'static Seen) {
 
 fn append(seen: &'static Seen) {
     provide_eras(4);
-    let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
+    let buffer = small(2).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"abc").expect("not fenced");
+    buffer.append(b"def").expect("not fenced");
+    // One of them links, trims, retires and begins an era under the other.
     let append = |id: u8| {
         let mut writer = buffer.writer();
         thread::spawn(move || writer.append(&[id; 3]).expect("not fenced").start)
@@ -77,7 +79,7 @@ fn append(seen: &'static Seen) {
     let (first, second) = (append(b'x'), append(b'y'));
     let mut starts = [first.join().expect("no panic"), second.join().expect("no panic")];
     starts.sort_unstable();
-    assert_eq!(starts, [3, 6], "I1");
-    assert_eq!(buffer.end_offset(), 9, "I1");
+    assert_eq!(starts, [6, 9], "I1");
+    assert_eq!(buffer.end_offset(), 12, "I1");
     seen.mark("done");
 }

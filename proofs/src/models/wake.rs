@@ -38,7 +38,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["found it", "woken"],
-        controls: &["PARK=Relaxed", "CELL_PUBLISH=Release", "ParkSilently", "SkipSecondLook", "ForgetWake"],
+        controls: &["PARK=Relaxed", "ParkSilently", "SkipSecondLook", "ForgetWake"],
         body: |seen| wait(seen, 1, 2),
     },
     Model {
@@ -64,7 +64,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["found it", "woken"],
-        controls: &["PARK=Relaxed", "ForgetWake"],
+        controls: &["PARK=Relaxed", "CELL_PUBLISH=Release", "ForgetWake"],
         body: |seen| wait(seen, 2, 2),
     },
     Model {
