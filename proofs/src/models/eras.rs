@@ -18,13 +18,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["attached", "not retained"],
-        controls: &[
-            "EraUnlooked",
-            "RetireInOneEra",
-            "ERA_RETIRE=Relaxed",
-            "ERA_ROTATE=Relaxed",
-            "FreeAtOnce",
-        ],
+        controls: &["EraUnlooked", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
         body: attach,
     },
     Model {
