@@ -60,9 +60,10 @@ orderings! {
     TAIL_MOVE = Release (Rmw);
     /// Pairs with TAIL_MOVE.
     TAIL_LOAD = Acquire (Load);
-    /// Moves the head past an unlinked segment. Release: the header of the next, for HEAD_LOAD.
-    HEAD_MOVE = Release (Rmw);
-    /// Pairs with HEAD_MOVE.
+    /// Moves the head past an unlinked segment. TRIM_FENCE before it releases the header of the next,
+    /// which stands at or before the backlog's segment seen before that fence.
+    HEAD_MOVE = Relaxed (Rmw);
+    /// Pairs with TRIM_FENCE by HEAD_MOVE: the header.
     HEAD_LOAD = Acquire (Load);
     /// Moves the start of the backlog. Release: the header behind it, for BACKLOG_LOAD.
     BACKLOG_MOVE = Release (Rmw);
