@@ -22,6 +22,11 @@ pub mod resp;
 pub mod resync;
 pub mod rewrite;
 
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 #[cfg(feature = "server")]
 pub mod keyspace;
 #[cfg(feature = "server")]

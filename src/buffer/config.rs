@@ -82,16 +82,16 @@ impl SharedLimits {
 
     pub(crate) fn load(&self) -> CursorLimits {
         CursorLimits {
-            hard_bytes: self.hard_bytes.load(ord::NOTIFIED_LOAD()),
-            soft_bytes: self.soft_bytes.load(ord::NOTIFIED_LOAD()),
-            soft_ms: self.soft_ms.load(ord::NOTIFIED_LOAD()),
+            hard_bytes: self.hard_bytes.load(ord::FIELD_LOAD()),
+            soft_bytes: self.soft_bytes.load(ord::FIELD_LOAD()),
+            soft_ms: self.soft_ms.load(ord::FIELD_LOAD()),
         }
     }
 
     pub(crate) fn store(&self, limits: CursorLimits) {
-        self.hard_bytes.store(limits.hard_bytes, ord::NOTIFIED());
-        self.soft_bytes.store(limits.soft_bytes, ord::NOTIFIED());
-        self.soft_ms.store(limits.soft_ms, ord::NOTIFIED());
+        self.hard_bytes.store(limits.hard_bytes, ord::FIELD_STORE());
+        self.soft_bytes.store(limits.soft_bytes, ord::FIELD_STORE());
+        self.soft_ms.store(limits.soft_ms, ord::FIELD_STORE());
     }
 }
 

@@ -163,7 +163,7 @@ impl CursorSlots {
     pub(crate) fn least_read(&self) -> Option<u64> {
         self.iter()
             .filter(|slot| slot.position().is_some())
-            .map(|slot| slot.read.load(ord::NOTIFIED_LOAD()))
+            .map(|slot| slot.read.load(ord::FIELD_LOAD()))
             .min()
     }
 }
@@ -197,14 +197,14 @@ impl CursorSlot {
     }
 
     fn generation(&self) -> u64 {
-        self.word.load(ord::NOTIFIED_LOAD()) >> ORDINAL_BITS
+        self.word.load(ord::FIELD_LOAD()) >> ORDINAL_BITS
     }
 
     /// The reserved slot's owner may read from segment `ordinal`, offset `read`, on.
     pub(crate) fn register(&self, ordinal: u64, read: u64) {
-        self.read.store(read, ord::NOTIFIED());
-        self.soft_since_ms.store(0, ord::NOTIFIED());
-        self.waiting.store(false, ord::NOTIFIED());
+        self.read.store(read, ord::FIELD_STORE());
+        self.soft_since_ms.store(0, ord::FIELD_STORE());
+        self.waiting.store(false, ord::FIELD_STORE());
         // Only the owner writes a reserved slot. Release: the three fields above.
         self.word.store(word(self.generation(), ordinal), ord::SLOT_RELEASE_STORE());
     }
@@ -241,7 +241,7 @@ impl CursorSlot {
 
     /// How far the cursor has read.
     pub(crate) fn set_read(&self, offset: u64) {
-        self.read.store(offset, ord::NOTIFIED());
+        self.read.store(offset, ord::FIELD_STORE());
     }
 
     /// The cursor's eviction, if it is over a limit: a word that only fits this cursor, here.
@@ -250,17 +250,17 @@ impl CursorSlot {
         if seen & ORDINAL_MASK >= POSITIONS {
             return None;
         }
-        let lag = end.saturating_sub(self.read.load(ord::NOTIFIED_LOAD()));
+        let lag = end.saturating_sub(self.read.load(ord::FIELD_LOAD()));
         if limits.hard_bytes != 0 && lag > limits.hard_bytes {
             return Some(seen);
         }
         if limits.soft_bytes == 0 || lag <= limits.soft_bytes {
-            self.soft_since_ms.store(0, ord::NOTIFIED());
+            self.soft_since_ms.store(0, ord::FIELD_STORE());
             return None;
         }
-        let since = self.soft_since_ms.load(ord::NOTIFIED_LOAD());
+        let since = self.soft_since_ms.load(ord::FIELD_LOAD());
         if since == 0 {
-            self.soft_since_ms.store(now_ms + 1, ord::NOTIFIED());
+            self.soft_since_ms.store(now_ms + 1, ord::FIELD_STORE());
             return None;
         }
         (now_ms + 1).checked_sub(since).is_some_and(|for_ms| for_ms >= limits.soft_ms).then_some(seen)
@@ -285,12 +285,12 @@ impl CursorSlot {
         if unsafe { ticket.as_ref() }.is_none_or(|ticket| !ticket.waker.will_wake(waker)) {
             self.set_waker(Some(waker), log);
         }
-        self.waiting.store(true, ord::NOTIFIED());
+        self.waiting.store(true, ord::FIELD_STORE());
     }
 
     /// The cursor does not wait any more.
     pub(crate) fn awake(&self) {
-        self.waiting.store(false, ord::NOTIFIED());
+        self.waiting.store(false, ord::FIELD_STORE());
     }
 
     fn set_waker(&self, waker: Option<&Waker>, log: &Log) {
@@ -317,7 +317,7 @@ impl CursorSlot {
 
     /// Wakes the cursor, if it waits or `surely`.
     pub(crate) fn wake(&self, log: &Log, surely: bool) {
-        if !surely && !self.waiting.load(ord::NOTIFIED_LOAD()) {
+        if !surely && !self.waiting.load(ord::FIELD_LOAD()) {
             return;
         }
         let ticket = log.domain.pinned(|pin| {

@@ -340,11 +340,11 @@ impl Log {
     }
 
     pub(crate) fn backlog_bytes(&self) -> u64 {
-        self.backlog_bytes.load(ord::NOTIFIED_LOAD())
+        self.backlog_bytes.load(ord::FIELD_LOAD())
     }
 
     pub(crate) fn set_backlog_bytes(&self, bytes: u64) {
-        self.backlog_bytes.store(bytes, ord::NOTIFIED());
+        self.backlog_bytes.store(bytes, ord::FIELD_STORE());
         self.trim();
     }
 

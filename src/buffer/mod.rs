@@ -137,7 +137,7 @@ impl ReplicationBuffer {
     /// The term of writers made by [`writer`](Self::writer). It starts at 1.
     #[must_use]
     pub fn term(&self) -> u64 {
-        self.log.term.load(ord::NOTIFIED_LOAD())
+        self.log.term.load(ord::FIELD_LOAD())
     }
 
     /// Makes `term` the current one, unless a later one is.

@@ -640,7 +640,7 @@ impl Log {
     /// Lends a writer of the current term for one publication.
     pub(crate) fn with_pooled<R>(&self, publish: impl FnOnce(StagedFrame<'_>) -> R) -> R {
         let mut lent = Lent { stage: ManuallyDrop::new(self.take_stage()), log: self };
-        let term = self.term.load(ord::NOTIFIED_LOAD());
+        let term = self.term.load(ord::FIELD_LOAD());
         publish(StagedFrame { stage: &mut lent.stage, log: self, term })
     }
 

@@ -24,11 +24,36 @@ pub static MODELS: &[Model] = &[
             "AttachUnlooked",
             "TrimUnlooked",
             "FreeAtOnce",
-            "RetireBeforeUnlink",
             "BACKLOG_MOVE=Relaxed",
             "BACKLOG_LOAD=Relaxed",
         ],
-        body: attach,
+        body: |seen| attach_while_trimming(seen, 0),
+    },
+    Model {
+        name: "trim-backlog",
+        invariants: "I3 I5 I6 I7",
+        about: "as trim-attach, with a backlog that stays behind the tail",
+        threads: 3,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        shadow: true,
+        stalls: false,
+        outcomes: &["attached", "not retained"],
+        controls: &["TrimTooFar"],
+        body: |seen| attach_while_trimming(seen, 3),
+    },
+    Model {
+        name: "trim-look",
+        invariants: "I6 I7",
+        about: "someone asks for the numbers while a writer trims",
+        threads: 3,
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        shadow: true,
+        stalls: false,
+        outcomes: &["before", "after"],
+        controls: &["HEAD_LOAD=Relaxed", "FreeAtOnce"],
+        body: look,
     },
     Model {
         name: "trim-2-cursors",
@@ -39,8 +64,8 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(2),
         shadow: true,
         stalls: false,
-        outcomes: &["slow behind", "slow level"],
-        controls: &["TrimUnlooked", "TrimTooFar", "FreeAtOnce", "REF_DROP=Relaxed", "REF_LAST=Relaxed"],
+        outcomes: &["fast ahead", "fast level"],
+        controls: &["TrimUnlooked", "FreeAtOnce", "REF_DROP=Relaxed", "REF_LAST=Relaxed"],
         body: two_cursors,
     },
     Model {
@@ -53,7 +78,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["done"],
-        controls: &["HEAD_MOVE=Relaxed", "HEAD_LOAD=Relaxed", "FreeAtOnce", "RetireBeforeUnlink"],
+        controls: &["FreeAtOnce", "RetireBeforeUnlink"],
         body: two_trimmers,
     },
     Model {
@@ -84,8 +109,8 @@ pub static MODELS: &[Model] = &[
     },
 ];
 
-fn attach(seen: &'static Seen) {
-    let buffer = small(1).build().expect("valid settings");
+fn attach_while_trimming(seen: &'static Seen, backlog_bytes: u64) {
+    let buffer = small(1).backlog_bytes(backlog_bytes).build().expect("valid settings");
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
     let appending = thread::spawn(move || {
@@ -118,17 +143,35 @@ fn attach(seen: &'static Seen) {
     assert!(buffer.attach(end).is_ok(), "I7: the end can always be attached");
 }
 
-fn two_cursors(seen: &'static Seen) {
+fn look(seen: &'static Seen) {
     let buffer = small(1).build().expect("valid settings");
-    let (mut fast, mut slow) = (buffer.attach(0).expect("base"), buffer.attach(0).expect("base"));
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
     let appending = thread::spawn(move || {
         writer.append(b"def").expect("not fenced");
     });
+    let looking = {
+        let buffer = buffer.clone();
+        thread::spawn(move || buffer.stats())
+    };
+    appending.join().expect("no panic");
+    let stats = looking.join().expect("no panic");
+    seen.mark(if stats.first_offset == 0 { "before" } else { "after" });
+    assert!(stats.first_offset <= stats.end_offset && stats.retained_bytes <= 6, "I7, I11: {stats:?}");
+}
+
+fn two_cursors(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    let (mut fast, mut slow) = (buffer.attach(0).expect("base"), buffer.attach(0).expect("base"));
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    writer.append(b"def").expect("not fenced");
+    let appending = thread::spawn(move || {
+        writer.append(b"ghi").expect("not fenced");
+    });
     let reading_fast = thread::spawn(move || {
         let stream = read_visible(&mut fast);
-        assert!(b"abcdef".starts_with(&stream), "I3, I5");
+        assert!(b"abcdefghi".starts_with(&stream), "I3, I5");
         (fast, stream)
     });
     let reading_slow = thread::spawn(move || {
@@ -140,10 +183,10 @@ fn two_cursors(seen: &'static Seen) {
     appending.join().expect("no panic");
     let (mut fast, mut stream) = reading_fast.join().expect("no panic");
     let mut slow = reading_slow.join().expect("no panic");
-    seen.mark(if stream.len() > 3 { "slow behind" } else { "slow level" });
+    seen.mark(if stream.len() > 6 { "fast ahead" } else { "fast level" });
     stream.extend(read_visible(&mut fast));
-    assert_eq!(stream, b"abcdef", "I3, I5");
-    assert_eq!(read_visible(&mut slow), b"def", "I3, I5");
+    assert_eq!(stream, b"abcdefghi", "I3, I5");
+    assert_eq!(read_visible(&mut slow), b"defghi", "I3, I5");
     drop((fast, slow));
     assert!(buffer.stats().retained_bytes <= 3, "I11: {:?}", buffer.stats());
 }

@@ -20,8 +20,8 @@ pub static MODELS: &[Model] = &[
         invariants: "I9 I6",
         about: "a cursor waits, blocking, while a writer appends",
         threads: 3,
-        quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
         shadow: true,
         stalls: false,
         outcomes: &["read"],
@@ -38,7 +38,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["found it", "woken"],
-        controls: &["PARK=Relaxed", "CELL_PUBLISH=Release", "ParkSilently", "SkipSecondLook", "ForgetWake"],
+        controls: &["PARK=Relaxed", "ParkSilently", "SkipSecondLook", "ForgetWake"],
         body: |seen| wait(seen, 1, 2),
     },
     Model {
@@ -64,7 +64,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["found it", "woken"],
-        controls: &["PARK=Relaxed", "ForgetWake"],
+        controls: &["PARK=Relaxed", "CELL_PUBLISH=Release", "ForgetWake"],
         body: |seen| wait(seen, 2, 2),
     },
     Model {

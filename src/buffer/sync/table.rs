@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 macro_rules! orderings {
     ($($(#[doc = $doc:literal])* $name:ident = $ordering:ident ($kind:ident);)*) => {
-        #[allow(non_camel_case_types, clippy::enum_variant_names, dead_code)]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
         enum Id { $($name),* }
@@ -60,9 +60,10 @@ orderings! {
     TAIL_MOVE = Release (Rmw);
     /// Pairs with TAIL_MOVE.
     TAIL_LOAD = Acquire (Load);
-    /// Moves the head past an unlinked segment. Release: the header of the next, for HEAD_LOAD.
-    HEAD_MOVE = Release (Rmw);
-    /// Pairs with HEAD_MOVE.
+    /// Moves the head past an unlinked segment. TRIM_FENCE before it releases the header of the next,
+    /// which stands at or before the backlog's segment seen before that fence.
+    HEAD_MOVE = Relaxed (Rmw);
+    /// Pairs with TRIM_FENCE by HEAD_MOVE: the header.
     HEAD_LOAD = Acquire (Load);
     /// Moves the start of the backlog. Release: the header behind it, for BACKLOG_LOAD.
     BACKLOG_MOVE = Release (Rmw);
@@ -108,10 +109,11 @@ orderings! {
     WAKER_SWAP = AcqRel (Rmw);
     /// Pairs with WAKER_SWAP.
     WAKER_LOAD = Acquire (Load);
-    /// A waker has been notified; repeated wake-ups are harmless, so it orders nothing.
-    NOTIFIED = Relaxed (Store);
-    /// Reads NOTIFIED; for the same reason it orders nothing.
-    NOTIFIED_LOAD = Relaxed (Load);
+    /// A field of one's own that others only look at (a cursor's progress, its wish to be woken), or
+    /// a setting. It orders nothing: what must be seen in time is handed over by the word beside it.
+    FIELD_STORE = Relaxed (Store);
+    /// Reads such a field.
+    FIELD_LOAD = Relaxed (Load);
     /// A record's wake-up was delivered; a stale `true` costs one needless wake-up.
     OWES_STORE = Relaxed (Store);
     /// Reads what OWES_STORE wrote; a publisher's own initial value arrives through CELL_LOAD.
@@ -121,7 +123,9 @@ orderings! {
     /// Read by a retirer, as a read-modify-write: either it sees the rotation, or the rotation
     /// sees (and passes on) its unlinking.
     ERA_RETIRE = AcqRel (Rmw);
-    /// Begins an era. Release: the list of eras; Acquire: the unlinkings before it (ERA_RETIRE).
+    /// Begins an era. Release: the list of eras, for ERA_LOAD and ERA_RETIRE. loom does not see that
+    /// list (arc-swap), so no model catches a weaker one; the unlinkings before it are passed on by
+    /// ERA_RETIRE's release sequence, which any read-modify-write continues.
     ERA_ROTATE = AcqRel (Rmw);
     /// Puts memory into a pool. Release: the last use of it.
     POOL_PUT = Release (Rmw);

@@ -13,23 +13,25 @@
 //! when the pin began. The link is looked at before the cells, so a segment that has a successor
 //! has been seen whole.
 //!
+//! The frame-wise view is in `frames`, waiting in `wait`.
+//!
 //! Between refreshes the cursor is a plain [`Buf`] over memory that nobody changes. No pin, lock or
 //! guard is held across I/O or `.await`.
 
+mod frames;
+mod wait;
+
+pub use frames::FrameView;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::ops::Range;
-use std::task::{Context, Poll, Wake};
-use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Buf;
 
 use super::block::Run;
 use super::cursor_slot::CursorSlot;
 use super::error::{AttachError, CursorError};
 use super::log::{Log, SegmentRef};
-use super::segment::{Frontier, Parked};
 use super::sync::table::{Fault, fault, ord};
 use super::sync::{Arc, fence, unwinding};
 
@@ -298,124 +300,6 @@ impl Cursor {
             Some(run.bytes())
         })
     }
-
-    /// The rest of the frame at which the cursor stands, if one is visible.
-    #[must_use]
-    pub fn peek_frame(&self) -> Option<FrameView<'_>> {
-        let first = self.window.front()?;
-        if self.record >= first.visible {
-            return None;
-        }
-        let record = first.segment.record(self.record)?;
-        let within = record.frame_at(self.skip);
-        let start = record.start();
-        Some(FrameView { cursor: self, range: start + within.start..start + within.end })
-    }
-
-    /// Reads the rest of the frame at which the cursor stands, copied, with the offsets of the
-    /// whole frame. `None` if nothing is visible.
-    pub fn next_frame(&mut self) -> Option<(Range<u64>, Bytes)> {
-        let frame = self.peek_frame()?;
-        let (range, bytes) = (frame.range(), frame.to_bytes());
-        self.consume(bytes.len() as u64);
-        Some((range, bytes))
-    }
-
-    /// Is ready when there is something to read, and has refreshed the cursor then.
-    ///
-    /// # Errors
-    /// [`CursorError::Evicted`].
-    pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CursorError>> {
-        loop {
-            if self.refresh()? > 0 {
-                self.slot().awake();
-                return Poll::Ready(Ok(()));
-            }
-            self.slot().await_with(context.waker(), &self.log);
-            if fault(Fault::ParkSilently) {
-                return Poll::Pending;
-            }
-            let parked = self.park()?;
-            if parked == Parked::Ready && !fault(Fault::SkipSecondLook) {
-                continue;
-            }
-            if !self.slot().confirm(self.ordinal) {
-                return Poll::Ready(Err(self.evicted()));
-            }
-            return Poll::Pending;
-        }
-    }
-
-    /// Marks the cell at which the stream ends for this cursor.
-    fn park(&self) -> Result<Parked, CursorError> {
-        let Some(last) = self.window.back() else { return Ok(Parked::Ready) };
-        let frontier = Frontier { index: last.visible, prior: last.segment.prior(last.visible) };
-        if !last.segment.is_closed_at(&frontier) {
-            return Ok(last.segment.park(last.visible));
-        }
-        // The next record goes into the next segment: make sure that there is one, and look there.
-        let mut turned = None;
-        let looked = self.log.domain.pinned(|pin| {
-            if self.slot().is_evicted() {
-                return Ok(Err(self.evicted()));
-            }
-            self.log.successor(&last.segment, &frontier, pin, &mut turned)?;
-            Ok(Ok(()))
-        });
-        if let Some(ordinal) = turned {
-            self.log.turn_over(ordinal);
-        }
-        looked?;
-        Ok(Parked::Ready)
-    }
-
-    /// Waits until there is something to read, whatever the runtime, without polling (I9).
-    ///
-    /// # Errors
-    /// [`CursorError::Evicted`].
-    pub async fn readable(&mut self) -> Result<(), CursorError> {
-        poll_fn(|context| self.poll_readable(context)).await
-    }
-
-    /// Blocks the thread until there is something to read.
-    ///
-    /// # Errors
-    /// [`CursorError::Evicted`].
-    pub fn wait(&mut self) -> Result<(), CursorError> {
-        self.wait_until(None).map(|_| ())
-    }
-
-    /// Blocks the thread until there is something to read, `timeout` at most; `false` if that
-    /// passed.
-    ///
-    /// # Errors
-    /// [`CursorError::Evicted`].
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool, CursorError> {
-        self.wait_until(Instant::now().checked_add(timeout))
-    }
-
-    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<bool, CursorError> {
-        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-        loop {
-            if let Poll::Ready(ready) = self.poll_readable(&mut Context::from_waker(&waker)) {
-                return ready.map(|()| true);
-            }
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => std::thread::park(),
-                Some(Duration::ZERO) => return Ok(false),
-                Some(left) => std::thread::park_timeout(left),
-            }
-        }
-    }
-}
-
-/// Wakes a thread that waits for a cursor.
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 impl Buf for Cursor {
@@ -456,55 +340,5 @@ impl fmt::Debug for Cursor {
             .field("offset", &self.offset)
             .field("visible_end", &self.visible_end)
             .finish_non_exhaustive()
-    }
-}
-
-/// A frame as a cursor sees it, from the cursor's offset to the frame's end.
-pub struct FrameView<'c> {
-    cursor: &'c Cursor,
-    range: Range<u64>,
-}
-
-impl<'c> FrameView<'c> {
-    /// The offsets of the whole frame.
-    #[must_use]
-    pub fn range(&self) -> Range<u64> {
-        self.range.clone()
-    }
-
-    /// Bytes from the cursor to the frame's end.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        usize::try_from(self.range.end - self.cursor.offset).unwrap_or(usize::MAX)
-    }
-
-    /// Never: a frame has bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Those bytes, run by run, not copied.
-    pub fn chunks(&self) -> impl Iterator<Item = &'c [u8]> {
-        let mut left = self.len();
-        self.cursor.pieces().map_while(move |piece| {
-            let taken = left.min(piece.len());
-            left -= taken;
-            (taken > 0).then(|| &piece.bytes()[..taken])
-        })
-    }
-
-    /// Those bytes, copied.
-    #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(self.len());
-        self.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
-        bytes.freeze()
-    }
-}
-
-impl fmt::Debug for FrameView<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameView").field("range", &self.range).finish_non_exhaustive()
     }
 }
