@@ -37,13 +37,13 @@ pub static MODELS: &[Model] = &[
     Model {
         name: "evict-reuse",
         invariants: "I7",
-        about: "a cursor over its limit goes, and the next one has its slot: an evictor does not hit that",
+        about: "a new cursor takes the slot of one that lagged; an evictor does not judge it by that one",
         threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         shadow: true,
         stalls: false,
-        outcomes: &["evicted the old", "found nothing"],
+        outcomes: &["saw the new", "saw none"],
         controls: &["SLOT_LOAD=Relaxed", "SLOT_RELEASE_STORE=Relaxed"],
         body: evict_reuse,
     },
@@ -104,22 +104,22 @@ fn evict_reuse(seen: &'static Seen) {
     let old = buffer.attach(0).expect("base");
     // No segment is full, so that this evicts nobody.
     buffer.append(b"abcdef").expect("not fenced");
+    // Here, not in the race: loom orders a plain store after an exchange of another thread only if
+    // the storing thread saw that (tokio-rs/loom#389), and lets the eviction of the old cursor
+    // come back to the new one.
+    drop(old);
     let attaching = {
         let buffer = buffer.clone();
-        thread::spawn(move || {
-            drop(old);
-            buffer.attach_at_end().expect("a slot is free")
-        })
+        thread::spawn(move || buffer.attach_at_end().expect("a slot is free"))
     };
     let evicting = {
         let buffer = buffer.clone();
-        thread::spawn(move || match buffer.enforce_limits() {
-            0 => seen.mark("found nothing"),
-            1 => seen.mark("evicted the old"),
-            more => panic!("{more} evicted"),
+        thread::spawn(move || {
+            seen.mark(if buffer.slowest_cursor_offset().is_some() { "saw the new" } else { "saw none" });
+            assert_eq!(buffer.enforce_limits(), 0, "I7: the new one does not lag");
         })
     };
     let mut fresh = attaching.join().expect("no panic");
     evicting.join().expect("no panic");
-    assert_eq!(fresh.refresh(), Ok(0), "it does not lag: it is no one's to evict");
+    assert_eq!(fresh.refresh(), Ok(0), "I7: it does not lag: it is no one's to evict");
 }
