@@ -58,11 +58,13 @@ pub(crate) unsafe fn free<T: 'static>(object: *mut T) {
 /// Names a collector among all of the process: its domain and its era.
 pub(crate) type Participation = (u64, u64);
 
+/// A thread's participation in a collector, and whether that is still there.
+type Entry = (Participation, std::sync::Weak<()>, Rc<LocalHandle>);
+
 thread_local! {
     /// This thread's participation in the collectors it has pinned. Searched from the front: a
     /// thread rarely serves more than a few buffers.
-    static HANDLES: RefCell<Vec<(Participation, std::sync::Weak<()>, Rc<LocalHandle>)>> =
-        const { RefCell::new(Vec::new()) };
+    static HANDLES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Pins the calling thread in a collector that it has pinned before.
