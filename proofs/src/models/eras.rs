@@ -18,7 +18,7 @@ pub static MODELS: &[Model] = &[
         shadow: true,
         stalls: false,
         outcomes: &["attached", "not retained"],
-        controls: &["EraUnlooked", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
+        controls: &["EraUnlooked", "ERA_LOAD=Relaxed", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
         body: attach,
     },
     Model {

@@ -20,6 +20,8 @@ pub static MODELS: &[Model] = &[
         outcomes: &["attached", "not retained"],
         controls: &[
             "TRIM_FENCE=AcqRel",
+            "SLOTS_PUSH=Relaxed",
+            "SLOTS_LOAD=Relaxed",
             "ATTACH_FENCE=AcqRel",
             "AttachUnlooked",
             "TrimUnlooked",
