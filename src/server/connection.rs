@@ -132,6 +132,10 @@ impl Connection {
             if self.input_ended {
                 return Err(End::Closed);
             }
+            // Looked at as well as waited for: a client that floods is always ready to be read from.
+            if self.session.client.is_killed() {
+                return Err(End::Killed);
+            }
             if !self.session.shared.is_running() {
                 return Err(End::ShuttingDown);
             }

@@ -326,6 +326,23 @@ async fn clients_can_be_listed_and_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_floods_can_be_killed() {
+    let server = Running::start(&[]).await;
+    let (mut other, mut flooding) = (server.client().await, server.client().await);
+    let Reply::Integer(id) = flooding.call("CLIENT ID").await else { panic!("an id") };
+    flooding.write(b"CLIENT REPLY OFF\r\n").await;
+    // It never stops, and takes no reply that could block it.
+    let flood = tokio::spawn(async move {
+        let commands = b"SET k v\r\n".repeat(1 << 16);
+        while flooding.socket.write_all(&commands).await.is_ok() {}
+    });
+    other.until_info("total_commands_processed", |commands| commands > 1 << 16).await;
+    assert_eq!(other.says(&format!("CLIENT KILL ID {id}")).await, "1");
+    soon("the end of the flood", flood).await.expect("no panic");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_client_that_goes_away_is_let_go() {
     let server = Running::start(&[]).await;
     let mut other = server.client().await;
