@@ -10,7 +10,9 @@
 //! # A replica that takes nothing
 //!
 //! While a write waits for the socket, the buffer may have evicted the cursor. So a waiting write is
-//! interrupted once a second for a look; nothing is looked at while bytes flow.
+//! interrupted once a second for a look; nothing is looked at while bytes flow. The same look is
+//! taken while a snapshot is spooled and while a replica loads: a replica without a place in the
+//! stream is told at once, not after it has loaded in vain.
 
 use std::time::Duration;
 
@@ -117,9 +119,17 @@ impl ReplicaLink {
         match action {
             LinkAction::StartStream => {}
             LinkAction::Close => return self.finish(write).await,
-            _ => self.start_stream.notified().await,
+            _ => self.first_acknowledgement(&mut cursor).await?,
         }
         self.stream(write, cursor).await
+    }
+
+    /// Waits for the acknowledgement that allows the stream, while the replica's place in it is kept.
+    async fn first_acknowledgement(&self, cursor: &mut Cursor) -> Result<(), LinkEnd> {
+        while timeout(TICK, self.start_stream.notified()).await.is_err() {
+            cursor.refresh()?;
+        }
+        Ok(())
     }
 
     /// The snapshot as it is made, between two marks.
@@ -152,7 +162,10 @@ impl ReplicaLink {
         let spooled = loop {
             tokio::select! {
                 spooled = &mut spooling => break spooled.map_err(LinkEnd::Snapshot)?,
-                _ = tick.tick() => write.write_all(b"\n").await?,
+                _ = tick.tick() => {
+                    cursor.refresh()?;
+                    write.write_all(b"\n").await?;
+                }
             }
         };
         self.on(LinkEvent::SnapshotReady)?;

@@ -316,6 +316,26 @@ async fn a_replica_that_is_too_slow_is_dropped_and_the_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_loads_for_too_long_is_dropped_before_it_has_loaded_in_vain() {
+    let server =
+        Running::start(&[("client-output-buffer-limit", "replica 1mb 0 0"), ("repl-backlog-size", "16kb")])
+            .await;
+    let mut client = server.client().await;
+    let mut loading = greeted(&server, true).await;
+    loading.send("PSYNC ? -1").await;
+    full(&mut loading).await;
+    // It never acknowledges, so nothing of this is sent.
+    let value = "x".repeat(1 << 19);
+    for _ in 0..10 {
+        assert_eq!(client.says(&format!("SET k {value}")).await, "OK");
+    }
+    client.until_info("replicas_evicted", |evicted| evicted == 1).await;
+    client.until_info("connected_slaves", |replicas| replicas == 0).await;
+    assert_eq!(loading.rest().await, "");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_says_nothing_is_dropped_after_the_timeout() {
     let server = Running::start(&[("repl-timeout", "1")]).await;
     let mut client = server.client().await;
