@@ -60,11 +60,7 @@ pub fn set(argv: &[Bytes], outcome: SetOutcome, verb: DeletionVerb) -> Propagati
         },
         SetOutcome::Stored { deadline_ms: None } => {
             let SetOptions { get, ifeq, .. } = scan_options(argv);
-            if get || ifeq {
-                Propagation::Command(without_get_and_ifeq(argv))
-            } else {
-                Propagation::Verbatim
-            }
+            if get || ifeq { Propagation::Command(without_get_and_ifeq(argv)) } else { Propagation::Verbatim }
         }
     }
 }

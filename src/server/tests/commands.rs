@@ -79,6 +79,19 @@ async fn a_protocol_error_is_answered_and_closes_only_that_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_browser_cannot_be_made_to_send_commands() {
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    for request in ["POST / HTTP/1.1\r\nSET k v\r\n", "GET / HTTP/1.1\r\nhost: here\r\nSET k v\r\n"] {
+        let mut browser = server.client().await;
+        browser.write(request.as_bytes()).await;
+        assert!(!browser.rest().await.contains("OK"));
+    }
+    assert_eq!(client.says("EXISTS k").await, "0");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stops_sending_still_gets_its_replies() {
     let server = Running::start(&[]).await;
     let mut client = server.client().await;
