@@ -92,12 +92,16 @@ enum UsageError {
     Form(String),
     #[error("{0}")]
     Setting(#[from] ConfigError),
+    #[error("REPLCORE_LOG is no tracing filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
 }
 
 impl Serve {
     fn to_config(&self) -> Result<Config, UsageError> {
         let mut config = Config { bind: self.bind.clone(), port: self.port, ..Config::default() };
-        config.threads = self.threads.map_or(0, NonZeroUsize::get);
+        if let Some(threads) = self.threads {
+            config.set("threads", &threads.to_string())?;
+        }
         if let Some(shards) = self.shards {
             config.set("shards", &shards.to_string())?;
         }
@@ -117,8 +121,7 @@ impl Serve {
 
 fn main() -> ExitCode {
     let Cli { command: Command::Serve(serve) } = Cli::parse();
-    set_up_log(&serve);
-    let config = match serve.to_config() {
+    let config = match set_up_log(&serve).and_then(|()| serve.to_config()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("replcore: {error}");
@@ -154,7 +157,7 @@ async fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn set_up_log(serve: &Serve) {
+fn set_up_log(serve: &Serve) -> Result<(), UsageError> {
     let level = match serve.log_level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -162,8 +165,10 @@ fn set_up_log(serve: &Serve) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("REPLCORE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let filter = match std::env::var("REPLCORE_LOG") {
+        Ok(filter) if !filter.is_empty() => tracing_subscriber::EnvFilter::try_new(filter)?,
+        _ => tracing_subscriber::EnvFilter::new(level),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -172,6 +177,7 @@ fn set_up_log(serve: &Serve) {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
     }
+    Ok(())
 }
 
 /// Resolves at Ctrl-C or SIGTERM.
