@@ -20,6 +20,7 @@ use bytes::{Buf, Bytes};
 use rand::distr::{Alphanumeric, SampleString};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::link::{Ended, LinkEnd, ReplicaLink, TICK};
@@ -99,6 +100,7 @@ impl ReplicaLink {
 
     async fn send_full(&self, write: &mut OwnedWriteHalf, psync: bool) -> Ended {
         self.on(LinkEvent::FullAccepted)?;
+        let place = self.snapshot_place(write).await?;
         let history = self.shared.replication.history.load();
         let (offset, mut cursor, snapshot) = self.cut()?;
         if psync {
@@ -116,12 +118,28 @@ impl ReplicaLink {
             Framing::Length => self.spooled(write, source, &mut cursor).await?,
             Framing::EndMark => self.direct(write, source, &mut cursor).await?,
         };
+        drop(place);
         match action {
             LinkAction::StartStream => {}
             LinkAction::Close => return self.finish(write).await,
             _ => self.first_acknowledgement(&mut cursor).await?,
         }
         self.stream(write, cursor).await
+    }
+
+    /// Waits until there is room for one more snapshot.
+    async fn snapshot_place(&self, write: &mut OwnedWriteHalf) -> Result<SemaphorePermit<'_>, LinkEnd> {
+        let place = self.shared.replication.snapshot_places.acquire();
+        tokio::pin!(place);
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                biased;
+                // It is never closed.
+                place = &mut place => return place.map_err(|_| LinkEnd::ShuttingDown),
+                _ = tick.tick() => write.write_all(b"\n").await?,
+            }
+        }
     }
 
     /// Waits for the acknowledgement that allows the stream, while the replica's place in it is kept.

@@ -1,5 +1,6 @@
 //! Replicas: played by the test, byte by byte.
 
+use super::super::replication::MAX_SNAPSHOTS;
 use super::*;
 use crate::rdb::{Event, Limits, Reader};
 
@@ -364,6 +365,36 @@ async fn a_replica_that_leaves_in_the_middle_of_its_snapshot_leaves_nothing_behi
     client.until_info("snapshots_running", |snapshots| snapshots == 0).await;
     client.until_info("buffer_cursors", |cursors| cursors == 0).await;
     assert_eq!(client.says("STRLEN k0").await, (1 << 20).to_string());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_do_not_read_keep_only_other_full_resyncs_waiting() {
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    let value = "x".repeat(1 << 20);
+    for number in 0..16 {
+        client.call(&format!("SET k{number} {value}")).await;
+    }
+    let mut idle = Vec::new();
+    for _ in 0..MAX_SNAPSHOTS {
+        let mut replica = greeted(&server, true).await;
+        replica.send("PSYNC ? -1").await;
+        assert!(replica.line().await.starts_with("+FULLRESYNC"));
+        idle.push(replica);
+    }
+    let mut waiting = greeted(&server, true).await;
+    waiting.send("PSYNC ? -1").await;
+    assert_eq!(waiting.line().await, "", "patience");
+    // Expiry goes on.
+    client.call("SET short 1 PX 1").await;
+    client.until_info("expired_keys", |expired| expired == 1).await;
+    idle.pop();
+    let mut line = waiting.line().await;
+    while line.is_empty() {
+        line = waiting.line().await;
+    }
+    assert!(line.starts_with("+FULLRESYNC"), "{line}");
     server.stop().await;
 }
 
