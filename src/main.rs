@@ -11,6 +11,9 @@ use replcore::server::{Config, ConfigError, Server};
 const EXIT_USAGE: u8 = 2;
 /// Exit code of a server that could not start.
 const EXIT_FAILURE: u8 = 1;
+/// Descriptors beside those of the clients: the listener, the runtime's, the files of snapshots.
+#[cfg(unix)]
+const SPARE_DESCRIPTORS: u64 = 128;
 
 /// A formally checked replication core for Redis- and Valkey-compatible servers.
 #[derive(Parser)]
@@ -128,6 +131,8 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    #[cfg(unix)]
+    allow_descriptors(config.maxclients);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         runtime.worker_threads(config.threads);
@@ -143,6 +148,21 @@ fn main() -> ExitCode {
     // A blocking thread may still be serialising a snapshot nobody waits for.
     runtime.shutdown_background();
     code
+}
+
+/// Raises the limit of open files, which most systems set too low for `maxclients`, as far as it goes.
+#[cfg(unix)]
+fn allow_descriptors(maxclients: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = maxclients.saturating_add(SPARE_DESCRIPTORS);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(current) = current.filter(|current| *current < wanted) else { return };
+    let reachable = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum });
+    let files = if raised.is_ok() { reachable } else { current };
+    if files < wanted {
+        tracing::warn!(maxclients, files, "fewer files may be open than maxclients needs, see ulimit -n");
+    }
 }
 
 async fn run(config: Config) -> ExitCode {
