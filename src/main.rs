@@ -11,6 +11,9 @@ use replcore::server::{Config, ConfigError, Server};
 const EXIT_USAGE: u8 = 2;
 /// Exit code of a server that could not start.
 const EXIT_FAILURE: u8 = 1;
+/// Descriptors beside those of the clients: the listener, the runtime's, the files of snapshots.
+#[cfg(unix)]
+const SPARE_DESCRIPTORS: u64 = 128;
 
 /// A formally checked replication core for Redis- and Valkey-compatible servers.
 #[derive(Parser)]
@@ -92,12 +95,16 @@ enum UsageError {
     Form(String),
     #[error("{0}")]
     Setting(#[from] ConfigError),
+    #[error("REPLCORE_LOG is no tracing filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
 }
 
 impl Serve {
     fn to_config(&self) -> Result<Config, UsageError> {
         let mut config = Config { bind: self.bind.clone(), port: self.port, ..Config::default() };
-        config.threads = self.threads.map_or(0, NonZeroUsize::get);
+        if let Some(threads) = self.threads {
+            config.set("threads", &threads.to_string())?;
+        }
         if let Some(shards) = self.shards {
             config.set("shards", &shards.to_string())?;
         }
@@ -117,14 +124,15 @@ impl Serve {
 
 fn main() -> ExitCode {
     let Cli { command: Command::Serve(serve) } = Cli::parse();
-    set_up_log(&serve);
-    let config = match serve.to_config() {
+    let config = match set_up_log(&serve).and_then(|()| serve.to_config()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("replcore: {error}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    #[cfg(unix)]
+    allow_descriptors(config.maxclients);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         runtime.worker_threads(config.threads);
@@ -142,6 +150,21 @@ fn main() -> ExitCode {
     code
 }
 
+/// Raises the limit of open files, which most systems set too low for `maxclients`, as far as it goes.
+#[cfg(unix)]
+fn allow_descriptors(maxclients: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = maxclients.saturating_add(SPARE_DESCRIPTORS);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(current) = current.filter(|current| *current < wanted) else { return };
+    let reachable = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum });
+    let files = if raised.is_ok() { reachable } else { current };
+    if files < wanted {
+        tracing::warn!(maxclients, files, "fewer files may be open than maxclients needs, see ulimit -n");
+    }
+}
+
 async fn run(config: Config) -> ExitCode {
     let server = match Server::bind(config).await {
         Ok(server) => server,
@@ -154,7 +177,7 @@ async fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn set_up_log(serve: &Serve) {
+fn set_up_log(serve: &Serve) -> Result<(), UsageError> {
     let level = match serve.log_level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -162,8 +185,10 @@ fn set_up_log(serve: &Serve) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("REPLCORE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let filter = match std::env::var("REPLCORE_LOG") {
+        Ok(filter) if !filter.is_empty() => tracing_subscriber::EnvFilter::try_new(filter)?,
+        _ => tracing_subscriber::EnvFilter::new(level),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -172,6 +197,7 @@ fn set_up_log(serve: &Serve) {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
     }
+    Ok(())
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

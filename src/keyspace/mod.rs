@@ -249,10 +249,10 @@ impl Keyspace {
             return;
         }
         for key in keys {
-            if set.watches(db, key) {
+            let key = Bytes::copy_from_slice(key);
+            if !set.note(db, &key) {
                 continue;
             }
-            let key = Bytes::copy_from_slice(key);
             let mut shard = self.lock_shard(self.shard_of(&key));
             let was_expired = shard.get(db, &key).is_some_and(|entry| entry.is_expired(now_ms));
             shard.watchers.add(&key, set.watcher(db, was_expired));

@@ -8,7 +8,7 @@
 //! passed at `EXEC` counts as modified, deleted or not. A key that had already expired at `WATCH` is
 //! as good as absent: its deletion changes nothing, writing to it does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -24,6 +24,8 @@ use super::Hasher;
 pub struct WatchSet {
     touched: Arc<AtomicBool>,
     pub(super) keys: Vec<WatchedKey>,
+    /// The same keys, to be found: a search through the list would make many keys quadratic.
+    index: HashSet<(u16, Bytes), Hasher>,
 }
 
 #[derive(Debug)]
@@ -53,8 +55,9 @@ impl WatchSet {
         self.touched.load(Ordering::Relaxed)
     }
 
-    pub(super) fn watches(&self, db: u16, key: &[u8]) -> bool {
-        self.keys.iter().any(|watched| watched.db == db && watched.key == key)
+    /// Notes a key to be watched; false if it is already.
+    pub(super) fn note(&mut self, db: u16, key: &Bytes) -> bool {
+        self.index.insert((db, key.clone()))
     }
 
     pub(super) fn watcher(&self, db: u16, was_expired: bool) -> Watcher {

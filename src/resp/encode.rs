@@ -55,8 +55,41 @@ fn put_line(kind: u8, text: &str, out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
+/// [`Reply::payload_bytes`].
+pub(super) fn payload_bytes(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => bytes.len() as u64,
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+            items.iter().map(payload_bytes).fold(0, u64::saturating_add)
+        }
+        Reply::Map(pairs) => {
+            let pair =
+                |(key, value): &(Reply, Reply)| payload_bytes(key).saturating_add(payload_bytes(value));
+            pairs.iter().map(pair).fold(0, u64::saturating_add)
+        }
+        _ => 0,
+    }
+}
+
 /// [`Reply::encode`].
 pub(super) fn encode_reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
+    encode_head(reply, protocol, out);
+    match reply {
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+            items.iter().for_each(|item| encode_reply(item, protocol, out));
+        }
+        Reply::Map(pairs) => {
+            for (key, value) in pairs {
+                encode_reply(key, protocol, out);
+                encode_reply(value, protocol, out);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// [`Reply::encode_head`].
+pub(super) fn encode_head(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
     let resp3 = protocol == Protocol::Resp3;
     match reply {
         Reply::Simple(text) => put_line(b'+', text, out),
@@ -71,20 +104,11 @@ pub(super) fn encode_reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut
         Reply::Null | Reply::NullArray if resp3 => out.put_slice(b"_\r\n"),
         Reply::Null => out.put_slice(b"$-1\r\n"),
         Reply::NullArray => out.put_slice(b"*-1\r\n"),
-        Reply::Array(items) => put_items(b'*', items, protocol, out),
-        Reply::Set(items) => put_items(if resp3 { b'~' } else { b'*' }, items, protocol, out),
-        Reply::Push(items) => put_items(if resp3 { b'>' } else { b'*' }, items, protocol, out),
-        Reply::Map(pairs) => {
-            if resp3 {
-                put_header(b'%', pairs.len(), out);
-            } else {
-                put_header(b'*', pairs.len() * 2, out);
-            }
-            for (key, value) in pairs {
-                encode_reply(key, protocol, out);
-                encode_reply(value, protocol, out);
-            }
-        }
+        Reply::Array(items) => put_header(b'*', items.len(), out),
+        Reply::Set(items) => put_header(if resp3 { b'~' } else { b'*' }, items.len(), out),
+        Reply::Push(items) => put_header(if resp3 { b'>' } else { b'*' }, items.len(), out),
+        Reply::Map(pairs) if resp3 => put_header(b'%', pairs.len(), out),
+        Reply::Map(pairs) => put_header(b'*', pairs.len() * 2, out),
         Reply::Double(value) => put_double(*value, resp3, out),
         Reply::Boolean(value) => out.put_slice(match (resp3, value) {
             (true, true) => b"#t\r\n",
@@ -99,13 +123,6 @@ pub(super) fn encode_reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut
             out.put_slice(b"\r\n");
         }
         Reply::Verbatim(bytes) => put_bulk(bytes, out),
-    }
-}
-
-fn put_items(kind: u8, items: &[Reply], protocol: Protocol, out: &mut BytesMut) {
-    put_header(kind, items.len(), out);
-    for item in items {
-        encode_reply(item, protocol, out);
     }
 }
 

@@ -4,17 +4,21 @@
 //! |---|---|---|
 //! | `SET k v` with `EX`, `PX` or `EXAT` and nothing else | stored | the client's bytes with `PXAT ms` in place |
 //! | `SET k v` with `EX`, `PX` or `EXAT` and other options | stored | `SET k v PXAT ms`: conditions and `GET` have done their work |
-//! | `SET k v … PXAT ms …` | stored | verbatim |
+//! | `SET k v … PXAT ms …` | stored | verbatim, but `SET k v PXAT ms` if `IFEQ` is among the options |
 //! | `SET k v` with any expiry already past | the key existed | a deletion |
 //! | the same | the key was absent | nothing |
-//! | `SET k v … GET …` without expiry | stored | the client's bytes without every `GET` |
-//! | `SET` otherwise | stored | verbatim, conditions included: they hold on the replica as well |
+//! | `SET k v …` with `GET` or `IFEQ`, without expiry | stored | the client's bytes without every `GET` and `IFEQ value` |
+//! | `SET` otherwise | stored | verbatim, `NX` and `XX` included: they hold on the replica as well |
 //! | `SETEX`, `PSETEX` | stored | `SET k v PXAT ms` |
 //! | `GETEX` with a time | future / past | `PEXPIREAT k ms` / a deletion |
 //! | `GETEX PERSIST` | a deadline was removed | `PERSIST k` |
 //! | `GETDEL` | the key existed | `DEL k`, never `UNLINK` |
 //! | `GETSET` | | `SET k v` |
 //! | `INCRBYFLOAT` | | `SET k result KEEPTTL` |
+//!
+//! `IFEQ` never goes out, although Valkey sends it: a Redis replica does not know it, answers a
+//! syntax error into the void and keeps its old value for good. The condition held on the primary, so
+//! the store alone says the same to everyone.
 //!
 //! `KEEPTTL` is safe in the stream because the primary deletes an expired key, with a command in
 //! the stream, before it looks at it: when the replica meets `KEEPTTL` the deadline it keeps is the
@@ -47,7 +51,7 @@ pub fn set(argv: &[Bytes], outcome: SetOutcome, verb: DeletionVerb) -> Propagati
         SetOutcome::NotMet | SetOutcome::Past { existed: false } => Propagation::Nothing,
         SetOutcome::Past { existed: true } => Propagation::Command(verb.command(&argv[1])),
         SetOutcome::Stored { deadline_ms: Some(deadline_ms) } => match scan_options(argv) {
-            SetOptions { absolute_ms: true, .. } => Propagation::Verbatim,
+            SetOptions { absolute_ms: true, ifeq: false, .. } => Propagation::Verbatim,
             _ if argv.len() == 5 => {
                 let [name, key, value] = [&argv[0], &argv[1], &argv[2]].map(Bytes::clone);
                 Propagation::Command(vec![name, key, value, word("PXAT"), decimal(deadline_ms)])
@@ -55,11 +59,8 @@ pub fn set(argv: &[Bytes], outcome: SetOutcome, verb: DeletionVerb) -> Propagati
             _ => set_with_deadline(&argv[1], &argv[2], deadline_ms),
         },
         SetOutcome::Stored { deadline_ms: None } => {
-            if scan_options(argv).get {
-                Propagation::Command(without_get(argv))
-            } else {
-                Propagation::Verbatim
-            }
+            let SetOptions { get, ifeq, .. } = scan_options(argv);
+            if get || ifeq { Propagation::Command(without_get_and_ifeq(argv)) } else { Propagation::Verbatim }
         }
     }
 }
@@ -111,6 +112,7 @@ pub fn getdel(key: &Bytes) -> Propagation {
 struct SetOptions {
     absolute_ms: bool,
     get: bool,
+    ifeq: bool,
 }
 
 /// Reads the options after `SET key value`, skipping the arguments of those that have one.
@@ -124,7 +126,10 @@ fn scan_options(argv: &[Bytes]) -> SetOptions {
             i += 1;
         } else if is("GET") {
             found.get = true;
-        } else if is("EX") || is("PX") || is("EXAT") || is("IFEQ") {
+        } else if is("IFEQ") {
+            found.ifeq = true;
+            i += 1;
+        } else if is("EX") || is("PX") || is("EXAT") {
             i += 1;
         }
         i += 1;
@@ -132,21 +137,19 @@ fn scan_options(argv: &[Bytes]) -> SetOptions {
     found
 }
 
-/// The command without every `GET` option.
+/// The command without every `GET` option, and without `IFEQ` and its argument.
 ///
 /// Stricter than Valkey, which drops every later argument that spells `GET`: for `SET k v IFEQ get GET`
-/// its 9.1.2 propagates `SET k v IFEQ`, which a replica cannot apply. Here an option's own argument stays.
-fn without_get(argv: &[Bytes]) -> Argv {
+/// its 9.1.2 propagates `SET k v IFEQ`, which a replica cannot apply.
+fn without_get_and_ifeq(argv: &[Bytes]) -> Argv {
     let mut kept = Vec::with_capacity(argv.len());
     let mut args = argv.iter();
     kept.extend(args.by_ref().take(3).cloned());
     while let Some(arg) = args.next() {
-        if arg.eq_ignore_ascii_case(b"GET") {
-            continue;
-        }
-        kept.push(arg.clone());
         if arg.eq_ignore_ascii_case(b"IFEQ") {
-            kept.extend(args.next().cloned());
+            args.next();
+        } else if !arg.eq_ignore_ascii_case(b"GET") {
+            kept.push(arg.clone());
         }
     }
     kept

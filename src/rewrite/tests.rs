@@ -47,8 +47,17 @@ fn an_absolute_deadline_in_milliseconds_goes_out_as_sent() {
 fn every_get_is_dropped_and_nothing_else() {
     assert_eq!(set("set k v GET keepttl get", STORED), "set k v keepttl");
     assert_eq!(set("set get get xx get", STORED), "set get get xx");
-    assert_eq!(set("set k v ifeq get get", STORED), "set k v ifeq get");
-    assert_eq!(set("set k v ifeq get", STORED), "set k v ifeq get");
+}
+
+#[test]
+fn a_comparison_is_dropped_with_its_argument_because_redis_does_not_know_it() {
+    assert_eq!(set("set k v ifeq w", STORED), "set k v");
+    assert_eq!(set("set k v ifeq w keepttl", STORED), "set k v keepttl");
+    assert_eq!(set("set k v ifeq get get", STORED), "set k v");
+    assert_eq!(set("set k v ifeq get", STORED), "set k v");
+    assert_eq!(set("set k v get ifeq ifeq", STORED), "set k v");
+    assert_eq!(set("set k ifeq keepttl", STORED), "set k ifeq keepttl");
+    assert_eq!(set("set k v ifeq w pxat 7", AT_7), "SET k v PXAT 7");
 }
 
 #[test]

@@ -64,6 +64,11 @@ impl Client {
         self.kill.notify_waiters();
     }
 
+    /// Whether the connection was asked to end.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
     /// Resolves when the connection was asked to end.
     pub async fn killed(&self) {
         loop {
@@ -71,7 +76,7 @@ impl Client {
             tokio::pin!(notified);
             // Registered before the look: a kill after the look wakes it.
             notified.as_mut().enable();
-            if self.killed.load(Ordering::Acquire) {
+            if self.is_killed() {
                 return;
             }
             notified.await;

@@ -6,8 +6,8 @@
 //! # Bounds
 //!
 //! * A client that does not read its replies is not read from: replies are written before the next
-//!   input is taken, and in the middle of a batch as soon as [`FLUSH_BYTES`] have come together. So at
-//!   most that much plus one reply waits per client.
+//!   input is taken, and in the middle of a batch, or of a reply, as soon as [`FLUSH_BYTES`] have come
+//!   together. So at most that much plus one string waits per client.
 //! * Input grows with the command that is arriving, up to its announced length, which the parser
 //!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
 //!   command together are bounded by `client-query-buffer-limit`.
@@ -64,7 +64,7 @@ enum End {
     #[error("idle for {0} s")]
     Idle(u64),
     #[error("{waiting_bytes} bytes of replies are over the hard output limit of {limit_bytes}")]
-    OutputLimit { waiting_bytes: usize, limit_bytes: u64 },
+    OutputLimit { waiting_bytes: u64, limit_bytes: u64 },
     #[error("a command of {received_bytes} bytes is over the query buffer limit of {limit_bytes}")]
     QueryLimit { received_bytes: u64, limit_bytes: u64 },
     #[error("the server shuts down")]
@@ -132,6 +132,10 @@ impl Connection {
             if self.input_ended {
                 return Err(End::Closed);
             }
+            // Looked at as well as waited for: a client that floods is always ready to be read from.
+            if self.session.client.is_killed() {
+                return Err(End::Killed);
+            }
             if !self.session.shared.is_running() {
                 return Err(End::ShuttingDown);
             }
@@ -154,7 +158,7 @@ impl Connection {
             match self.session.execute(argv) {
                 Flow::Reply(reply) => {
                     errors += u64::from(matches!(reply, Reply::Error(_)));
-                    self.push(&reply)?;
+                    self.answer(&reply).await?;
                 }
                 Flow::Silent => self.skip_reply(),
                 Flow::Wait { offset, replicas, timeout } => {
@@ -215,6 +219,31 @@ impl Connection {
         self.session.publish_profile(self.session.last_command);
     }
 
+    /// Answers a command: a large reply is written piece by piece, so that at most [`FLUSH_BYTES`] and
+    /// one string of it are held encoded. The values themselves are shared with the keyspace.
+    async fn answer(&mut self, reply: &Reply) -> Result<(), End> {
+        let payload_bytes = reply.payload_bytes();
+        if self.session.reply_mode != ReplyMode::On || payload_bytes < FLUSH_BYTES as u64 {
+            return self.push(reply);
+        }
+        self.check_output_limit(payload_bytes)?;
+        let mut open: Vec<Box<dyn Iterator<Item = &Reply> + Send>> = vec![Box::new(std::iter::once(reply))];
+        while let Some(last) = open.last_mut() {
+            let Some(part) = last.next() else {
+                open.pop();
+                continue;
+            };
+            part.encode_head(self.session.protocol, &mut self.output);
+            if matches!(part, Reply::Array(_) | Reply::Set(_) | Reply::Push(_) | Reply::Map(_)) {
+                open.push(part.children());
+            }
+            if self.output.len() >= FLUSH_BYTES {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a reply to the output, if the client wants it.
     fn push(&mut self, reply: &Reply) -> Result<(), End> {
         let mode = &mut self.session.reply_mode;
@@ -223,19 +252,19 @@ impl Connection {
             ReplyMode::Off => {}
             ReplyMode::SkipNext | ReplyMode::Skip => *mode = ReplyMode::On,
         }
+        self.check_output_limit(0)
+    }
+
+    /// Drops a client for which too much waits, `more_bytes` that are still to be encoded included.
+    fn check_output_limit(&self, more_bytes: u64) -> Result<(), End> {
         let limit_bytes = self.session.shared.config.load().normal_output.hard_bytes;
-        if limit_bytes > 0 && self.output.len() as u64 > limit_bytes {
-            self.session.shared.stats.output_limit_disconnections.add(1);
-            let waiting_bytes = self.output.len();
-            tracing::warn!(
-                client = self.session.client.id,
-                waiting_bytes,
-                limit_bytes,
-                "output limit reached"
-            );
-            return Err(End::OutputLimit { waiting_bytes, limit_bytes });
+        let waiting_bytes = more_bytes.saturating_add(self.output.len() as u64);
+        if limit_bytes == 0 || waiting_bytes <= limit_bytes {
+            return Ok(());
         }
-        Ok(())
+        self.session.shared.stats.output_limit_disconnections.add(1);
+        tracing::warn!(client = self.session.client.id, waiting_bytes, limit_bytes, "output limit reached");
+        Err(End::OutputLimit { waiting_bytes, limit_bytes })
     }
 
     /// A command without a reply; `CLIENT REPLY SKIP` itself does not use up the skip it asks for.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::commands;
-use super::session::{Session, Transaction};
+use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
 use crate::keyspace::{self, Call, CommandSpec};
 use crate::resp::Reply;
@@ -124,6 +124,9 @@ impl Session {
     pub fn execute(&mut self, argv: Vec<Bytes>) -> Flow {
         let Some(name) = argv.first() else { return Flow::Silent };
         let found = find(name);
+        if found.is_none() && speaks_http(name) {
+            return self.refuse_http();
+        }
         if !self.authenticated && !matches!(found, Some(Command::Server(command)) if command.rules.no_auth) {
             return self.refuse(error("NOAUTH Authentication required."));
         }
@@ -153,13 +156,22 @@ impl Session {
                 if command.is_write() && !self.shared.enough_good_replicas() {
                     return error(NO_REPLICAS).into();
                 }
-                let heavy = HEAVY.contains(&command.name());
+                let heavy = argv.len() >= HEAVY_PARTS || HEAVY.contains(&command.name());
                 let call = Call { db: self.db, argv };
                 let replies = beside_the_runtime(heavy, || self.run_data(&[call]));
                 replies.into_iter().next().map_or(Flow::Silent, Flow::Reply)
             }
-            Command::Server(command) => (command.run)(self, &argv),
+            Command::Server(command) => {
+                beside_the_runtime(argv.len() >= HEAVY_PARTS, || (command.run)(self, &argv))
+            }
         }
+    }
+
+    /// Ends a connection on which a browser was made to send commands in the body of a request.
+    fn refuse_http(&mut self) -> Flow {
+        tracing::warn!(client = self.client.id, addr = %self.client.addr, "closed a connection that speaks HTTP, possibly an attack through a browser");
+        self.closing = true;
+        Flow::Silent
     }
 
     /// Refuses a command; a transaction that is being queued will not be executed.
@@ -228,6 +240,7 @@ impl Session {
     fn run_transaction(&mut self, transaction: Transaction) -> Reply {
         let (mut calls, mut plan) = (Vec::new(), Vec::with_capacity(transaction.queue.len()));
         let mut db = self.db;
+        let heavy = transaction.queue.len() >= HEAVY_PARTS || transaction.queue.iter().any(Queued::is_heavy);
         for queued in transaction.queue {
             match queued.command {
                 Command::Data(_) => {
@@ -246,8 +259,10 @@ impl Session {
         let shared = &self.shared;
         let mut end = self.last_write_offset;
         let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
-        let Some(replies) = shared.keyspace.execute_watched(&self.watch, &calls, unix_ms(), &mut publish)
-        else {
+        let replies = beside_the_runtime(heavy, || {
+            shared.keyspace.execute_watched(&self.watch, &calls, unix_ms(), &mut publish)
+        });
+        let Some(replies) = replies else {
             return Reply::NullArray;
         };
         self.last_write_offset = end;
@@ -271,8 +286,22 @@ impl Session {
     }
 }
 
+/// Whether a line begins as the lines of an HTTP request do that can carry commands, as in Valkey.
+fn speaks_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// Data commands that take time in proportion to the whole keyspace.
 const HEAVY: &[&str] = &["flushall", "flushdb", "keys", "swapdb"];
+
+/// A command of so many arguments, or a transaction of so many commands, is heavy whatever it is.
+const HEAVY_PARTS: usize = 1024;
+
+impl Queued {
+    fn is_heavy(&self) -> bool {
+        self.argv.len() >= HEAVY_PARTS || HEAVY.contains(&self.command.name())
+    }
+}
 
 /// Runs `work`; if it is heavy, so that the runtime's other tasks move to another thread meanwhile
 /// (where the runtime can do that).

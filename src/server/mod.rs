@@ -162,13 +162,20 @@ impl Server {
         let mut cron = JoinSet::new();
         cron.spawn(cron::run(Arc::clone(&shared)));
         let mut connections = JoinSet::new();
+        let mut refused = false;
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, peer)) => accept(&shared, socket, peer, &mut connections).await,
+                    Ok((socket, peer)) => {
+                        refused = false;
+                        accept(&shared, socket, peer, &mut connections).await;
+                    }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
+                        // Once, until it works again: it is tried ten times a second.
+                        if !std::mem::replace(&mut refused, true) {
+                            tracing::warn!(%error, "cannot accept connections");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

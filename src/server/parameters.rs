@@ -52,7 +52,7 @@ const fn renamed(name: &'static str, alias: &'static str, get: Get, set: Set) ->
 
 /// All parameters, in the order in which they are shown.
 pub(super) static PARAMETERS: &[Parameter] = &[
-    fixed("appendonly", |_| "no".to_owned(), |_, v| only(v, "no")),
+    live("appendonly", |_| "no".to_owned(), |_, v| only(v, "no")),
     fixed(
         "bind",
         |c| c.bind.clone(),
@@ -78,7 +78,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.maxclients.to_string(),
         |c, v| integer(v, 1, u64::from(u32::MAX)).map(|n| c.maxclients = n),
     ),
-    fixed("maxmemory", |_| "0".to_owned(), |_, v| only(v, "0")),
+    live("maxmemory", |_| "0".to_owned(), |_, v| only(v, "0")),
     renamed(
         "min-replicas-max-lag",
         "min-slaves-max-lag",
@@ -130,7 +130,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
             Ok(())
         },
     ),
-    fixed("save", |_| String::new(), |_, v| only(v, "")),
+    live("save", |_| String::new(), |_, v| only(v, "")),
     fixed(
         "shards",
         |c| c.shards.to_string(),

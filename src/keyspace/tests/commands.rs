@@ -9,12 +9,12 @@ fn set_stores_under_its_conditions() {
          set k w nx             => nil |
          set k w xx             => OK  | set k w xx
          set k x ifeq v         => nil |
-         set k x ifeq w         => OK  | set k x ifeq w
+         set k x ifeq w         => OK  | set k x
          set n x ifeq w         => nil |
          set k y nx get         => x   |
          set k y get            => x   | set k y
          set n 1 get GET        => nil | set n 1
-         set k z ifeq y get     => y   | set k z ifeq y
+         set k z ifeq y get     => y   | set k z
          set n 2 nx xx          => -ERR syntax error
          set n 2 ifeq 1 nx      => -ERR syntax error
          set n 2 ifeq           => -ERR syntax error

@@ -123,3 +123,13 @@ fn unwatch_forgets_and_a_dropped_set_leaves_nothing_behind() {
     watching.server.run("set a 2");
     assert!(!watching.exec());
 }
+
+#[test]
+fn many_keys_are_watched_once_each() {
+    let mut watching = Watching::new();
+    let keys = (0..100_000).map(|number| (number % 50_000).to_string()).collect::<Vec<_>>().join(" ");
+    watching.watch(&keys);
+    assert_eq!(watching.set.keys.len(), 50_000);
+    assert!(watching.exec());
+    assert!(watching.set.is_empty());
+}

@@ -129,7 +129,8 @@ fn stats(shared: &Shared, out: &mut String) {
         "total_commands_processed" = stats.commands.get(),
         "instantaneous_ops_per_sec" = stats.ops_per_second.get(),
         "total_net_input_bytes" = stats.net_input_bytes.get(),
-        "total_net_output_bytes" = stats.net_output_bytes.get(),
+        // As in Valkey, what went to replicas is part of the whole.
+        "total_net_output_bytes" = stats.net_output_bytes.get() + stats.net_repl_output_bytes.get(),
         "total_net_repl_output_bytes" = stats.net_repl_output_bytes.get(),
         "rejected_connections" = stats.connections_rejected.get(),
         "sync_full" = stats.sync_full.get(),

@@ -31,7 +31,7 @@ pub(super) fn command(_: &mut Session, argv: &[Bytes]) -> Flow {
         (Some(b"info"), names) => Reply::Array(
             names.iter().map(|name| dispatch::find(name).map_or(Reply::NullArray, describe)).collect(),
         ),
-        (Some(b"docs"), names) => docs(names),
+        // No DOCS: told that it does not exist, redis-cli and valkey-cli show the help they bring along.
         (Some(b"list"), []) => Reply::Array(all_commands().map(|command| text(command.name())).collect()),
         (Some(b"list"), [by, what, pattern]) if by.eq_ignore_ascii_case(b"filterby") => {
             if !what.eq_ignore_ascii_case(b"pattern") {
@@ -41,7 +41,7 @@ pub(super) fn command(_: &mut Session, argv: &[Bytes]) -> Flow {
             Reply::Array(named.map(|command| text(command.name())).collect())
         }
         (Some(b"list"), _) => error("ERR syntax error"),
-        _ => subcommand_error("command", &["count", "docs", "info", "list"], argv),
+        _ => subcommand_error("command", &["count", "info", "list"], argv),
     };
     reply.into()
 }
@@ -77,19 +77,6 @@ fn describe(command: Command) -> Reply {
         Reply::Array(Vec::new()),
         Reply::Array(Vec::new()),
     ])
-}
-
-/// The documents are Valkey's own; here each command only says that it exists, and its group.
-fn docs(names: &[Bytes]) -> Reply {
-    let describe = |command: Command| {
-        let group = if matches!(command, Command::Data(_)) { "generic" } else { "server" };
-        let details = Reply::Map(vec![(text("summary"), text("")), (text("group"), text(group))]);
-        (text(command.name()), details)
-    };
-    if names.is_empty() {
-        return Reply::Map(all_commands().map(describe).collect());
-    }
-    Reply::Map(names.iter().filter_map(|name| dispatch::find(name)).map(describe).collect())
 }
 
 pub(super) fn debug(session: &mut Session, argv: &[Bytes]) -> Flow {

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::propagation::Publisher;
@@ -31,6 +31,12 @@ use crate::resync::{AckTable, History, LinkState, ReplicaFacts, ReplicaKey, Repl
 use crate::rewrite::Effects;
 
 pub(super) use link::serve;
+
+/// Snapshots that are made or sent at a time; more replicas wait for their turn, with a newline a
+/// second. Each holds one of the runtime's blocking threads while its replica reads, of which there
+/// are 512 by default: without a bound, replicas that do not read would stop active expiry and every
+/// other full resync.
+pub(super) const MAX_SNAPSHOTS: usize = 64;
 
 /// What `INFO` and `ROLE` show of a replica.
 #[derive(Clone, Debug)]
@@ -75,6 +81,8 @@ pub(super) struct Replication {
     /// The end of the stream when acknowledgements were last asked for: a write before it needs no new question.
     getack_offset: AtomicU64,
     snapshots_running: AtomicUsize,
+    /// A permit for each of [`MAX_SNAPSHOTS`].
+    snapshot_places: Semaphore,
 }
 
 impl Replication {
@@ -88,6 +96,7 @@ impl Replication {
             getack_wanted: Notify::new(),
             getack_offset: AtomicU64::new(0),
             snapshots_running: AtomicUsize::new(0),
+            snapshot_places: Semaphore::new(MAX_SNAPSHOTS),
         }
     }
 

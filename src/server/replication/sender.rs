@@ -10,7 +10,9 @@
 //! # A replica that takes nothing
 //!
 //! While a write waits for the socket, the buffer may have evicted the cursor. So a waiting write is
-//! interrupted once a second for a look; nothing is looked at while bytes flow.
+//! interrupted once a second for a look; nothing is looked at while bytes flow. The same look is
+//! taken while a snapshot is spooled and while a replica loads: a replica without a place in the
+//! stream is told at once, not after it has loaded in vain.
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use bytes::{Buf, Bytes};
 use rand::distr::{Alphanumeric, SampleString};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::link::{Ended, LinkEnd, ReplicaLink, TICK};
@@ -97,6 +100,7 @@ impl ReplicaLink {
 
     async fn send_full(&self, write: &mut OwnedWriteHalf, psync: bool) -> Ended {
         self.on(LinkEvent::FullAccepted)?;
+        let place = self.snapshot_place(write).await?;
         let history = self.shared.replication.history.load();
         let (offset, mut cursor, snapshot) = self.cut()?;
         if psync {
@@ -114,12 +118,36 @@ impl ReplicaLink {
             Framing::Length => self.spooled(write, source, &mut cursor).await?,
             Framing::EndMark => self.direct(write, source, &mut cursor).await?,
         };
+        drop(place);
         match action {
             LinkAction::StartStream => {}
             LinkAction::Close => return self.finish(write).await,
-            _ => self.start_stream.notified().await,
+            _ => self.first_acknowledgement(&mut cursor).await?,
         }
         self.stream(write, cursor).await
+    }
+
+    /// Waits until there is room for one more snapshot.
+    async fn snapshot_place(&self, write: &mut OwnedWriteHalf) -> Result<SemaphorePermit<'_>, LinkEnd> {
+        let place = self.shared.replication.snapshot_places.acquire();
+        tokio::pin!(place);
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                biased;
+                // It is never closed.
+                place = &mut place => return place.map_err(|_| LinkEnd::ShuttingDown),
+                _ = tick.tick() => write.write_all(b"\n").await?,
+            }
+        }
+    }
+
+    /// Waits for the acknowledgement that allows the stream, while the replica's place in it is kept.
+    async fn first_acknowledgement(&self, cursor: &mut Cursor) -> Result<(), LinkEnd> {
+        while timeout(TICK, self.start_stream.notified()).await.is_err() {
+            cursor.refresh()?;
+        }
+        Ok(())
     }
 
     /// The snapshot as it is made, between two marks.
@@ -152,7 +180,10 @@ impl ReplicaLink {
         let spooled = loop {
             tokio::select! {
                 spooled = &mut spooling => break spooled.map_err(LinkEnd::Snapshot)?,
-                _ = tick.tick() => write.write_all(b"\n").await?,
+                _ = tick.tick() => {
+                    cursor.refresh()?;
+                    write.write_all(b"\n").await?;
+                }
             }
         };
         self.on(LinkEvent::SnapshotReady)?;

@@ -75,13 +75,22 @@ pub(super) fn stream(shared: &Arc<Shared>, source: Source) -> Chunks {
     chunks
 }
 
-/// Serialises `source` into an anonymous temporary file.
+/// Serialises `source` into an anonymous temporary file. When the future is dropped, so are the
+/// snapshot and the file: replicas that come and go must not leave work behind.
 pub(super) async fn spool(shared: &Arc<Shared>, source: Source) -> io::Result<Spooled> {
     let running = Running::new(shared);
+    // Lives as long as this future.
+    let wanted = Arc::new(());
+    let still_wanted = Arc::downgrade(&wanted);
     let spooling = tokio::task::spawn_blocking(move || {
         let _running = running;
         let mut file = tempfile::tempfile()?;
-        write(source, &mut |chunk| file.write_all(&chunk))?;
+        write(source, &mut |chunk| {
+            if still_wanted.strong_count() == 0 {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            file.write_all(&chunk)
+        })?;
         let len_bytes = file.stream_position()?;
         file.rewind()?;
         Ok(Spooled { file, len_bytes })

@@ -79,6 +79,19 @@ async fn a_protocol_error_is_answered_and_closes_only_that_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_browser_cannot_be_made_to_send_commands() {
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    for request in ["POST / HTTP/1.1\r\nSET k v\r\n", "GET / HTTP/1.1\r\nhost: here\r\nSET k v\r\n"] {
+        let mut browser = server.client().await;
+        browser.write(request.as_bytes()).await;
+        assert!(!browser.rest().await.contains("OK"));
+    }
+    assert_eq!(client.says("EXISTS k").await, "0");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stops_sending_still_gets_its_replies() {
     let server = Running::start(&[]).await;
     let mut client = server.client().await;
@@ -297,6 +310,51 @@ async fn more_clients_than_allowed_are_turned_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_reply_comes_in_pieces_and_whole() {
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    let value = "x".repeat(100_000);
+    client.call(&format!("SET k {value}")).await;
+    client.call(&format!("HSET h f {value} g 1")).await;
+    let bulk = Reply::Bulk(Bytes::from(value));
+    let many = Reply::Array(vec![bulk.clone(); 20]);
+    let mget = format!("MGET{}", " k".repeat(20));
+    assert_eq!(client.call(&mget).await, many);
+    client.write(format!("MULTI\r\n{mget}\r\nHGETALL h\r\nGET none\r\nEXEC\r\nPING\r\n").as_bytes()).await;
+    for queued in ["OK", "QUEUED", "QUEUED", "QUEUED"] {
+        assert_eq!(shown(&client.reply().await), queued);
+    }
+    let text = |text: &'static str| Reply::Bulk(Bytes::from_static(text.as_bytes()));
+    let Reply::Array(replies) = client.reply().await else { panic!("an array") };
+    let hash = Reply::Array(vec![text("f"), bulk.clone(), text("g"), text("1")]);
+    assert_eq!(replies, [many, hash, Reply::Null]);
+    assert_eq!(shown(&client.reply().await), "PONG");
+
+    client.call("HELLO 3").await;
+    let pairs = vec![(text("f"), bulk.clone()), (text("g"), text("1"))];
+    client.write(b"MULTI\r\nHGETALL h\r\nHGETALL h\r\nHGETALL h\r\nEXEC\r\nPING\r\n").await;
+    for _ in 0..4 {
+        client.reply().await;
+    }
+    assert_eq!(client.reply().await, Reply::Array(vec![Reply::Map(pairs); 3]));
+    assert_eq!(shown(&client.reply().await), "PONG");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_over_the_output_limit_ends_the_client_before_it_is_encoded() {
+    let server = Running::start(&[("client-output-buffer-limit", "normal 1mb 0 0")]).await;
+    let mut client = server.client().await;
+    client.call(&format!("SET k {}", "x".repeat(1 << 19))).await;
+    // As a whole it would not fit into any machine.
+    let mut other = server.client().await;
+    other.send(&format!("MGET{}", " k".repeat(1 << 20))).await;
+    assert_eq!(other.rest().await, "");
+    client.until_info("client_output_buffer_limit_disconnections", |closed| closed == 1).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replies_can_be_switched_off_and_skipped() {
     let server = Running::start(&[]).await;
     let mut client = server.client().await;
@@ -322,6 +380,23 @@ async fn clients_can_be_listed_and_killed() {
     assert_eq!(a.says("CLIENT KILL TYPE normal SKIPME no").await, "1");
     assert_eq!(a.rest().await, "");
     assert_eq!(server.client().await.says("PING").await, "PONG");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_floods_can_be_killed() {
+    let server = Running::start(&[]).await;
+    let (mut other, mut flooding) = (server.client().await, server.client().await);
+    let Reply::Integer(id) = flooding.call("CLIENT ID").await else { panic!("an id") };
+    flooding.write(b"CLIENT REPLY OFF\r\n").await;
+    // It never stops, and takes no reply that could block it.
+    let flood = tokio::spawn(async move {
+        let commands = b"SET k v\r\n".repeat(1 << 16);
+        while flooding.socket.write_all(&commands).await.is_ok() {}
+    });
+    other.until_info("total_commands_processed", |commands| commands > 1 << 16).await;
+    assert_eq!(other.says(&format!("CLIENT KILL ID {id}")).await, "1");
+    soon("the end of the flood", flood).await.expect("no panic");
     server.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! Replicas: played by the test, byte by byte.
 
+use super::super::replication::MAX_SNAPSHOTS;
 use super::*;
 use crate::rdb::{Event, Limits, Reader};
 
@@ -316,6 +317,26 @@ async fn a_replica_that_is_too_slow_is_dropped_and_the_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_loads_for_too_long_is_dropped_before_it_has_loaded_in_vain() {
+    let server =
+        Running::start(&[("client-output-buffer-limit", "replica 1mb 0 0"), ("repl-backlog-size", "16kb")])
+            .await;
+    let mut client = server.client().await;
+    let mut loading = greeted(&server, true).await;
+    loading.send("PSYNC ? -1").await;
+    full(&mut loading).await;
+    // It never acknowledges, so nothing of this is sent.
+    let value = "x".repeat(1 << 19);
+    for _ in 0..10 {
+        assert_eq!(client.says(&format!("SET k {value}")).await, "OK");
+    }
+    client.until_info("replicas_evicted", |evicted| evicted == 1).await;
+    client.until_info("connected_slaves", |replicas| replicas == 0).await;
+    assert_eq!(loading.rest().await, "");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_says_nothing_is_dropped_after_the_timeout() {
     let server = Running::start(&[("repl-timeout", "1")]).await;
     let mut client = server.client().await;
@@ -344,6 +365,36 @@ async fn a_replica_that_leaves_in_the_middle_of_its_snapshot_leaves_nothing_behi
     client.until_info("snapshots_running", |snapshots| snapshots == 0).await;
     client.until_info("buffer_cursors", |cursors| cursors == 0).await;
     assert_eq!(client.says("STRLEN k0").await, (1 << 20).to_string());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_do_not_read_keep_only_other_full_resyncs_waiting() {
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    let value = "x".repeat(1 << 20);
+    for number in 0..16 {
+        client.call(&format!("SET k{number} {value}")).await;
+    }
+    let mut idle = Vec::new();
+    for _ in 0..MAX_SNAPSHOTS {
+        let mut replica = greeted(&server, true).await;
+        replica.send("PSYNC ? -1").await;
+        assert!(replica.line().await.starts_with("+FULLRESYNC"));
+        idle.push(replica);
+    }
+    let mut waiting = greeted(&server, true).await;
+    waiting.send("PSYNC ? -1").await;
+    assert_eq!(waiting.line().await, "", "patience");
+    // Expiry goes on.
+    client.call("SET short 1 PX 1").await;
+    client.until_info("expired_keys", |expired| expired == 1).await;
+    idle.pop();
+    let mut line = waiting.line().await;
+    while line.is_empty() {
+        line = waiting.line().await;
+    }
+    assert!(line.starts_with("+FULLRESYNC"), "{line}");
     server.stop().await;
 }
 
