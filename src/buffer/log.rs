@@ -423,8 +423,10 @@ impl Log {
                 self.add_to_index(segment, pin)
             });
         }
-        self.enforce(monotonic_ms());
         self.trim();
+        if self.enforce(monotonic_ms()) > 0 {
+            self.trim();
+        }
     }
 
     /// Evicts the cursors that are over a limit. Returns how many.
@@ -433,8 +435,8 @@ impl Log {
         if limits.is_unlimited() {
             return 0;
         }
-        let limits = limits.at_least(self.backlog_bytes());
         let end = self.end().end;
+        let limits = limits.at_least(end.saturating_sub(self.first()));
         let mut evicted = 0;
         self.slots.for_each_live(|slot, _| {
             if let Some(seen) = slot.over_limit(&limits, end, now_ms)

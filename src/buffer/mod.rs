@@ -14,7 +14,7 @@
 //! | I8 stall tolerance | a thread that stops for ever, at any of its steps, keeps no other from finishing, hides no published frame, and pins a bounded amount of memory |
 //! | I9 wake-up | a waiting cursor is woken by the first append after it looked |
 //! | I10 fence | after the seal of term t no frame of a term ≤ t is published; an append either precedes the seal or reports it |
-//! | I11 bound | retained bytes never exceed backlog, limits of live cursors, and a constant per writer |
+//! | I11 bound | retained payload never exceeds backlog, limits of live cursors, and a constant per writer and cursor; a publication takes about 90 bytes beside its payload |
 //!
 //! The names stand where each is kept, where it is asserted, and in the model that proves it
 //! (`proofs/`).

@@ -10,8 +10,8 @@
 //! * Whether a segment is *closed* depends on published records alone: when all cells are full, or
 //!   the records so far hold at least `limit_bytes`. Every thread comes to the same answer.
 //! * A successor is linked only to a closed segment, and its header is computed from the last
-//!   record, so every thread that tries to link makes the same header, and the losers throw
-//!   theirs away. Nobody waits for the winner.
+//!   record, so every thread that tries to link makes the same header (but for a wake-up that was
+//!   paid meanwhile, which costs one too many), and the losers throw theirs away. Nobody waits for the winner.
 //! * Whoever sees the link sees all of the segment's records: look at the link *before* scanning
 //!   the cells, and the scan is complete if there was one.
 //! * The hint says how many cells are surely full. It may go back; it costs time, never truth.

@@ -296,8 +296,8 @@ fn a_waiting_cursor_is_woken_by_the_next_append_and_by_its_eviction() {
     assert_eq!(cursor.poll_readable(&mut context), Poll::Pending);
     buffer.set_cursor_limits(CursorLimits { hard_bytes: 1, soft_bytes: 0, soft_ms: 0 });
     let before = count.0.load(Ordering::SeqCst);
-    buffer.append(&[0; 10]).expect("appended");
-    assert_eq!(buffer.enforce_limits(), 1);
+    (0..10).for_each(|_| drop(buffer.append(&[0; 50]).expect("appended")));
+    assert_eq!(buffer.stats().evictions, 1);
     assert!(count.0.load(Ordering::SeqCst) > before);
     assert!(matches!(cursor.poll_readable(&mut context), Poll::Ready(Err(CursorError::Evicted { .. }))));
 }
@@ -398,13 +398,48 @@ fn there_are_as_many_cursors_as_allowed() {
 }
 
 #[test]
+fn a_marker_that_changes_nothing_takes_no_place() {
+    let buffer = small().build().expect("valid");
+    for _ in 0..1000 {
+        assert_eq!(buffer.append(b""), Ok(0..0));
+        let forget = buffer.append_with(|marker| marker.set_context(None));
+        assert_eq!(forget, Ok(0..0));
+    }
+    assert_eq!(buffer.stats().segments_live, 1, "I11");
+}
+
+#[test]
+fn a_cursor_within_what_is_retained_is_not_over_the_hard_limit() {
+    let limits = CursorLimits { hard_bytes: 1, soft_bytes: 0, soft_ms: 0 };
+    let buffer = small().backlog_bytes(1000).cursor_limits(limits).build().expect("valid");
+    let mut writer = buffer.writer();
+    (0..100).for_each(|_| drop(writer.append(&[1; 45])));
+    let mut cursor = buffer.attach(buffer.first_offset()).expect("I7");
+    assert_eq!(buffer.enforce_limits(), 0);
+    assert!(cursor.refresh().is_ok());
+}
+
+#[test]
+fn a_window_is_bounded_by_bytes() {
+    let buffer = small().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let mut writer = buffer.writer();
+    (0..16).for_each(|_| drop(writer.append(&vec![1; 1 << 20])));
+    let visible = cursor.refresh().expect("not evicted");
+    assert!((4 << 20..=5 << 20).contains(&visible), "{visible}");
+    assert_eq!(read_all(&mut cursor).len(), 16 << 20);
+}
+
+#[test]
 fn segments_of_markers_alone_do_not_confuse_anyone() {
     let buffer = small().build().expect("valid");
     let mut cursor = buffer.attach(0).expect("at the base");
     let mut writer = buffer.writer();
     for round in 0..50_u8 {
-        for _ in 0..9 {
-            writer.frame().publish().expect("a marker");
+        for context in 0..9 {
+            let mut marker = writer.frame();
+            marker.set_context(Some(context));
+            marker.publish().expect("a marker");
         }
         writer.append(&[round]).expect("appended");
         let late = buffer.attach(u64::from(round)).map(|mut cursor| read_all(&mut cursor));

@@ -294,8 +294,11 @@ impl Stage {
                 let first = *first_prior.get_or_insert(now);
                 let after = match self.decide(&now, &first, kind, log) {
                     Ok(decided) => decided,
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Ok(Ended::Unpublished(Err(error))),
                 };
+                if after.says_nothing_after(&now) {
+                    return Ok(Ended::Unpublished(Ok(now.end..now.end)));
+                }
                 if after.takes_conditional != with_conditional {
                     with_conditional = after.takes_conditional;
                     // SAFETY: the slot is this writer's, and not published.
@@ -312,7 +315,7 @@ impl Stage {
                     });
                 }
                 match segment.publish(frontier.index, slot, awaited) {
-                    Attempt::Done => return Ok(Ok((start..end, after.owes_wake))),
+                    Attempt::Done => return Ok(Ended::Published(start..end, after.owes_wake)),
                     Attempt::Empty { awaited: is_awaited } => awaited = is_awaited,
                     Attempt::Lost => {
                         retries += 1;
@@ -323,15 +326,15 @@ impl Stage {
         });
         self.retries += retries;
         let (range, owes_wake) = match result {
-            Ok(published) => published,
-            Err(error) => {
+            Ended::Published(range, owes_wake) => (range, owes_wake),
+            Ended::Unpublished(outcome) => {
                 // SAFETY: the slot is this writer's, and not published. What it shares goes now, not
                 // with the next publication.
                 unsafe { (*slot).write_run(0..0) };
                 self.discard();
-                // Refused, but it linked a segment: nobody else keeps house for that.
+                // Nothing is published, but it linked a segment: nobody else keeps house for that.
                 turned.into_iter().for_each(|ordinal| log.turn_over(ordinal));
-                return Err(error);
+                return outcome;
             }
         };
         self.used += self.staged;
@@ -409,6 +412,23 @@ struct Decided {
     prior: Prior,
     bytes: u64,
     takes_conditional: bool,
+}
+
+impl Decided {
+    /// Whether the stream would be the same without it: no bytes, and neither context nor seal
+    /// changes. Such a marker is not published, for nothing ever would trim it.
+    fn says_nothing_after(&self, now: &Prior) -> bool {
+        self.bytes == 0 && self.prior.context == now.context && self.prior.sealed_term == now.sealed_term
+    }
+}
+
+/// How an attempt to publish what is staged ended.
+#[derive(Debug)]
+enum Ended {
+    /// At these offsets; true if a wake-up is owed.
+    Published(Range<u64>, bool),
+    /// It was refused, or there was nothing to say.
+    Unpublished(Result<Range<u64>, AppendError>),
 }
 
 /// Appends frames to a buffer. One per thread or task; `Send`, cheap to make.
@@ -578,8 +598,8 @@ impl StagedFrame<'_> {
         self.stage.len == 0
     }
 
-    /// Publishes all of it at once, and returns its offsets. Without bytes it is a marker: it has
-    /// a place in the stream, can carry a context, and readers do not see it.
+    /// Publishes all of it at once, and returns its offsets. Without bytes it is a marker, which
+    /// changes the context and which readers do not see; one that changes nothing takes no place.
     ///
     /// # Errors
     /// See [`AppendError`]. Nothing is published then.

@@ -3,7 +3,7 @@
 //! # Promise
 //! A cursor reads a contiguous piece of the stream, from where it was attached (I3), byte for byte
 //! as appended (I5), without copying and without delaying anyone. What it holds is bounded: the
-//! segments of its *window*, at most [`WINDOW_SEGMENTS`], each by a reference. The chain beyond is
+//! segments of its *window*, at most [`WINDOW_SEGMENTS`] and one beyond [`WINDOW_BYTES`], each by a reference. The chain beyond is
 //! kept for it by its slot, and that can be revoked.
 //!
 //! # Algorithm
@@ -40,6 +40,10 @@ use super::sync::{Arc, fence, unwinding};
 const WINDOW_SEGMENTS: usize = 16;
 #[cfg(replcore_loom)]
 const WINDOW_SEGMENTS: usize = 2;
+
+/// Visible bytes beyond which a window takes no further segment, so that what a cursor holds after
+/// its eviction is bounded by this and one segment.
+const WINDOW_BYTES: u64 = 4 << 20;
 
 /// A segment of the window, and how many of its records the cursor has seen published.
 #[derive(Debug)]
@@ -128,8 +132,9 @@ impl Cursor {
             });
             match found {
                 Some(Some(segment)) => return Ok((segment, offset)),
-                // Trimmed between finding and registering: look again.
-                Some(None) => {}
+                // Trimmed between finding and registering: look again. A trim may have seen the slot
+                // meanwhile and stopped at it.
+                Some(None) => log.trim(),
                 // The end moved on, and all that there was is trimmed: ask for the new end.
                 None if requested.is_none() => {}
                 None => {
@@ -193,7 +198,8 @@ impl Cursor {
                 scan(last);
             }
             self.visible_end = last.segment.prior(last.visible).end;
-            beyond = has_next && self.window.len() >= WINDOW_SEGMENTS;
+            let full = self.window.len() >= WINDOW_SEGMENTS || self.visible_end - self.offset >= WINDOW_BYTES;
+            beyond = has_next && full;
             if !has_next || beyond {
                 break;
             }
