@@ -123,6 +123,14 @@ fn limits(shared: &Shared) -> Limits {
     Limits { max_bulk_bytes: shared.config.load().max_bulk_bytes, ..Limits::default() }
 }
 
+/// Resolves when nothing went in or out for as long as `timeout` allows; 0 allows any time.
+async fn idle(timeout_s: u64) {
+    match timeout_s {
+        0 => std::future::pending().await,
+        timeout_s => tokio::time::sleep(Duration::from_secs(timeout_s)).await,
+    }
+}
+
 impl Connection {
     async fn run(&mut self) -> Result<Next, End> {
         loop {
@@ -286,10 +294,19 @@ impl Connection {
         stats.writes.add(1);
         stats.net_output_bytes.add(bytes);
         client.net_output_bytes.fetch_add(bytes, Ordering::Relaxed);
-        tokio::select! {
-            biased;
-            written = self.socket.write_all(&self.output) => written?,
-            () = client.killed() => return Err(End::Killed),
+        let timeout_s = self.session.shared.config.load().timeout_s;
+        let mut rest = &self.output[..];
+        while !rest.is_empty() {
+            let written = tokio::select! {
+                biased;
+                written = self.socket.write(rest) => written?,
+                () = client.killed() => return Err(End::Killed),
+                () = idle(timeout_s) => return Err(End::Idle(timeout_s)),
+            };
+            if written == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+            }
+            rest = &rest[written..];
         }
         self.output.clear();
         if self.output.capacity() > KEEP_OUTPUT_BYTES {
@@ -320,17 +337,11 @@ impl Connection {
         let shared = Arc::clone(&self.session.shared);
         let client = Arc::clone(&self.session.client);
         let timeout_s = shared.config.load().timeout_s;
-        let idle = async {
-            match timeout_s {
-                0 => std::future::pending().await,
-                timeout_s => tokio::time::sleep(Duration::from_secs(timeout_s)).await,
-            }
-        };
         let received = tokio::select! {
             biased;
             received = self.socket.read_buf(&mut self.input) => received?,
             () = client.killed() => return Err(End::Killed),
-            () = idle => return Err(End::Idle(timeout_s)),
+            () = idle(timeout_s) => return Err(End::Idle(timeout_s)),
         };
         self.note_received(received);
         Ok(())

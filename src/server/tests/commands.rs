@@ -132,6 +132,18 @@ async fn a_client_that_does_not_read_is_not_read_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_idle_as_well() {
+    let server = Running::start(&[("timeout", "1")]).await;
+    let mut client = server.client().await;
+    client.call(&format!("SET k {}", "x".repeat(1 << 20))).await;
+    let mut rude = server.client().await;
+    rude.write(&b"GET k\r\n".repeat(64)).await;
+    client.until_info("connected_clients", |clients| clients == 2).await;
+    client.until_info("connected_clients", |clients| clients == 1).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_command_may_not_be_larger_than_the_query_buffer() {
     let server = Running::start(&[("client-query-buffer-limit", "1mb")]).await;
     let mut other = server.client().await;
