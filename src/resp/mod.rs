@@ -83,18 +83,18 @@ pub enum Reply {
 
 impl Reply {
     /// The bytes of all strings in it: about its encoded size, at little cost.
-    pub(crate) fn payload_bytes(&self) -> u64 {
+    pub fn payload_bytes(&self) -> u64 {
         encode::payload_bytes(self)
     }
 
     /// Writes an aggregate's header only, and anything else whole. What is missing are the
     /// [`children`](Self::children): so a large reply can be written in pieces.
-    pub(crate) fn encode_head(&self, protocol: Protocol, out: &mut BytesMut) {
+    pub fn encode_head(&self, protocol: Protocol, out: &mut BytesMut) {
         encode::encode_head(self, protocol, out);
     }
 
     /// What stands in an aggregate, in order.
-    pub(crate) fn children(&self) -> Box<dyn Iterator<Item = &Reply> + Send + '_> {
+    pub fn children(&self) -> Box<dyn Iterator<Item = &Reply> + Send + '_> {
         match self {
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => Box::new(items.iter()),
             Reply::Map(pairs) => Box::new(pairs.iter().flat_map(|(key, value)| [key, value])),

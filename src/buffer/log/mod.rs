@@ -19,14 +19,19 @@
 //! by a reference. So evicting one is writing its slot, whatever its thread is doing: the chain it
 //! pinned goes at once, and what it borrows goes when it lets go.
 //!
-//! # Index
-//! Every [`INDEX_STRIDE`]th segment is listed in an immutable array, replaced as it grows. Entries
-//! of segments long gone stay in it until the next replacement, and are told by their ordinal.
+//! The index by offset is in `index`, counted references and pools in `reference`.
+
+mod index;
+mod reference;
 
 use std::ops::ControlFlow;
 use std::ptr;
 
-use super::block::{Block, NO_CONTEXT, Prior};
+pub(crate) use self::reference::{Pools, SegmentRef, SendPtr};
+
+use self::index::{INDEX_STRIDE, Index, free_index};
+use self::reference::drop_reference;
+use super::block::{NO_CONTEXT, Prior};
 use super::config::{CursorLimits, Settings};
 use super::cursor_slot::CursorSlots;
 use super::pool::Pool;
@@ -34,39 +39,7 @@ use super::reclaim::{Domain, Pin, Stale};
 use super::segment::{Frontier, Header, Segment};
 use super::stats::Counters;
 use super::sync::table::{Fault, fault, ord};
-use super::sync::{AtomicPtr, AtomicU64, Canary, fence, free, monotonic_ms, unwinding};
-use super::writer::Stage;
-
-/// One index entry for so many segments.
-#[cfg(not(replcore_loom))]
-const INDEX_STRIDE: u64 = 64;
-#[cfg(replcore_loom)]
-const INDEX_STRIDE: u64 = 2;
-
-/// Segments by offset, oldest first.
-#[derive(Debug)]
-struct Index {
-    entries: Vec<Entry>,
-    birth: u64,
-    canary: Canary,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    base: u64,
-    ordinal: u64,
-    segment: *mut Segment,
-}
-
-/// The memory that goes from use to use.
-#[derive(Debug)]
-pub(crate) struct Pools {
-    pub(crate) blocks: Pool<Block>,
-    pub(crate) segments: Pool<Segment>,
-    /// Writers' stages for callers of `ReplicationBuffer::append`, who keep none.
-    pub(crate) stages: Pool<Stage>,
-    pub(crate) counters: Counters,
-}
+use super::sync::{AtomicPtr, AtomicU64, fence, monotonic_ms, unwinding};
 
 /// All that the handles of one buffer share.
 #[derive(Debug)]
@@ -92,114 +65,6 @@ pub(crate) struct Log {
 unsafe impl Send for Log {}
 // SAFETY: as above.
 unsafe impl Sync for Log {}
-
-/// A counted reference to a segment (I6).
-#[derive(Debug)]
-pub(crate) struct SegmentRef {
-    segment: *mut Segment,
-    pools: std::sync::Arc<Pools>,
-}
-
-// SAFETY: a reference may be moved and used from any thread, like an `Arc`.
-unsafe impl Send for SegmentRef {}
-// SAFETY: as above.
-unsafe impl Sync for SegmentRef {}
-
-impl SegmentRef {
-    /// # Safety
-    /// The segment is protected by a pin, or referenced otherwise, during the call.
-    unsafe fn new(segment: *mut Segment, pools: &std::sync::Arc<Pools>) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe { (*segment).take_reference() };
-        Self { segment, pools: std::sync::Arc::clone(pools) }
-    }
-}
-
-impl std::ops::Deref for SegmentRef {
-    type Target = Segment;
-
-    fn deref(&self) -> &Segment {
-        // SAFETY: the reference keeps it.
-        unsafe { &*self.segment }
-    }
-}
-
-impl Drop for SegmentRef {
-    fn drop(&mut self) {
-        if unwinding() {
-            return;
-        }
-        // SAFETY: the reference is given up once, here.
-        unsafe { drop_reference(self.segment, &self.pools) }
-    }
-}
-
-/// Gives up a reference to a segment, and the segment if it was the last.
-///
-/// # Safety
-/// The caller owns the reference.
-unsafe fn drop_reference(segment: *mut Segment, pools: &Pools) {
-    // SAFETY: the caller's reference keeps it until here.
-    if unsafe { (*segment).drop_reference() } {
-        // SAFETY: it was the last one, and the chain's was dropped after all pins were gone.
-        unsafe { pools.release_segment(segment) }
-    }
-}
-
-impl Pools {
-    /// Gives back a segment's records, then the segment.
-    ///
-    /// # Safety
-    /// Nobody else uses the segment.
-    unsafe fn release_segment(&self, segment: *mut Segment) {
-        // SAFETY: the caller's promise.
-        let segment_ref = unsafe { &*segment };
-        // Neighbours are often of one block: one step for all of them.
-        let (mut block, mut records) = (ptr::null_mut(), 0);
-        for index in 0..segment_ref.capacity() {
-            let Some(record) = segment_ref.record(index) else { break };
-            // SAFETY: the segment held it, and goes.
-            let of = unsafe { record.release() };
-            if of != block {
-                // SAFETY: these records were released just now.
-                unsafe { self.release_records(block, records) };
-                (block, records) = (of, 0);
-            }
-            records += 1;
-        }
-        // SAFETY: as above.
-        unsafe { self.release_records(block, records) };
-        segment_ref.kill();
-        Counters::less(&self.counters.segments_live, 1);
-        // SAFETY: no one else uses it.
-        unsafe { self.segments.put_or_free(segment) }
-    }
-
-    /// Takes so many released records off their block, if there is one.
-    ///
-    /// # Safety
-    /// They were released, and are not counted off twice.
-    unsafe fn release_records(&self, block: *mut Block, records: u64) {
-        // SAFETY: the records' own references keep the block until here.
-        if unsafe { block.as_ref() }.is_some_and(|block| block.release(records)) {
-            // SAFETY: no record is left in it: it is ours.
-            unsafe { self.release_block(block) };
-        }
-    }
-
-    /// Gives back a block.
-    ///
-    /// # Safety
-    /// The caller owns it, and no published record is in it.
-    pub(crate) unsafe fn release_block(&self, block: *mut Block) {
-        Counters::less(&self.counters.blocks_live, 1);
-        // SAFETY: the caller's promise.
-        unsafe {
-            (*block).kill();
-            self.blocks.put_or_free(block);
-        }
-    }
-}
 
 impl Log {
     pub(crate) fn new(settings: Settings) -> Self {
@@ -369,51 +234,6 @@ impl Log {
         Ok(Some(segment))
     }
 
-    /// The last indexed segment at or before `offset` that is not older than `oldest`, which the
-    /// pin protects.
-    fn indexed<'p>(&self, offset: u64, oldest: u64, pin: &'p Pin<'_>) -> Result<Option<&'p Segment>, Stale> {
-        let index = pin.protect(|| self.index.load(ord::INDEX_LOAD()))?;
-        // SAFETY: protected by the pin.
-        let Some(index) = (unsafe { index.as_ref() }) else { return Ok(None) };
-        index.canary.check();
-        let entry = index.entries.partition_point(|entry| entry.base <= offset);
-        let entry = entry.checked_sub(1).map(|at| index.entries[at]);
-        // SAFETY: a segment as young as one that is in the chain under this pin is retired only
-        // after the pin, and the entry became visible after the segment was linked.
-        Ok(entry.filter(|entry| entry.ordinal >= oldest).map(|entry| unsafe { &*entry.segment }))
-    }
-
-    /// Lists a segment just linked. If this thread stops here, one entry is missing.
-    fn add_to_index(&self, segment: &Segment, pin: &Pin<'_>) -> Result<(), Stale> {
-        let head = self.head(pin)?.ordinal();
-        let old = pin.protect(|| self.index.load(ord::INDEX_LOAD()))?;
-        // SAFETY: protected by the pin.
-        let kept = unsafe { old.as_ref() }.map_or(&[][..], |index| &index.entries);
-        let mut entries: Vec<_> = kept.iter().filter(|entry| entry.ordinal >= head).copied().collect();
-        let entry = Entry {
-            base: segment.base(),
-            ordinal: segment.ordinal(),
-            segment: ptr::from_ref(segment).cast_mut(),
-        };
-        let at = entries.partition_point(|known| known.ordinal < entry.ordinal);
-        entries.insert(at, entry);
-        let fresh =
-            Box::into_raw(Box::new(Index { entries, birth: self.domain.birth(), canary: Canary::new() }));
-        match self.index.compare_exchange(old, fresh, ord::INDEX_SWAP(), ord::INDEX_LOAD()) {
-            Ok(_) if old.is_null() => {}
-            // SAFETY: the exchange unlinked it.
-            Ok(_) => unsafe {
-                let bytes = size_of_val(kept) as u64;
-                let (birth, old) = ((*old).birth, SendPtr(old));
-                pin.retire(birth, bytes, move || free_index(old.get()));
-            },
-            // SAFETY: never shared. Another thread indexed its segment meanwhile; the entry that
-            // is missing now only makes some walks longer.
-            Err(_) => unsafe { free_index(fresh) },
-        }
-        Ok(())
-    }
-
     /// What the thread that linked `ordinal` does after its own publication.
     pub(crate) fn turn_over(&self, ordinal: u64) {
         if ordinal.is_multiple_of(INDEX_STRIDE) {
@@ -569,28 +389,5 @@ impl Drop for Log {
             // SAFETY: as above.
             unsafe { free_index(index) }
         }
-    }
-}
-
-/// # Safety
-/// Nobody uses the index any more.
-unsafe fn free_index(index: *mut Index) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        (*index).canary.kill();
-        free(index);
-    }
-}
-
-/// A pointer that a release takes to whichever thread runs it.
-pub(crate) struct SendPtr<T>(pub(crate) *mut T);
-
-// SAFETY: what it points to is `Send`, and its release has it alone.
-unsafe impl<T> Send for SendPtr<T> {}
-
-impl<T> SendPtr<T> {
-    /// The whole value, so that a closure captures it and not the bare pointer.
-    pub(crate) fn get(self) -> *mut T {
-        self.0
     }
 }
