@@ -296,7 +296,9 @@ fn a_waiting_cursor_is_woken_by_the_next_append_and_by_its_eviction() {
     assert_eq!(cursor.poll_readable(&mut context), Poll::Pending);
     buffer.set_cursor_limits(CursorLimits { hard_bytes: 1, soft_bytes: 0, soft_ms: 0 });
     let before = count.0.load(Ordering::SeqCst);
-    (0..10).for_each(|_| drop(buffer.append(&[0; 50]).expect("appended")));
+    for _ in 0..10 {
+        buffer.append(&[0; 50]).expect("appended");
+    }
     assert_eq!(buffer.stats().evictions, 1);
     assert!(count.0.load(Ordering::SeqCst) > before);
     assert!(matches!(cursor.poll_readable(&mut context), Poll::Ready(Err(CursorError::Evicted { .. }))));

@@ -56,7 +56,9 @@ fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
         .map(|id| {
             let mut writer = buffer.writer();
             thread::spawn(move || {
-                (0..times).for_each(|_| drop(writer.append(&[id; 3]).expect("not fenced")));
+                for _ in 0..times {
+                    writer.append(&[id; 3]).expect("not fenced");
+                }
             })
         })
         .collect();
@@ -81,9 +83,13 @@ fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
 fn indexed(seen: &'static Seen) {
     let buffer = keeping(1);
     // Segment 2 is listed, and the next append links 4, which is listed too.
-    (0..4_u8).for_each(|id| drop(buffer.append(&[id; 3]).expect("not fenced")));
+    for id in 0..4_u8 {
+        buffer.append(&[id; 3]).expect("not fenced");
+    }
     let mut writer = buffer.writer();
-    let appending = thread::spawn(move || drop(writer.append(&[4; 3]).expect("not fenced")));
+    let appending = thread::spawn(move || {
+        writer.append(&[4; 3]).expect("not fenced");
+    });
     let attaching = {
         let buffer = buffer.clone();
         thread::spawn(move || {

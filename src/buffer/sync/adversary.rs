@@ -96,6 +96,7 @@ impl Collector {
         spare.map_or_else(Self::make, |spare| spare.0)
     }
 
+    #[expect(clippy::arc_with_non_send_sync, reason = "all threads of a model are one thread of the system")]
     fn make() -> Self {
         Self(StdArc::new(State {
             registry: AtomicUsize::new(0),
