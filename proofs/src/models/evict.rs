@@ -100,10 +100,11 @@ fn evict_wait(seen: &'static Seen) {
 
 fn evict_reuse(seen: &'static Seen) {
     let limits = CursorLimits { hard_bytes: 4, soft_bytes: 0, soft_ms: 0 };
-    let buffer = small(2).cursor_limits(limits).build().expect("valid settings");
+    let buffer = small(1).cursor_limits(limits).build().expect("valid settings");
     let old = buffer.attach(0).expect("base");
-    // No segment is full, so that this evicts nobody.
-    buffer.append(b"abcdef").expect("not fenced");
+    buffer.append(b"abc").expect("not fenced");
+    buffer.append(b"def").expect("not fenced");
+    assert_eq!(buffer.stats().evictions, 1, "it lags by more than the limit and what is retained");
     // Here, not in the race: loom orders a plain store after an exchange of another thread only if
     // the storing thread saw that (tokio-rs/loom#389), and lets the eviction of the old cursor
     // come back to the new one.
