@@ -59,6 +59,21 @@ pub struct Model {
     pub body: fn(&'static Seen),
 }
 
+/// What most models have in common: three threads, and shadow words.
+pub const BASE: Model = Model {
+    name: "",
+    invariants: "-",
+    about: "",
+    threads: 3,
+    quick: Bound::None,
+    full: Bound::None,
+    shadow: true,
+    stalls: false,
+    outcomes: &["done"],
+    controls: &[],
+    body: |_| {},
+};
+
 /// Counts the outcomes that occurred. Plain atomics: loom does not see them.
 #[derive(Debug)]
 pub struct Seen {

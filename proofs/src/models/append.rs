@@ -4,7 +4,7 @@ use loom::thread;
 use replcore::buffer::ReplicationBuffer;
 
 use super::{keeping, read_visible, small};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -12,11 +12,8 @@ pub static MODELS: &[Model] = &[
         name: "append-2",
         invariants: "I1 I2 I4 I5 I6",
         about: "two writers race for one cell",
-        threads: 3,
         quick: Bound::Preemptions(3),
         full: Bound::None,
-        shadow: true,
-        stalls: false,
         outcomes: &["first wins", "second wins"],
         controls: &[
             "CELL_PUBLISH=Relaxed",
@@ -26,6 +23,7 @@ pub static MODELS: &[Model] = &[
             "LeakRecord",
         ],
         body: |seen| race(seen, 2, 2),
+        ..BASE
     },
     Model {
         name: "append-3",
@@ -34,24 +32,21 @@ pub static MODELS: &[Model] = &[
         threads: 4,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["first wins", "second wins", "third wins"],
         controls: &["HINT_LOAD=Relaxed", "HINT_STORE=Relaxed"],
         body: |seen| race(seen, 3, 2),
+        ..BASE
     },
     Model {
         name: "append-across-segments",
         invariants: "I1 I2 I4 I5 I6",
         about: "two writers race to link a segment, and the loser links another",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["first wins", "second wins"],
         controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "TAIL_MOVE=Relaxed", "TAIL_LOAD=Relaxed"],
         body: |seen| race(seen, 2, 1),
+        ..BASE
     },
     Model {
         name: "append-context",
@@ -60,37 +55,32 @@ pub static MODELS: &[Model] = &[
         threads: 4,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["a[2]b", "[2]b[1]a", "[2]bc[1]a", "ac[2]b"],
         controls: &["StaleContext"],
         body: context,
+        ..BASE
     },
     Model {
         name: "append-batch",
         invariants: "I1 I2 I5",
         about: "a batch of several parts and a frame of shared bytes race; neither is torn",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::None,
-        shadow: true,
-        stalls: false,
         outcomes: &["batch first", "shared first"],
         controls: &["CELL_PUBLISH=Relaxed"],
         body: batch,
+        ..BASE
     },
     Model {
         name: "append-pooled",
         invariants: "I5 I6",
         about: "writers lent from a pool of one place; the loser of a link pools its segment",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["first wins", "second wins"],
         controls: &["StaleStart"],
         body: pooled,
+        ..BASE
     },
 ];
 

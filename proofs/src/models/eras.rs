@@ -4,7 +4,7 @@ use loom::thread;
 use replcore::buffer::model::provide_eras;
 
 use super::{read_visible, small};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -12,27 +12,22 @@ pub static MODELS: &[Model] = &[
         name: "era-attach",
         invariants: "I3 I5 I6 I8",
         about: "every retirement begins an era while a replica attaches",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["attached", "not retained"],
         controls: &["EraUnlooked", "ERA_LOAD=Relaxed", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
         body: attach,
+        ..BASE
     },
     Model {
         name: "era-append",
         invariants: "I1 I5 I6 I8",
         about: "two writers append and retire while eras change under them",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
-        outcomes: &["done"],
         controls: &["FreeAtOnce"],
         body: append,
+        ..BASE
     },
 ];
 

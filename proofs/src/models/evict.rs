@@ -4,7 +4,7 @@ use loom::thread;
 use replcore::buffer::{CursorError, CursorLimits};
 
 use super::{drain, small};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -12,40 +12,34 @@ pub static MODELS: &[Model] = &[
         name: "evict-read",
         invariants: "I5 I6 I8 I11",
         about: "a slow cursor is evicted, and what it pinned freed, while it reads",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["evicted", "read on"],
         controls: &["HopUnlooked", "FreeAtOnce"],
         body: evict_read,
+        ..BASE
     },
     Model {
         name: "evict-wait",
         invariants: "I8 I9",
         about: "a cursor that waits is evicted; it is woken, and learns of it",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["evicted"],
         controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed"],
         body: evict_wait,
+        ..BASE
     },
     Model {
         name: "evict-reuse",
         invariants: "I7",
         about: "a new cursor takes the slot of one that lagged; an evictor does not judge it by that one",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["saw the new", "saw none"],
         controls: &["SLOT_LOAD=Relaxed", "SLOT_RELEASE_STORE=Relaxed"],
         body: evict_reuse,
+        ..BASE
     },
 ];
 

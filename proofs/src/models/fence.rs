@@ -4,7 +4,7 @@ use loom::thread;
 use replcore::buffer::{AppendError, SealError};
 
 use super::{keeping, read_visible};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -12,27 +12,23 @@ pub static MODELS: &[Model] = &[
         name: "seal-append",
         invariants: "I10",
         about: "an append either precedes the seal of its term or reports it",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["before the seal", "fenced"],
         controls: &["StaleFence"],
         body: seal_append,
+        ..BASE
     },
     Model {
         name: "seal-seal",
         invariants: "I10",
         about: "two seals of one term: one of them finds it sealed",
-        threads: 3,
         quick: Bound::Preemptions(3),
         full: Bound::None,
-        shadow: true,
-        stalls: false,
         outcomes: &["first seals", "second seals"],
         controls: &["StaleFence"],
         body: seal_seal,
+        ..BASE
     },
 ];
 

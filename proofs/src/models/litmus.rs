@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, fence};
 use loom::thread;
 
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Model, Seen};
 
 /// An atomic with a shadow word, as the shim makes them.
 struct Shadowed {
@@ -34,20 +34,6 @@ impl Shadowed {
 fn two() -> (Arc<Shadowed>, Arc<Shadowed>) {
     (Arc::new(Shadowed::new()), Arc::new(Shadowed::new()))
 }
-
-const BASE: Model = Model {
-    name: "",
-    invariants: "-",
-    about: "",
-    threads: 3,
-    quick: Bound::None,
-    full: Bound::None,
-    shadow: true,
-    stalls: false,
-    outcomes: &[],
-    controls: &[],
-    body: |_| {},
-};
 
 /// The self-test.
 pub static MODELS: &[Model] = &[

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{keeping, read_visible};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -14,37 +14,32 @@ pub static MODELS: &[Model] = &[
         threads: 4,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["saw 0", "saw 1", "saw 2"],
         controls: &["CELL_PUBLISH=Acquire", "CELL_LOAD=Relaxed"],
         body: |seen| reader(seen, 2, 1, 2),
+        ..BASE
     },
     Model {
         name: "read-across-segments",
         invariants: "I1 I2 I3 I5 I6",
         about: "a cursor follows a writer over segments of one cell",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["saw 0", "saw 1", "saw 2"],
         controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "ScanBeforeNext"],
         body: |seen| reader(seen, 1, 2, 1),
+        ..BASE
     },
     Model {
         name: "read-indexed",
         invariants: "I3 I5 I6 I7",
         about: "a cursor attaches through an index that a writer replaces",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["attached"],
         controls: &["INDEX_LOAD=Relaxed", "INDEX_SWAP=Relaxed", "FreeAtOnce"],
         body: indexed,
+        ..BASE
     },
 ];
 

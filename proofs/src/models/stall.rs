@@ -5,11 +5,12 @@
 //! a deadlock.
 
 use loom::thread;
+use replcore::buffer::Writer;
 use replcore::buffer::model::{provide_eras, stall};
 
 use super::wake::{Flag, poll};
 use super::{keeping, read_visible, small};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -17,42 +18,48 @@ pub static MODELS: &[Model] = &[
         name: "stall-append",
         invariants: "I2 I8",
         about: "a writer is stopped in an append; another appends, and all that is published is read",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
         controls: &["WaitForHint"],
         body: append,
+        ..BASE
     },
     Model {
         name: "stall-turn-over",
         invariants: "I2 I7 I8 I11",
         about: "a writer is stopped while it links a segment, trims and retires; others go on and memory stays bounded",
-        threads: 3,
         quick: Bound::Preemptions(0),
         full: Bound::Preemptions(1),
-        shadow: true,
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
         controls: &[],
         body: turn_over,
+        ..BASE
     },
     Model {
         name: "stall-wake",
         invariants: "I8 I9",
         about: "a writer is stopped before it wakes a waiting cursor; the next append wakes it",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
         controls: &["ForgetOwed"],
         body: wake,
+        ..BASE
     },
 ];
+
+/// A thread that appends a frame, each access a step at which it may be stopped.
+fn append_and_stall(mut writer: Writer) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        stall::begin();
+        writer.append(b"abc").expect("not fenced");
+        stall::end();
+    })
+}
 
 /// Says where the stopped thread had got to.
 fn mark_published(seen: &'static Seen, published: bool) {
@@ -61,12 +68,7 @@ fn mark_published(seen: &'static Seen, published: bool) {
 
 fn append(seen: &'static Seen) {
     let buffer = keeping(2);
-    let mut stalling = buffer.writer();
-    let stalled = thread::spawn(move || {
-        stall::begin();
-        stalling.append(b"abc").expect("not fenced");
-        stall::end();
-    });
+    let stalled = append_and_stall(buffer.writer());
     let mut writer = buffer.writer();
     let mut cursor = buffer.attach(0).expect("base");
     let others = thread::spawn(move || {
@@ -91,12 +93,7 @@ fn turn_over(seen: &'static Seen) {
     provide_eras(8);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"000").expect("not fenced");
-    let mut stalling = buffer.writer();
-    let stalled = thread::spawn(move || {
-        stall::begin();
-        stalling.append(b"abc").expect("not fenced");
-        stall::end();
-    });
+    let stalled = append_and_stall(buffer.writer());
     let others = {
         let buffer = buffer.clone();
         thread::spawn(move || {
@@ -127,12 +124,7 @@ fn wake(seen: &'static Seen) {
     let mut cursor = buffer.attach(0).expect("base");
     let flag = Flag::new();
     assert!(!poll(&mut cursor, &flag), "nothing is appended yet");
-    let mut stalling = buffer.writer();
-    let stalled = thread::spawn(move || {
-        stall::begin();
-        stalling.append(b"abc").expect("not fenced");
-        stall::end();
-    });
+    let stalled = append_and_stall(buffer.writer());
     let mut writer = buffer.writer();
     let appending = thread::spawn(move || writer.append(b"xyz").expect("not fenced").start);
     let start = appending.join().expect("no panic");

@@ -4,7 +4,7 @@ use loom::thread;
 use replcore::buffer::{AttachError, Builder};
 
 use super::{read_visible, small};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -12,11 +12,8 @@ pub static MODELS: &[Model] = &[
         name: "trim-attach",
         invariants: "I3 I5 I6 I7",
         about: "a replica attaches while a writer's appends trim what it asks for",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["attached", "not retained"],
         controls: &[
             "TRIM_FENCE=AcqRel",
@@ -30,32 +27,29 @@ pub static MODELS: &[Model] = &[
             "BACKLOG_LOAD=Relaxed",
         ],
         body: |seen| attach_while_trimming(seen, 0),
+        ..BASE
     },
     Model {
         name: "trim-backlog",
         invariants: "I3 I5 I6 I7",
         about: "as trim-attach, with a backlog that stays behind the tail",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["attached", "not retained"],
         controls: &["TrimTooFar"],
         body: |seen| attach_while_trimming(seen, 3),
+        ..BASE
     },
     Model {
         name: "trim-look",
         invariants: "I6 I7",
         about: "someone asks for the numbers while a writer trims",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["before", "after"],
         controls: &["HEAD_LOAD=Relaxed", "FreeAtOnce"],
         body: look,
+        ..BASE
     },
     Model {
         name: "trim-2-cursors",
@@ -64,50 +58,40 @@ pub static MODELS: &[Model] = &[
         threads: 4,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["fast ahead", "fast level"],
         controls: &["TrimUnlooked", "FreeAtOnce", "REF_DROP=Relaxed", "REF_LAST=Relaxed"],
         body: two_cursors,
+        ..BASE
     },
     Model {
         name: "trim-2-trimmers",
         invariants: "I6 I7",
         about: "two writers turn segments over and trim at once",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
-        outcomes: &["done"],
         controls: &["FreeAtOnce", "RetireBeforeUnlink"],
         body: two_trimmers,
+        ..BASE
     },
     Model {
         name: "trim-pooled",
         invariants: "I5 I6",
         about: "two writers trim, and take segments and blocks from pools of one place",
-        threads: 3,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
-        outcomes: &["done"],
         controls: &["POOL_PUT=Relaxed", "POOL_TAKE=Relaxed", "FreeAtOnce"],
         body: pooled,
+        ..BASE
     },
     Model {
         name: "trim-drop",
         invariants: "I6 I11",
         about: "a cursor that pinned the backlog is dropped while a writer trims",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
-        outcomes: &["done"],
         controls: &["FreeAtOnce", "HOP_FENCE=AcqRel"],
         body: drop_cursor,
+        ..BASE
     },
 ];
 

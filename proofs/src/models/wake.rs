@@ -11,7 +11,7 @@ use loom::thread;
 use replcore::buffer::Cursor;
 
 use super::{drain, keeping, small};
-use crate::model::{Bound, Model, Seen};
+use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
 pub static MODELS: &[Model] = &[
@@ -19,40 +19,34 @@ pub static MODELS: &[Model] = &[
         name: "wake-blocking",
         invariants: "I9 I6",
         about: "a cursor waits, blocking, while a writer appends",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["read"],
         controls: &["ParkSilently", "SkipSecondLook", "ForgetWake"],
         body: blocking,
+        ..BASE
     },
     Model {
         name: "wake-append",
         invariants: "I9 I6",
         about: "a cursor looks and leaves its waker while a writer appends",
-        threads: 3,
         quick: Bound::Preemptions(3),
         full: Bound::None,
-        shadow: true,
-        stalls: false,
         outcomes: &["found it", "woken"],
         controls: &["PARK=Relaxed", "ParkSilently", "SkipSecondLook", "ForgetWake"],
         body: |seen| wait(seen, 1, 2),
+        ..BASE
     },
     Model {
         name: "wake-across-segments",
         invariants: "I9 I6",
         about: "a cursor looks and leaves its waker at the end of a full segment",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["found it", "woken"],
         controls: &["ParkSilently", "SkipSecondLook", "ForgetWake"],
         body: |seen| wait(seen, 1, 1),
+        ..BASE
     },
     Model {
         name: "wake-2-cursors",
@@ -61,24 +55,21 @@ pub static MODELS: &[Model] = &[
         threads: 4,
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
-        shadow: true,
-        stalls: false,
         outcomes: &["found it", "woken"],
         controls: &["PARK=Relaxed", "CELL_PUBLISH=Release", "ForgetWake"],
         body: |seen| wait(seen, 2, 2),
+        ..BASE
     },
     Model {
         name: "wake-changing",
         invariants: "I6 I9",
         about: "a cursor changes its waker while a writer uses the one before",
-        threads: 3,
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        shadow: true,
-        stalls: false,
         outcomes: &["found it", "woken"],
         controls: &["FreeAtOnce", "WAKER_SWAP=Relaxed", "WAKER_LOAD=Relaxed"],
         body: changing_waker,
+        ..BASE
     },
 ];
 
