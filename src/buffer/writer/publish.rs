@@ -6,8 +6,7 @@ use super::stage::Stage;
 use crate::buffer::block::{Block, NO_CONTEXT, Prior};
 use crate::buffer::error::AppendError;
 use crate::buffer::log::Log;
-use crate::buffer::reclaim::{Pin, Stale};
-use crate::buffer::segment::{Attempt, Segment};
+use crate::buffer::segment::Attempt;
 use crate::buffer::sync::table::{Fault, fault};
 
 impl Stage {
@@ -41,7 +40,7 @@ impl Stage {
             loop {
                 let frontier = segment.frontier();
                 if segment.is_closed_at(&frontier) {
-                    segment = self.successor(log, segment, pin, &mut turned)?;
+                    segment = log.successor(segment, &frontier, pin, &mut turned)?;
                     continue;
                 }
                 let now = frontier.prior;
@@ -103,18 +102,6 @@ impl Stage {
             log.turn_over(ordinal);
         }
         Ok(range)
-    }
-
-    fn successor<'p>(
-        &self,
-        log: &Log,
-        segment: &'p Segment,
-        pin: &'p Pin<'_>,
-        turned: &mut Option<u64>,
-    ) -> Result<&'p Segment, Stale> {
-        // Looked at again with the link in view: what is closed stays closed.
-        let frontier = segment.frontier();
-        log.successor(segment, &frontier, pin, turned)
     }
 
     /// What the record is to be, if it follows `now`.
