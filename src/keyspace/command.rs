@@ -1,10 +1,14 @@
 //! The table of data commands: names, arities, flags, key positions.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
-use super::{Call, CommandError, Keyspace};
+use super::{Call, CommandError, Hasher, Keyspace};
 use super::{counters, expire, generic, hashes, scan, strings};
 
 /// The shards that a unit locks.
@@ -39,14 +43,27 @@ impl Flag {
 }
 
 /// Which locks a command needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope {
     /// The shards of its keys.
     Keys,
     /// All shards.
     All,
+    /// The shards of its keys, or all shards if the arguments say so.
+    Depends(fn(&[Bytes]) -> bool),
     /// All shards inside a unit with other commands, one at a time on its own.
     Sweep,
+}
+
+/// Keys of a command besides those at fixed positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MoreKeys {
+    /// There are none.
+    None,
+    /// Their number is the argument at this position, and they follow it (`ZUNIONSTORE`, `LMPOP`).
+    Counted(usize),
+    /// The last argument that follows this word, in any case (`SORT … STORE`).
+    After(&'static str),
 }
 
 /// One data command.
@@ -64,6 +81,7 @@ pub struct CommandSpec {
     pub last_key: i32,
     /// The distance from one key to the next.
     pub step: i32,
+    pub(super) more_keys: MoreKeys,
     scope: Scope,
     pub(super) handler: Handler,
 }
@@ -85,6 +103,23 @@ impl CommandSpec {
         CommandError::Arity(self.name)
     }
 
+    /// The same command with keys at places that depend on its arguments.
+    pub(super) const fn with_more_keys(mut self, more_keys: MoreKeys) -> Self {
+        self.more_keys = more_keys;
+        self
+    }
+
+    /// The same command with locks that depend on its arguments.
+    pub(super) const fn with_scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Whether keys stand at places that depend on the arguments.
+    pub fn has_movable_keys(&self) -> bool {
+        self.more_keys != MoreKeys::None
+    }
+
     /// The keys among `argv`.
     pub fn keys<'a>(&self, argv: &'a [Bytes]) -> impl Iterator<Item = &'a Bytes> {
         let first = self.first_key.unsigned_abs() as usize;
@@ -97,12 +132,44 @@ impl CommandSpec {
         } else {
             argv.get(first..=last.min(argv.len().saturating_sub(1))).unwrap_or(&[])
         };
-        present.iter().step_by(self.step.max(1) as usize)
+        present.iter().step_by(self.step.max(1) as usize).chain(self.found_keys(argv))
+    }
+}
+
+impl CommandSpec {
+    /// The keys at places that depend on the arguments. Arguments that do not make sense name no keys: the
+    /// handler refuses them before it touches any.
+    fn found_keys<'a>(&self, argv: &'a [Bytes]) -> &'a [Bytes] {
+        let found = match self.more_keys {
+            MoreKeys::None => None,
+            MoreKeys::Counted(at) => argv.get(at).and_then(|count| parse_i64(count)).and_then(|count| {
+                let end = at.checked_add(1)?.checked_add(usize::try_from(count).ok()?)?;
+                argv.get(at + 1..end)
+            }),
+            MoreKeys::After(word) => argv
+                .iter()
+                .rposition(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+                .and_then(|at| argv.get(at + 1..at + 2)),
+        };
+        found.unwrap_or_default()
     }
 }
 
 /// The longest name in the table, in bytes.
-const MAX_NAME_BYTES: usize = 12;
+const MAX_NAME_BYTES: usize = 32;
+
+/// The tables of all families.
+static FAMILIES: &[&[CommandSpec]] = &[
+    counters::COMMANDS,
+    expire::COMMANDS,
+    generic::COMMANDS,
+    hashes::COMMANDS,
+    scan::COMMANDS,
+    strings::COMMANDS,
+];
+
+static BY_NAME: LazyLock<HashMap<&'static [u8], &'static CommandSpec, Hasher>> =
+    LazyLock::new(|| commands().map(|spec| (spec.name.as_bytes(), spec)).collect());
 
 /// The data command called `name`, whatever the letter case.
 pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
@@ -110,13 +177,12 @@ pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    let position = COMMANDS.binary_search_by(|spec| spec.name.as_bytes().cmp(lower));
-    position.ok().map(|position| &COMMANDS[position])
+    BY_NAME.get(&*lower).copied()
 }
 
-/// Every data command, sorted by name.
-pub fn commands() -> &'static [CommandSpec] {
-    COMMANDS
+/// Every data command, in no particular order.
+pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
+    FAMILIES.iter().copied().flatten()
 }
 
 /// The command of a call, or why it cannot run.
@@ -164,7 +230,12 @@ impl Plan {
         let mut shards = Shards::new();
         for (call, spec) in calls.iter().zip(&specs) {
             let Ok(spec) = spec else { continue };
-            if spec.scope != Scope::Keys {
+            let whole = match spec.scope {
+                Scope::Keys => false,
+                Scope::Depends(whole) => whole(&call.argv),
+                Scope::All | Scope::Sweep => true,
+            };
+            if whole {
                 shards = (0..keyspace.options().shards).collect();
                 break;
             }
@@ -183,7 +254,7 @@ impl Plan {
 
     /// Whether the unit is one command that takes one shard at a time when it runs on its own.
     pub fn sweeps(&self) -> bool {
-        self.only().is_some_and(|spec| spec.scope == Scope::Sweep)
+        self.only().is_some_and(|spec| matches!(spec.scope, Scope::Sweep))
     }
 
     /// Whether the unit is one command that may meet and delete unrelated expired keys, which are then
@@ -193,99 +264,54 @@ impl Plan {
     }
 }
 
-const W: &[Flag] = &[Flag::Write];
-const WF: &[Flag] = &[Flag::Write, Flag::Fast];
-const WM: &[Flag] = &[Flag::Write, Flag::Denyoom];
-const WMF: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Fast];
-const R: &[Flag] = &[Flag::Readonly];
-const RF: &[Flag] = &[Flag::Readonly, Flag::Fast];
+pub(super) const W: &[Flag] = &[Flag::Write];
+pub(super) const WF: &[Flag] = &[Flag::Write, Flag::Fast];
+pub(super) const WM: &[Flag] = &[Flag::Write, Flag::Denyoom];
+pub(super) const WMF: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Fast];
+pub(super) const R: &[Flag] = &[Flag::Readonly];
+pub(super) const RF: &[Flag] = &[Flag::Readonly, Flag::Fast];
 
-const fn keyed(
+pub(super) const fn keyed(
     name: &'static str,
     arity: i32,
     flags: &'static [Flag],
     (first_key, last_key, step): (i32, i32, i32),
     handler: Handler,
 ) -> CommandSpec {
-    CommandSpec { name, arity, flags, first_key, last_key, step, scope: Scope::Keys, handler }
+    CommandSpec {
+        name,
+        arity,
+        flags,
+        first_key,
+        last_key,
+        step,
+        more_keys: MoreKeys::None,
+        scope: Scope::Keys,
+        handler,
+    }
 }
 
-const fn whole(
+pub(super) const fn whole(
     name: &'static str,
     arity: i32,
     flags: &'static [Flag],
     scope: Scope,
     handler: Handler,
 ) -> CommandSpec {
-    CommandSpec { name, arity, flags, first_key: 0, last_key: 0, step: 0, scope, handler }
+    CommandSpec {
+        name,
+        arity,
+        flags,
+        first_key: 0,
+        last_key: 0,
+        step: 0,
+        more_keys: MoreKeys::None,
+        scope,
+        handler,
+    }
 }
 
-const ONE: (i32, i32, i32) = (1, 1, 1);
-const TWO: (i32, i32, i32) = (1, 2, 1);
-const ALL: (i32, i32, i32) = (1, -1, 1);
-const PAIRS: (i32, i32, i32) = (1, -1, 2);
-
-static COMMANDS: &[CommandSpec] = &[
-    keyed("append", 3, WMF, ONE, strings::append),
-    keyed("copy", -3, WM, TWO, generic::copy),
-    whole("dbsize", 1, RF, Scope::All, generic::dbsize),
-    keyed("decr", 2, WMF, ONE, counters::decr),
-    keyed("decrby", 3, WMF, ONE, counters::decrby),
-    keyed("del", -2, W, ALL, generic::del),
-    keyed("exists", -2, RF, ALL, generic::exists),
-    keyed("expire", -3, WF, ONE, expire::expire),
-    keyed("expireat", -3, WF, ONE, expire::expireat),
-    keyed("expiretime", 2, RF, ONE, expire::expiretime),
-    whole("flushall", -1, W, Scope::All, generic::flushall),
-    whole("flushdb", -1, W, Scope::All, generic::flushdb),
-    keyed("get", 2, RF, ONE, strings::get),
-    keyed("getdel", 2, WF, ONE, strings::getdel),
-    keyed("getex", -2, WF, ONE, strings::getex),
-    keyed("getrange", 4, R, ONE, strings::getrange),
-    keyed("getset", 3, WMF, ONE, strings::getset),
-    keyed("hdel", -3, WF, ONE, hashes::hdel),
-    keyed("hexists", 3, RF, ONE, hashes::hexists),
-    keyed("hget", 3, RF, ONE, hashes::hget),
-    keyed("hgetall", 2, R, ONE, hashes::hgetall),
-    keyed("hincrby", 4, WMF, ONE, hashes::hincrby),
-    keyed("hincrbyfloat", 4, WMF, ONE, hashes::hincrbyfloat),
-    keyed("hkeys", 2, R, ONE, hashes::hkeys),
-    keyed("hlen", 2, RF, ONE, hashes::hlen),
-    keyed("hmget", -3, RF, ONE, hashes::hmget),
-    keyed("hmset", -4, WMF, ONE, hashes::hmset),
-    keyed("hrandfield", -2, R, ONE, hashes::hrandfield),
-    keyed("hscan", -3, R, ONE, scan::hscan),
-    keyed("hset", -4, WMF, ONE, hashes::hset),
-    keyed("hsetnx", 4, WMF, ONE, hashes::hsetnx),
-    keyed("hstrlen", 3, RF, ONE, hashes::hstrlen),
-    keyed("hvals", 2, R, ONE, hashes::hvals),
-    keyed("incr", 2, WMF, ONE, counters::incr),
-    keyed("incrby", 3, WMF, ONE, counters::incrby),
-    keyed("incrbyfloat", 3, WMF, ONE, counters::incrbyfloat),
-    whole("keys", 2, R, Scope::All, scan::keys),
-    keyed("mget", -2, RF, ALL, strings::mget),
-    keyed("move", 3, WF, ONE, generic::move_key),
-    keyed("mset", -3, WM, PAIRS, strings::mset),
-    keyed("msetnx", -3, WM, PAIRS, strings::msetnx),
-    keyed("persist", 2, WF, ONE, expire::persist),
-    keyed("pexpire", -3, WF, ONE, expire::pexpire),
-    keyed("pexpireat", -3, WF, ONE, expire::pexpireat),
-    keyed("pexpiretime", 2, RF, ONE, expire::pexpiretime),
-    keyed("psetex", 4, WM, ONE, strings::psetex),
-    keyed("pttl", 2, RF, ONE, expire::pttl),
-    whole("randomkey", 1, R, Scope::All, generic::randomkey),
-    keyed("rename", 3, W, TWO, generic::rename),
-    keyed("renamenx", 3, WF, TWO, generic::renamenx),
-    whole("scan", -2, R, Scope::Sweep, scan::scan),
-    keyed("set", -3, WM, ONE, strings::set),
-    keyed("setex", 4, WM, ONE, strings::setex),
-    keyed("setnx", 3, WMF, ONE, strings::setnx),
-    keyed("setrange", 4, WM, ONE, strings::setrange),
-    keyed("strlen", 2, RF, ONE, strings::strlen),
-    keyed("substr", 4, R, ONE, strings::getrange),
-    whole("swapdb", 3, WF, Scope::All, generic::swapdb),
-    keyed("touch", -2, RF, ALL, generic::exists),
-    keyed("ttl", 2, RF, ONE, expire::ttl),
-    keyed("type", 2, RF, ONE, generic::type_of),
-    keyed("unlink", -2, WF, ALL, generic::del),
-];
+pub(super) const ONE: (i32, i32, i32) = (1, 1, 1);
+pub(super) const TWO: (i32, i32, i32) = (1, 2, 1);
+pub(super) const ALL: (i32, i32, i32) = (1, -1, 1);
+pub(super) const PAIRS: (i32, i32, i32) = (1, -1, 2);

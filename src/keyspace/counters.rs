@@ -2,12 +2,22 @@
 
 use bytes::Bytes;
 
+use super::command::{CommandSpec, ONE, WMF, keyed};
 use super::long_double::LongDouble;
 use super::number::{decimal, integer};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
 use crate::resp::Reply;
 use crate::rewrite::{Propagation, string};
+
+/// The commands of this file.
+pub(super) static COMMANDS: &[CommandSpec] = &[
+    keyed("decr", 2, WMF, ONE, decr),
+    keyed("decrby", 3, WMF, ONE, decrby),
+    keyed("incr", 2, WMF, ONE, incr),
+    keyed("incrby", 3, WMF, ONE, incrby),
+    keyed("incrbyfloat", 3, WMF, ONE, incrbyfloat),
+];
 
 pub(super) fn incr<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     add(unit, argv, 1)
@@ -43,7 +53,7 @@ pub(super) fn incrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
     }
     let new = Bytes::from(new.to_decimal());
     replace(unit, &argv[1], new.clone());
-    unit.propagate(argv, string::incrbyfloat(&argv[1], &new));
+    unit.propagate(argv, string::incrbyfloat(argv, &new));
     Ok(Reply::Bulk(new))
 }
 

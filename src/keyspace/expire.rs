@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::printable;
+use super::command::{CommandSpec, ONE, RF, WF, keyed};
 use super::number::{TimeForm, integer};
 use super::shard::Shard;
 use super::unit::{CommandResult, Unit};
@@ -10,6 +11,19 @@ use super::{CommandError, EXPIRE_BATCH_KEYS};
 use crate::resp::Reply;
 use crate::rewrite::generic::{self, ExpireOutcome};
 use crate::rewrite::{DeletionVerb, Effects, Propagation};
+
+/// The commands of this file.
+pub(super) static COMMANDS: &[CommandSpec] = &[
+    keyed("expire", -3, WF, ONE, expire),
+    keyed("expireat", -3, WF, ONE, expireat),
+    keyed("expiretime", 2, RF, ONE, expiretime),
+    keyed("persist", 2, WF, ONE, persist),
+    keyed("pexpire", -3, WF, ONE, pexpire),
+    keyed("pexpireat", -3, WF, ONE, pexpireat),
+    keyed("pexpiretime", 2, RF, ONE, pexpiretime),
+    keyed("pttl", 2, RF, ONE, pttl),
+    keyed("ttl", 2, RF, ONE, ttl),
+];
 
 #[derive(Default)]
 struct Conditions {

@@ -2,12 +2,31 @@
 
 use bytes::Bytes;
 
+use super::command::{ALL, CommandSpec, ONE, R, RF, Scope, TWO, W, WF, WM, keyed, whole};
 use super::number::integer;
 use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, ExpiryPolicy};
 use crate::resp::Reply;
 use crate::rewrite::Propagation;
+
+/// The commands of this file.
+pub(super) static COMMANDS: &[CommandSpec] = &[
+    keyed("copy", -3, WM, TWO, copy),
+    whole("dbsize", 1, RF, Scope::All, dbsize),
+    keyed("del", -2, W, ALL, del),
+    keyed("exists", -2, RF, ALL, exists),
+    whole("flushall", -1, W, Scope::All, flushall),
+    whole("flushdb", -1, W, Scope::All, flushdb),
+    keyed("move", 3, WF, ONE, move_key),
+    whole("randomkey", 1, R, Scope::All, randomkey),
+    keyed("rename", 3, W, TWO, rename),
+    keyed("renamenx", 3, WF, TWO, renamenx),
+    whole("swapdb", 3, WF, Scope::All, swapdb),
+    keyed("touch", -2, RF, ALL, exists),
+    keyed("type", 2, RF, ONE, type_of),
+    keyed("unlink", -2, WF, ALL, del),
+];
 
 pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let mut deleted = 0;

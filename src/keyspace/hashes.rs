@@ -1,47 +1,38 @@
 //! Hashes.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
+use super::command::{CommandSpec, ONE, R, RF, WF, WMF, keyed};
 use super::long_double::LongDouble;
 use super::number::{decimal, integer, parse_i64};
 use super::strings::{OK, bulk_or_null};
 use super::unit::{CommandResult, Unit, owned};
-use super::{CommandError, Hash, Value};
+use super::{CommandError, Hash};
 use crate::resp::Reply;
 use crate::rewrite::{Propagation, hash};
+
+/// The commands of this file.
+pub(super) static COMMANDS: &[CommandSpec] = &[
+    keyed("hdel", -3, WF, ONE, hdel),
+    keyed("hexists", 3, RF, ONE, hexists),
+    keyed("hget", 3, RF, ONE, hget),
+    keyed("hgetall", 2, R, ONE, hgetall),
+    keyed("hincrby", 4, WMF, ONE, hincrby),
+    keyed("hincrbyfloat", 4, WMF, ONE, hincrbyfloat),
+    keyed("hkeys", 2, R, ONE, hkeys),
+    keyed("hlen", 2, RF, ONE, hlen),
+    keyed("hmget", -3, RF, ONE, hmget),
+    keyed("hmset", -4, WMF, ONE, hmset),
+    keyed("hrandfield", -2, R, ONE, hrandfield),
+    keyed("hset", -4, WMF, ONE, hset),
+    keyed("hsetnx", 4, WMF, ONE, hsetnx),
+    keyed("hstrlen", 3, RF, ONE, hstrlen),
+    keyed("hvals", 2, R, ONE, hvals),
+];
 
 /// The most elements that `HRANDFIELD` with a negative count answers: it may repeat fields, so
 /// nothing else would bound the memory of the reply.
 const RANDOM_FIELDS_MAX: u64 = 1 << 20;
-
-/// Changes the hash under `key` in place and creates it if it is absent; the caller has checked
-/// the type. A hash that is empty afterwards is removed.
-fn edit<R>(unit: &mut Unit<'_, '_>, key: &[u8], change: impl FnOnce(&mut Hash) -> R) -> Option<R> {
-    let db = unit.db;
-    let shard = unit.home(key);
-    if shard.get(db, key).is_none() {
-        let mut hash = Hash::new();
-        let result = change(&mut hash);
-        if !hash.is_empty() {
-            shard.insert(db, key, Value::Hash(Arc::new(hash)), None);
-        }
-        return Some(result);
-    }
-    let (result, is_empty) = shard.update(db, key, |value| match value {
-        Value::Hash(hash) => {
-            let hash = Arc::make_mut(hash);
-            let result = change(hash);
-            Some((result, hash.is_empty()))
-        }
-        Value::String(_) => None,
-    })??;
-    if is_empty {
-        shard.remove(db, key);
-    }
-    Some(result)
-}
 
 pub(super) fn hset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     Ok(Reply::Integer(set_pairs(unit, argv, "hset")?))
@@ -61,8 +52,8 @@ fn set_pairs<'c>(
     if argv.len() % 2 == 1 {
         return Err(CommandError::Arity(name));
     }
-    unit.find_hash(&argv[1])?;
-    let created = edit(unit, &argv[1], |hash| {
+    unit.find_as::<Hash>(&argv[1])?;
+    let created = unit.edit(&argv[1], |hash: &mut Hash| {
         let mut created = 0;
         for pair in argv[2..].chunks_exact(2) {
             created += i64::from(hash.insert(owned(&pair[0]), owned(&pair[1])).is_none());
@@ -70,14 +61,14 @@ fn set_pairs<'c>(
         created
     });
     unit.propagate(argv, Propagation::Verbatim);
-    Ok(created.unwrap_or(0))
+    Ok(created)
 }
 
 pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let field = &argv[2];
-    let absent = unit.find_hash(&argv[1])?.is_none_or(|hash| hash.get(field).is_none());
+    let absent = unit.find_as::<Hash>(&argv[1])?.is_none_or(|hash| hash.get(field).is_none());
     if absent {
-        edit(unit, &argv[1], |hash| hash.insert(owned(field), owned(&argv[3])));
+        unit.edit(&argv[1], |hash: &mut Hash| hash.insert(owned(field), owned(&argv[3])));
     }
     unit.propagate(argv, Propagation::verbatim_if(absent));
     Ok(Reply::Integer(absent.into()))
@@ -87,8 +78,8 @@ pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     let present = |hash: &Hash| argv[2..].iter().any(|field| hash.get(field).is_some());
     let mut deleted = 0;
     // A hash in which nothing changes must not count as modified.
-    if unit.find_hash(&argv[1])?.is_some_and(present) {
-        edit(unit, &argv[1], |hash| {
+    if unit.find_as::<Hash>(&argv[1])?.is_some_and(present) {
+        unit.edit(&argv[1], |hash: &mut Hash| {
             deleted = argv[2..].iter().filter(|field| hash.remove(field).is_some()).count();
         });
     }
@@ -97,43 +88,43 @@ pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
 }
 
 pub(super) fn hget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(bulk_or_null(unit.read_hash(&argv[1])?.and_then(|hash| hash.get(&argv[2]))))
+    Ok(bulk_or_null(unit.read_as::<Hash>(&argv[1])?.and_then(|hash| hash.get(&argv[2]))))
 }
 
 pub(super) fn hmget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let hash = unit.read_hash(&argv[1])?;
+    let hash = unit.read_as::<Hash>(&argv[1])?;
     let value = |field: &Bytes| bulk_or_null(hash.and_then(|hash| hash.get(field)));
     Ok(Reply::Array(argv[2..].iter().map(value).collect()))
 }
 
 pub(super) fn hexists<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let exists = unit.read_hash(&argv[1])?.is_some_and(|hash| hash.get(&argv[2]).is_some());
+    let exists = unit.read_as::<Hash>(&argv[1])?.is_some_and(|hash| hash.get(&argv[2]).is_some());
     Ok(Reply::Integer(exists.into()))
 }
 
 pub(super) fn hstrlen<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let value = unit.read_hash(&argv[1])?.and_then(|hash| hash.get(&argv[2]));
+    let value = unit.read_as::<Hash>(&argv[1])?.and_then(|hash| hash.get(&argv[2]));
     Ok(Reply::Integer(value.map_or(0, |value| value.len() as i64)))
 }
 
 pub(super) fn hlen<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(Reply::Integer(unit.read_hash(&argv[1])?.map_or(0, |hash| hash.len() as i64)))
+    Ok(Reply::Integer(unit.read_as::<Hash>(&argv[1])?.map_or(0, |hash| hash.len() as i64)))
 }
 
 pub(super) fn hgetall<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let pair = |(field, value): (&Bytes, &Bytes)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone()));
-    let hash = unit.read_hash(&argv[1])?;
+    let hash = unit.read_as::<Hash>(&argv[1])?;
     Ok(Reply::Map(hash.map_or_else(Vec::new, |hash| hash.iter().map(pair).collect())))
 }
 
 pub(super) fn hkeys<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let hash = unit.read_hash(&argv[1])?;
+    let hash = unit.read_as::<Hash>(&argv[1])?;
     let fields = hash.into_iter().flat_map(Hash::iter).map(|(field, _)| Reply::Bulk(field.clone()));
     Ok(Reply::Array(fields.collect()))
 }
 
 pub(super) fn hvals<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let hash = unit.read_hash(&argv[1])?;
+    let hash = unit.read_as::<Hash>(&argv[1])?;
     let values = hash.into_iter().flat_map(Hash::iter).map(|(_, value)| Reply::Bulk(value.clone()));
     Ok(Reply::Array(values.collect()))
 }
@@ -141,12 +132,12 @@ pub(super) fn hvals<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
 pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (key, field) = (&argv[1], &argv[2]);
     let increment = integer(&argv[3])?;
-    let old = match unit.find_hash(key)?.and_then(|hash| hash.get(field)) {
+    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field)) {
         Some(value) => parse_i64(value).ok_or(CommandError::HashNotInteger)?,
         None => 0,
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
-    edit(unit, key, |hash| hash.insert(owned(field), decimal(new)));
+    unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), decimal(new)));
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(new))
 }
@@ -157,7 +148,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     if !increment.is_finite() {
         return Err(CommandError::IncrementNotFinite);
     }
-    let old = match unit.find_hash(key)?.and_then(|hash| hash.get(field)) {
+    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field)) {
         Some(value) => LongDouble::parse(value).ok_or(CommandError::HashNotFloat)?,
         None => LongDouble::ZERO,
     };
@@ -166,8 +157,8 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
         return Err(CommandError::NanOrInfinity);
     }
     let new = Bytes::from(new.to_decimal());
-    edit(unit, key, |hash| hash.insert(owned(field), new.clone()));
-    unit.propagate(argv, hash::hincrbyfloat(key, field, &new));
+    unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), new.clone()));
+    unit.propagate(argv, hash::hincrbyfloat(argv, &new));
     Ok(Reply::Bulk(new))
 }
 
@@ -175,7 +166,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
 /// is RESP2's form; Valkey nests them in RESP3.
 pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(count) = argv.get(2) else {
-        let hash = unit.read_hash(&argv[1])?;
+        let hash = unit.read_as::<Hash>(&argv[1])?;
         let drawn = hash.and_then(|hash| hash.get_index(rand::random_range(0..hash.len().max(1))));
         return Ok(bulk_or_null(drawn.map(|(field, _)| field)));
     };
@@ -192,7 +183,7 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_FIELDS_MAX) {
         return Err(CommandError::OutOfRange);
     }
-    let Some(hash) = unit.read_hash(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
+    let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
     let mut reply = Vec::new();
     for index in draw(hash.len(), count < 0, wanted) {
         if let Some((field, value)) = hash.get_index(index) {

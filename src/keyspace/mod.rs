@@ -18,7 +18,9 @@
 //! |---|---|
 //! | `shard` | tables of one shard; the only place that changes them |
 //! | `unit` | locks, expiry on access, effects of one unit |
-//! | [`command`] | the table of commands |
+//! | [`command`] | what a command is; each family's file has its own table |
+//! | [`events`] | keyspace events |
+//! | `value` | what a key holds, one file per type |
 //! | `strings`, `counters`, `generic`, `expire`, `hashes`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
@@ -50,6 +52,7 @@
 pub mod command;
 mod counters;
 mod error;
+pub mod events;
 mod expire;
 mod generic;
 mod glob;
@@ -75,10 +78,11 @@ use parking_lot::{Mutex, MutexGuard};
 use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
 pub use self::error::CommandError;
+use self::events::{EventSink, Events};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, Value};
+pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Set, Value, ZSet};
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Wrap};
@@ -168,11 +172,18 @@ pub struct Keyspace {
     next_snapshot_id: AtomicU64,
     /// The shard at which the next expiry cycle starts.
     expire_from: AtomicUsize,
+    events: Events,
 }
 
 impl Keyspace {
     /// An empty keyspace. Zero shards or databases mean one.
     pub fn new(options: Options) -> Keyspace {
+        Keyspace::with_events(options, None)
+    }
+
+    /// An empty keyspace that hands its [events](events) to `sink`, once
+    /// [`set_event_classes`](Self::set_event_classes) asks for some.
+    pub fn with_events(options: Options, sink: Option<EventSink>) -> Keyspace {
         let options =
             Options { shards: options.shards.max(1), databases: options.databases.max(1), ..options };
         Keyspace {
@@ -181,7 +192,14 @@ impl Keyspace {
             placement: foldhash::quality::RandomState::default(),
             next_snapshot_id: AtomicU64::new(0),
             expire_from: AtomicUsize::new(0),
+            events: Events::new(sink),
         }
+    }
+
+    /// From now on, events of these classes are handed to the sink: the sum of
+    /// [`EventClass`](events::EventClass) values.
+    pub fn set_event_classes(&self, classes: u32) {
+        self.events.set_classes(classes);
     }
 
     /// The options it was made with.

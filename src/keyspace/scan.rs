@@ -24,11 +24,19 @@
 use bytes::Bytes;
 
 use super::command::printable;
+use super::command::{CommandSpec, ONE, R, Scope, keyed, whole};
 use super::number::integer;
 use super::unit::{CommandResult, Unit};
-use super::{Call, CommandError, ExpiryPolicy, Keyspace, glob};
+use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, glob};
 use crate::resp::Reply;
 use crate::rewrite::{Effects, Wrap};
+
+/// The commands of this file.
+pub(super) static COMMANDS: &[CommandSpec] = &[
+    keyed("hscan", -3, R, ONE, hscan),
+    whole("keys", 2, R, Scope::All, keys),
+    whole("scan", -2, R, Scope::Sweep, scan),
+];
 
 /// How many elements a call visits when the client does not say.
 const DEFAULT_COUNT: usize = 10;
@@ -200,7 +208,7 @@ pub(super) fn sweep(
 pub(super) fn hscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let cursor = cursor(&argv[2])?;
     let options = ScanOptions::parse(&argv[3..], true)?;
-    let Some(hash) = unit.read_hash(&argv[1])? else { return Ok(page(0, Vec::new())) };
+    let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(page(0, Vec::new())) };
     let mut found = Vec::new();
     let mut emit = |(field, value): (&Bytes, &Bytes)| {
         if options.wants(field) {

@@ -2,12 +2,33 @@
 
 use bytes::Bytes;
 
+use super::command::{ALL, CommandSpec, ONE, PAIRS, R, RF, WF, WM, WMF, keyed};
 use super::number::{TimeForm, integer};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
 use crate::resp::Reply;
 use crate::rewrite::Propagation;
 use crate::rewrite::string::{self, GetExOutcome, SetOutcome};
+
+/// The commands of this file.
+pub(super) static COMMANDS: &[CommandSpec] = &[
+    keyed("append", 3, WMF, ONE, append),
+    keyed("get", 2, RF, ONE, get),
+    keyed("getdel", 2, WF, ONE, getdel),
+    keyed("getex", -2, WF, ONE, getex),
+    keyed("getrange", 4, R, ONE, getrange),
+    keyed("getset", 3, WMF, ONE, getset),
+    keyed("mget", -2, RF, ALL, mget),
+    keyed("mset", -3, WM, PAIRS, mset),
+    keyed("msetnx", -3, WM, PAIRS, msetnx),
+    keyed("psetex", 4, WM, ONE, psetex),
+    keyed("set", -3, WM, ONE, set),
+    keyed("setex", 4, WM, ONE, setex),
+    keyed("setnx", 3, WMF, ONE, setnx),
+    keyed("setrange", 4, WM, ONE, setrange),
+    keyed("strlen", 2, RF, ONE, strlen),
+    keyed("substr", 4, R, ONE, getrange),
+];
 
 pub(super) const OK: Reply = Reply::Simple("OK");
 
@@ -111,7 +132,7 @@ pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
         None => (false, None),
         Some(entry) => match &entry.value {
             Value::String(old) if options.get || compares => (true, Some(old.clone())),
-            Value::Hash(_) if options.get || compares => return Err(CommandError::WrongType),
+            _ if options.get || compares => return Err(CommandError::WrongType),
             _ => (true, None),
         },
     };
@@ -157,7 +178,7 @@ fn set_with_time<'c>(
     let deadline_ms = form.positive_deadline_ms(&argv[2], unit.now_ms, name)?;
     unit.find(&argv[1]);
     unit.store_string(&argv[1], &argv[3], Some(deadline_ms));
-    unit.propagate(argv, string::set_with_deadline(&argv[1], &argv[3], deadline_ms));
+    unit.propagate(argv, string::setex(argv, deadline_ms));
     Ok(OK)
 }
 
@@ -200,7 +221,7 @@ fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
 pub(super) fn getset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let old = unit.read_string(&argv[1])?.cloned();
     unit.store_string(&argv[1], &argv[2], None);
-    unit.propagate(argv, string::set_plain(&argv[1], &argv[2]));
+    unit.propagate(argv, string::getset(argv));
     Ok(bulk_or_null(old.as_ref()))
 }
 
@@ -208,7 +229,7 @@ pub(super) fn getdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let old = unit.read_string(&argv[1])?.cloned();
     if old.is_some() {
         unit.remove(&argv[1]);
-        unit.propagate(argv, string::getdel(&argv[1]));
+        unit.propagate(argv, string::getdel(argv, true));
     }
     Ok(bulk_or_null(old.as_ref()))
 }
@@ -263,7 +284,7 @@ pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
         }
         None => GetExOutcome::Unchanged,
     };
-    let propagation = string::getex(key, outcome, unit.verb());
+    let propagation = string::getex(argv, outcome, unit.verb());
     unit.propagate(argv, propagation);
     Ok(Reply::Bulk(value))
 }

@@ -5,12 +5,13 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use super::command::{Plan, Resolved, Shards};
+use super::events::{EventClass, KeyEvent};
 use super::shard::{Entry, FlushedTable, Shard};
-use super::value::{Hash, Value};
+use super::value::{Collection, Value};
 use super::watch::WatchedKey;
 use super::{Call, CommandError, ExpiryPolicy, Keyspace};
 use crate::resp::Reply;
-use crate::rewrite::{DeletionVerb, Effects, Propagation};
+use crate::rewrite::{DeletionVerb, Effects, Rewritten};
 
 /// A flushed table with at least this many keys is freed by a thread of its own: freeing it takes
 /// longer than a client should wait (about 10 ms at 100 ns per key).
@@ -30,6 +31,7 @@ pub(super) struct Unit<'k, 'c> {
     pub db: u16,
     pub effects: Effects<'c>,
     garbage: Vec<FlushedTable>,
+    events: Vec<KeyEvent>,
 }
 
 impl<'k, 'c> Unit<'k, 'c> {
@@ -38,7 +40,16 @@ impl<'k, 'c> Unit<'k, 'c> {
         shards.sort_unstable();
         shards.dedup();
         let locked = shards.into_iter().map(|number| (number, keyspace.lock_shard(number))).collect();
-        Unit { keyspace, locked, policy, now_ms, db: 0, effects: Effects::new(), garbage: Vec::new() }
+        Unit {
+            keyspace,
+            locked,
+            policy,
+            now_ms,
+            db: 0,
+            effects: Effects::new(),
+            garbage: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     /// Runs the calls in order, `plan` being theirs.
@@ -61,6 +72,9 @@ impl<'k, 'c> Unit<'k, 'c> {
     pub fn finish(self, publish: &mut dyn FnMut(&Effects<'_>)) {
         if !self.effects.is_empty() {
             publish(&self.effects);
+        }
+        if !self.events.is_empty() {
+            self.keyspace.events.emit(&self.events);
         }
         let Unit { locked, garbage, .. } = self;
         drop(locked);
@@ -146,14 +160,47 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.read(key).map(as_string).transpose()
     }
 
-    /// The hash under `key`, for a command that writes.
-    pub fn find_hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        self.find(key).map(as_hash).transpose()
+    /// The collection under `key`, for a command that writes.
+    pub fn find_as<C: Collection>(&mut self, key: &[u8]) -> Result<Option<&C>, CommandError> {
+        self.find(key).map(as_collection).transpose()
     }
 
-    /// The hash under `key`, for a command that reads.
-    pub fn read_hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        self.read(key).map(as_hash).transpose()
+    /// The collection under `key`, for a command that reads.
+    pub fn read_as<C: Collection>(&mut self, key: &[u8]) -> Result<Option<&C>, CommandError> {
+        self.read(key).map(as_collection).transpose()
+    }
+
+    /// Changes the collection under `key` in place. It is created if it is absent and removed if it is
+    /// empty afterwards. Counts as a modification in any case, so call it only to modify.
+    ///
+    /// The caller has checked the type with [`find_as`](Self::find_as): another type is replaced.
+    pub fn edit<C: Collection, R>(&mut self, key: &[u8], change: impl FnOnce(&mut C) -> R) -> R {
+        let db = self.db;
+        let shard = self.home(key);
+        let mut change = Some(change);
+        let updated = shard.update(db, key, |value| {
+            let collection = C::of_mut(value)?;
+            let result = change.take().map(|change| change(collection))?;
+            Some((result, collection.has_no_elements()))
+        });
+        match (updated.flatten(), change) {
+            (Some((result, is_empty)), _) => {
+                if is_empty {
+                    shard.remove(db, key);
+                }
+                result
+            }
+            (None, Some(change)) => {
+                let mut collection = C::default();
+                let result = change(&mut collection);
+                if !collection.has_no_elements() {
+                    shard.insert(db, key, collection.into_value(), None);
+                }
+                result
+            }
+            // `change` is taken only where its result is returned.
+            (None, None) => unreachable!("a change has a result"),
+        }
     }
 
     /// The deadline of a key that has just been found.
@@ -187,8 +234,40 @@ impl<'k, 'c> Unit<'k, 'c> {
     }
 
     /// Adds what the running call propagates.
-    pub fn propagate(&mut self, argv: &'c [Bytes], propagation: Propagation) {
-        self.effects.push(self.db, argv, propagation);
+    ///
+    /// # Panics
+    ///
+    /// If the outcome does not belong to the command, which would be an error of the command's handler:
+    /// going on without propagating what was changed would be worse.
+    pub fn propagate(&mut self, argv: &'c [Bytes], propagation: impl Into<Rewritten>) {
+        match propagation.into() {
+            Ok(propagation) => self.effects.push(self.db, argv, propagation),
+            Err(mismatch) => unreachable!("a handler's outcome belongs to its command: {mismatch}"),
+        }
+    }
+
+    /// Tells subscribers what happened to `key`, if they want to know: see [`super::events`].
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.notify_in(self.db, class, name, key);
+    }
+
+    /// [`notify`](Self::notify) for a key of another database.
+    pub fn notify_in(&mut self, db: u16, class: EventClass, name: &'static str, key: &[u8]) {
+        if self.keyspace.events.wants(class) {
+            self.events.push(KeyEvent { db, class, name, key: Bytes::copy_from_slice(key) });
+        }
+    }
+
+    /// Answers for a command that found nothing in `keys` and is to wait until one of them holds a value
+    /// of the type `type_name`, at most `timeout_ms` (`None`: for ever), then to answer `on_timeout`.
+    pub fn block(
+        &mut self,
+        _keys: &'c [Bytes],
+        _type_name: &'static str,
+        _timeout_ms: Option<u64>,
+        on_timeout: Reply,
+    ) -> CommandResult {
+        Ok(on_timeout)
     }
 
     /// Keeps a flushed table until the locks are released.
@@ -207,15 +286,12 @@ impl<'k, 'c> Unit<'k, 'c> {
 fn as_string(entry: &Entry) -> Result<&Bytes, CommandError> {
     match &entry.value {
         Value::String(bytes) => Ok(bytes),
-        Value::Hash(_) => Err(CommandError::WrongType),
+        _ => Err(CommandError::WrongType),
     }
 }
 
-fn as_hash(entry: &Entry) -> Result<&Hash, CommandError> {
-    match &entry.value {
-        Value::Hash(hash) => Ok(hash),
-        Value::String(_) => Err(CommandError::WrongType),
-    }
+fn as_collection<C: Collection>(entry: &Entry) -> Result<&C, CommandError> {
+    C::of(&entry.value).ok_or(CommandError::WrongType)
 }
 
 /// A copy in memory of its own: arguments are slices of the buffer that the connection read into,

@@ -16,7 +16,7 @@
 
 use bytes::Bytes;
 
-use super::{DeletionVerb, Propagation, decimal, word};
+use super::{DeletionVerb, Propagation, Rewritten, decimal, identify, word};
 
 /// What a command of the `EXPIRE` family did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +30,17 @@ pub enum ExpireOutcome {
 }
 
 /// The propagation of `EXPIRE|PEXPIRE|EXPIREAT|PEXPIREAT key time [conditions]`.
-pub fn expire(argv: &[Bytes], outcome: ExpireOutcome, verb: DeletionVerb) -> Propagation {
-    match outcome {
+pub fn expire(argv: &[Bytes], outcome: ExpireOutcome, verb: DeletionVerb) -> Rewritten {
+    const COMMANDS: &[(&str, usize)] = &[("expire", 3), ("pexpire", 3), ("expireat", 3), ("pexpireat", 3)];
+    let command = identify(argv, COMMANDS, "EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT")?;
+    Ok(match outcome {
         ExpireOutcome::Unchanged => Propagation::Nothing,
         ExpireOutcome::Deleted => Propagation::Command(verb.command(&argv[1])),
-        ExpireOutcome::Deadline(_) if argv[0].eq_ignore_ascii_case(b"PEXPIREAT") => Propagation::Verbatim,
+        ExpireOutcome::Deadline(_) if command == "pexpireat" => Propagation::Verbatim,
         ExpireOutcome::Deadline(ms) => {
             let mut rewritten = vec![word("PEXPIREAT"), argv[1].clone(), decimal(ms)];
             rewritten.extend(argv[3..].iter().cloned());
             Propagation::Command(rewritten)
         }
-    }
+    })
 }

@@ -12,9 +12,10 @@
 
 use bytes::Bytes;
 
-use super::{Propagation, word};
+use super::{Propagation, Rewritten, identify, word};
 
 /// The propagation of `HINCRBYFLOAT key field increment` that resulted in `result`.
-pub fn hincrbyfloat(key: &Bytes, field: &Bytes, result: &Bytes) -> Propagation {
-    Propagation::Command(vec![word("HSET"), key.clone(), field.clone(), result.clone()])
+pub fn hincrbyfloat(argv: &[Bytes], result: &Bytes) -> Rewritten {
+    identify(argv, &[("hincrbyfloat", 4)], "HINCRBYFLOAT")?;
+    Ok(Propagation::Command(vec![word("HSET"), argv[1].clone(), argv[2].clone(), result.clone()]))
 }

@@ -43,6 +43,7 @@ pub mod string;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// A command as a list of arguments, the name first.
 pub type Argv = Vec<Bytes>;
@@ -66,11 +67,15 @@ pub enum Wrap {
     Never,
 }
 
+/// The operations of a unit. One or two are kept in place: a command that goes out as the client sent it
+/// allocates nothing.
+pub type Ops<'a> = SmallVec<[Op<'a>; 2]>;
+
 /// What one atomic unit propagates, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects<'a> {
     /// The operations, in the order a replica is to apply them.
-    pub ops: Vec<Op<'a>>,
+    pub ops: Ops<'a>,
     /// How they are enclosed.
     pub wrap: Wrap,
 }
@@ -83,7 +88,7 @@ impl<'a> Effects<'a> {
 
     /// A unit of one command, as active expiry makes it.
     pub fn single(db: u16, argv: Argv) -> Self {
-        Effects { ops: vec![Op { db, argv: Cow::Owned(argv) }], wrap: Wrap::IfSeveral }
+        Effects { ops: smallvec::smallvec![Op { db, argv: Cow::Owned(argv) }], wrap: Wrap::IfSeveral }
     }
 
     /// Whether there is nothing to propagate.
@@ -97,6 +102,9 @@ impl<'a> Effects<'a> {
             Propagation::Nothing => {}
             Propagation::Verbatim => self.ops.push(Op { db, argv: Cow::Borrowed(argv) }),
             Propagation::Command(argv) => self.push_command(db, argv),
+            Propagation::Commands(commands) => {
+                commands.into_iter().for_each(|argv| self.push_command(db, argv));
+            }
         }
     }
 
@@ -115,6 +123,9 @@ pub enum Propagation {
     Verbatim,
     /// Another command that has the same effect on any clock.
     Command(Argv),
+    /// Several commands, in order, that together have the same effect on any clock: a unit of more than
+    /// one, so a replica applies all or none.
+    Commands(Vec<Argv>),
 }
 
 impl Propagation {
@@ -122,6 +133,83 @@ impl Propagation {
     pub fn verbatim_if(changed: bool) -> Self {
         if changed { Propagation::Verbatim } else { Propagation::Nothing }
     }
+
+    /// As many commands as there are.
+    pub fn of(mut commands: Vec<Argv>) -> Self {
+        match commands.len() {
+            0 => Propagation::Nothing,
+            1 => commands.pop().map_or(Propagation::Nothing, Propagation::Command),
+            _ => Propagation::Commands(commands),
+        }
+    }
+}
+
+/// What a rewriting function returns.
+pub type Rewritten = Result<Propagation, Mismatch>;
+
+impl From<Propagation> for Rewritten {
+    fn from(propagation: Propagation) -> Self {
+        Ok(propagation)
+    }
+}
+
+/// The outcome that was handed in cannot be one of the command that was handed in. Nothing can be
+/// propagated for it; the caller's executor and its report of what it did disagree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Another command than the function rewrites.
+    #[error("'{given}' is not a command that this outcome belongs to (those are: {expected})")]
+    Command {
+        /// The command's name, as it was given; its beginning if it is long.
+        given: String,
+        /// The commands that the function rewrites.
+        expected: &'static str,
+    },
+    /// Fewer arguments than the command has.
+    #[error("'{command}' takes at least {needed} arguments, the name included, and {given} were given")]
+    Arguments {
+        /// The command.
+        command: &'static str,
+        /// As many there have to be, the name included.
+        needed: usize,
+        /// As many there are.
+        given: usize,
+    },
+    /// An outcome that these arguments cannot have.
+    #[error("'{command}' cannot have this outcome: {reason}")]
+    Outcome {
+        /// The command.
+        command: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+impl Mismatch {
+    pub(crate) fn outcome(command: &'static str, reason: &'static str) -> Self {
+        Mismatch::Outcome { command, reason }
+    }
+}
+
+/// Checks that `argv` is one of `commands` with as many arguments as it needs (the name included) and
+/// returns the command's name as `commands` spells it.
+pub(crate) fn identify(
+    argv: &[Bytes],
+    commands: &[(&'static str, usize)],
+    expected: &'static str,
+) -> Result<&'static str, Mismatch> {
+    const SHOWN_BYTES: usize = 64;
+    let name = argv.first().map_or(&[][..], |name| name);
+    let Some(&(command, needed)) =
+        commands.iter().find(|(command, _)| name.eq_ignore_ascii_case(command.as_bytes()))
+    else {
+        let given = String::from_utf8_lossy(&name[..name.len().min(SHOWN_BYTES)]).into_owned();
+        return Err(Mismatch::Command { given, expected });
+    };
+    if argv.len() < needed {
+        return Err(Mismatch::Arguments { command, needed, given: argv.len() });
+    }
+    Ok(command)
 }
 
 /// The command that deletes a key on the replicas' side.

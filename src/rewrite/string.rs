@@ -26,7 +26,7 @@
 
 use bytes::Bytes;
 
-use super::{Argv, DeletionVerb, Propagation, decimal, word};
+use super::{Argv, DeletionVerb, Mismatch, Propagation, Rewritten, decimal, identify, word};
 
 /// What a `SET` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,39 +45,58 @@ pub enum SetOutcome {
     },
 }
 
-/// The propagation of `SET key value [options]`. `argv` must be one that the command accepted.
-pub fn set(argv: &[Bytes], outcome: SetOutcome, verb: DeletionVerb) -> Propagation {
-    match outcome {
+/// The propagation of `SET key value [options]`.
+pub fn set(argv: &[Bytes], outcome: SetOutcome, verb: DeletionVerb) -> Rewritten {
+    let command = identify(argv, &[("set", 3)], "SET")?;
+    let options = scan_options(argv);
+    let names_a_time = options.relative || options.absolute_ms;
+    let mismatch = |reason| Err(Mismatch::outcome(command, reason));
+    Ok(match outcome {
+        SetOutcome::Past { .. } | SetOutcome::Stored { deadline_ms: Some(_) } if !names_a_time => {
+            return mismatch("its options name no time");
+        }
+        SetOutcome::Stored { deadline_ms: None } if names_a_time => {
+            return mismatch("its options name a time, and no deadline was set");
+        }
+        SetOutcome::NotMet if !options.condition => return mismatch("its options name no condition"),
         SetOutcome::NotMet | SetOutcome::Past { existed: false } => Propagation::Nothing,
         SetOutcome::Past { existed: true } => Propagation::Command(verb.command(&argv[1])),
-        SetOutcome::Stored { deadline_ms: Some(deadline_ms) } => match scan_options(argv) {
+        SetOutcome::Stored { deadline_ms: Some(deadline_ms) } => match options {
             SetOptions { absolute_ms: true, ifeq: false, .. } => Propagation::Verbatim,
             _ if argv.len() == 5 => {
                 let [name, key, value] = [&argv[0], &argv[1], &argv[2]].map(Bytes::clone);
                 Propagation::Command(vec![name, key, value, word("PXAT"), decimal(deadline_ms)])
             }
-            _ => set_with_deadline(&argv[1], &argv[2], deadline_ms),
+            _ => Propagation::Command(set_pxat(&argv[1], &argv[2], deadline_ms)),
         },
-        SetOutcome::Stored { deadline_ms: None } => {
-            let SetOptions { get, ifeq, .. } = scan_options(argv);
-            if get || ifeq { Propagation::Command(without_get_and_ifeq(argv)) } else { Propagation::Verbatim }
+        SetOutcome::Stored { deadline_ms: None } if options.get || options.ifeq => {
+            Propagation::Command(without_get_and_ifeq(argv))
         }
-    }
+        SetOutcome::Stored { deadline_ms: None } => Propagation::Verbatim,
+    })
 }
 
-/// `SET key value PXAT deadline`: what `SETEX` and `PSETEX` propagate.
-pub fn set_with_deadline(key: &Bytes, value: &Bytes, deadline_ms: u64) -> Propagation {
-    Propagation::Command(vec![word("SET"), key.clone(), value.clone(), word("PXAT"), decimal(deadline_ms)])
+fn set_pxat(key: &Bytes, value: &Bytes, deadline_ms: u64) -> Argv {
+    vec![word("SET"), key.clone(), value.clone(), word("PXAT"), decimal(deadline_ms)]
 }
 
-/// `SET key value`: what `GETSET` propagates.
-pub fn set_plain(key: &Bytes, value: &Bytes) -> Propagation {
-    Propagation::Command(vec![word("SET"), key.clone(), value.clone()])
+/// The propagation of `SETEX key seconds value` and `PSETEX key milliseconds value`, which always store;
+/// `deadline_ms` is in milliseconds since the Unix epoch.
+pub fn setex(argv: &[Bytes], deadline_ms: u64) -> Rewritten {
+    identify(argv, &[("setex", 4), ("psetex", 4)], "SETEX, PSETEX")?;
+    Ok(Propagation::Command(set_pxat(&argv[1], &argv[3], deadline_ms)))
 }
 
-/// `SET key result KEEPTTL`: what `INCRBYFLOAT` propagates.
-pub fn incrbyfloat(key: &Bytes, result: &Bytes) -> Propagation {
-    Propagation::Command(vec![word("SET"), key.clone(), result.clone(), word("KEEPTTL")])
+/// The propagation of `GETSET key value`, which always stores.
+pub fn getset(argv: &[Bytes]) -> Rewritten {
+    identify(argv, &[("getset", 3)], "GETSET")?;
+    Ok(Propagation::Command(vec![word("SET"), argv[1].clone(), argv[2].clone()]))
+}
+
+/// The propagation of `INCRBYFLOAT key increment` that resulted in `result`.
+pub fn incrbyfloat(argv: &[Bytes], result: &Bytes) -> Rewritten {
+    identify(argv, &[("incrbyfloat", 3)], "INCRBYFLOAT")?;
+    Ok(Propagation::Command(vec![word("SET"), argv[1].clone(), result.clone(), word("KEEPTTL")]))
 }
 
 /// What a `GETEX` did.
@@ -93,24 +112,32 @@ pub enum GetExOutcome {
     Persisted,
 }
 
-/// The propagation of `GETEX key …`.
-pub fn getex(key: &Bytes, outcome: GetExOutcome, verb: DeletionVerb) -> Propagation {
-    match outcome {
+/// The propagation of `GETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]`.
+pub fn getex(argv: &[Bytes], outcome: GetExOutcome, verb: DeletionVerb) -> Rewritten {
+    let command = identify(argv, &[("getex", 2)], "GETEX")?;
+    if argv.len() == 2 && outcome != GetExOutcome::Unchanged {
+        return Err(Mismatch::outcome(command, "it has no options"));
+    }
+    let key = &argv[1];
+    Ok(match outcome {
         GetExOutcome::Unchanged => Propagation::Nothing,
         GetExOutcome::Deadline(ms) => Propagation::Command(vec![word("PEXPIREAT"), key.clone(), decimal(ms)]),
         GetExOutcome::Deleted => Propagation::Command(verb.command(key)),
         GetExOutcome::Persisted => Propagation::Command(vec![word("PERSIST"), key.clone()]),
-    }
+    })
 }
 
-/// The propagation of a `GETDEL` that found its key: always `DEL`, whatever the deletion verb.
-pub fn getdel(key: &Bytes) -> Propagation {
-    Propagation::Command(DeletionVerb::Del.command(key))
+/// The propagation of `GETDEL key` that found its key or not: always `DEL`, whatever the deletion verb.
+pub fn getdel(argv: &[Bytes], found: bool) -> Rewritten {
+    identify(argv, &[("getdel", 2)], "GETDEL")?;
+    Ok(if found { Propagation::Command(DeletionVerb::Del.command(&argv[1])) } else { Propagation::Nothing })
 }
 
 #[derive(Default)]
 struct SetOptions {
     absolute_ms: bool,
+    relative: bool,
+    condition: bool,
     get: bool,
     ifeq: bool,
 }
@@ -128,9 +155,13 @@ fn scan_options(argv: &[Bytes]) -> SetOptions {
             found.get = true;
         } else if is("IFEQ") {
             found.ifeq = true;
+            found.condition = true;
             i += 1;
         } else if is("EX") || is("PX") || is("EXAT") {
+            found.relative = true;
             i += 1;
+        } else if is("NX") || is("XX") {
+            found.condition = true;
         }
         i += 1;
     }

@@ -120,7 +120,7 @@ fn units_and_snapshots_see_whole_units_only() {
                     .flatten()
                     .map(|entry| match entry.value {
                         Value::String(amount) => Reply::Bulk(amount),
-                        Value::Hash(_) => panic!("a string"),
+                        _ => panic!("a string"),
                     })
                     .collect();
                 assert_eq!((amounts.len(), total(&amounts)), (ACCOUNTS, 100 * ACCOUNTS as i64));

@@ -186,6 +186,7 @@ fn visible(keyspace: &Arc<Keyspace>, now_ms: u64) -> BTreeMap<String, (Thing, Op
                 Value::Hash(hash) => {
                     Thing::Fields(hash.iter().map(|(f, v)| (string(f), string(v))).collect())
                 }
+                other => unreachable!("no command of this test makes a {}", other.type_name()),
             };
             (string(&entry.key), (thing, entry.deadline_ms))
         })

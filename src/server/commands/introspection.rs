@@ -18,7 +18,7 @@ fn text(text: &'static str) -> Reply {
 }
 
 fn all_commands() -> impl Iterator<Item = Command> {
-    keyspace::commands().iter().map(Command::Data).chain(TABLE.iter().map(Command::Server))
+    keyspace::commands().map(Command::Data).chain(TABLE.iter().map(Command::Server))
 }
 
 pub(super) fn command(_: &mut Session, argv: &[Bytes]) -> Flow {

@@ -178,6 +178,33 @@ fn write_keys(mut snapshot: Snapshot, writer: &mut Writer, sink: Sink<'_>) -> io
 fn write_entry(entry: &SnapshotEntry, writer: &mut Writer, sink: Sink<'_>) -> io::Result<()> {
     match &entry.value {
         Value::String(value) => writer.string(&entry.key, entry.deadline_ms, value).map_err(io::Error::other),
+        Value::List(list) => {
+            let len = list.len() as u64;
+            writer.begin(&entry.key, entry.deadline_ms, Kind::List, len).map_err(io::Error::other)?;
+            for element in list.iter() {
+                writer.element(element).map_err(io::Error::other)?;
+                hand_on(writer, sink)?;
+            }
+            Ok(())
+        }
+        Value::Set(set) => {
+            let len = set.len() as u64;
+            writer.begin(&entry.key, entry.deadline_ms, Kind::Set, len).map_err(io::Error::other)?;
+            for member in set.iter() {
+                writer.element(member).map_err(io::Error::other)?;
+                hand_on(writer, sink)?;
+            }
+            Ok(())
+        }
+        Value::ZSet(zset) => {
+            let len = zset.len() as u64;
+            writer.begin(&entry.key, entry.deadline_ms, Kind::SortedSet, len).map_err(io::Error::other)?;
+            for (member, score) in zset.iter() {
+                writer.member(member, score).map_err(io::Error::other)?;
+                hand_on(writer, sink)?;
+            }
+            Ok(())
+        }
         Value::Hash(hash) => {
             let len = hash.len() as u64;
             writer.begin(&entry.key, entry.deadline_ms, Kind::Hash, len).map_err(io::Error::other)?;

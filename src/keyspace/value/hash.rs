@@ -1,11 +1,9 @@
-//! What a key holds.
-
-use std::sync::Arc;
+//! Hashes.
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 
-use super::Hasher;
+use super::super::Hasher;
 
 /// The most fields that a hash keeps in its compact form; with more it becomes a table.
 ///
@@ -15,26 +13,6 @@ pub const HASH_COMPACT_MAX_FIELDS: usize = 128;
 
 /// The longest field or value, in bytes, that the compact form of a hash holds.
 pub const HASH_COMPACT_MAX_ITEM_BYTES: usize = 64;
-
-/// A value. Cloning one is O(1): the contents are shared, and copied when one of the holders changes
-/// them.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// A string.
-    String(Bytes),
-    /// A hash, never empty.
-    Hash(Arc<Hash>),
-}
-
-impl Value {
-    /// The name `TYPE` answers.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Value::String(_) => "string",
-            Value::Hash(_) => "hash",
-        }
-    }
-}
 
 /// Fields and their values, each field once.
 ///

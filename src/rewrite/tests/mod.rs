@@ -8,7 +8,8 @@ fn argv(words: &str) -> Argv {
 }
 
 /// What the propagation puts on the wire for the command `words`, as words.
-fn sent(words: &str, propagation: Propagation) -> String {
+fn sent(words: &str, rewritten: Rewritten) -> String {
+    let propagation = rewritten.expect("an outcome of this command");
     let client = argv(words);
     let mut effects = Effects::new();
     effects.push(0, &client, propagation);
@@ -72,22 +73,33 @@ fn a_set_in_the_past_deletes_what_was_there() {
 
 #[test]
 fn getex_propagates_what_it_did_to_the_deadline() {
-    let key = Bytes::from("k");
-    let getex = |outcome| sent("getex k", string::getex(&key, outcome, DeletionVerb::Unlink));
-    assert_eq!(getex(GetExOutcome::Unchanged), "");
-    assert_eq!(getex(GetExOutcome::Deadline(7)), "PEXPIREAT k 7");
-    assert_eq!(getex(GetExOutcome::Deleted), "UNLINK k");
-    assert_eq!(getex(GetExOutcome::Persisted), "PERSIST k");
+    let getex = |words, outcome| sent(words, string::getex(&argv(words), outcome, DeletionVerb::Unlink));
+    assert_eq!(getex("getex k", GetExOutcome::Unchanged), "");
+    assert_eq!(getex("getex k ex 1", GetExOutcome::Deadline(7)), "PEXPIREAT k 7");
+    assert_eq!(getex("getex k exat 1", GetExOutcome::Deleted), "UNLINK k");
+    assert_eq!(getex("getex k persist", GetExOutcome::Persisted), "PERSIST k");
 }
 
 #[test]
 fn values_are_propagated_as_results() {
-    let [key, value] = [Bytes::from("k"), Bytes::from("v")];
-    assert_eq!(sent("setex k 1 v", string::set_with_deadline(&key, &value, 7)), "SET k v PXAT 7");
-    assert_eq!(sent("getset k v", string::set_plain(&key, &value)), "SET k v");
-    assert_eq!(sent("incrbyfloat k v", string::incrbyfloat(&key, &value)), "SET k v KEEPTTL");
-    assert_eq!(sent("getdel k", string::getdel(&key)), "DEL k");
-    assert_eq!(sent("hincrbyfloat h k 1", hash::hincrbyfloat(&key, &key, &value)), "HSET k k v");
+    let value = Bytes::from("v");
+    let check = |words: &str, rewrite: &dyn Fn(&[Bytes]) -> Rewritten| sent(words, rewrite(&argv(words)));
+    assert_eq!(check("setex k 1 v", &|argv| string::setex(argv, 7)), "SET k v PXAT 7");
+    assert_eq!(check("getset k v", &string::getset), "SET k v");
+    assert_eq!(check("incrbyfloat k 1", &|argv| string::incrbyfloat(argv, &value)), "SET k v KEEPTTL");
+    assert_eq!(check("getdel k", &|argv| string::getdel(argv, true)), "DEL k");
+    assert_eq!(check("hincrbyfloat h k 1", &|argv| hash::hincrbyfloat(argv, &value)), "HSET h k v");
+}
+
+#[test]
+fn an_outcome_of_another_command_is_refused() {
+    let set = |words, outcome| string::set(&argv(words), outcome, DeletionVerb::Unlink);
+    assert!(matches!(set("get k", STORED), Err(Mismatch::Command { .. })));
+    assert!(matches!(set("", STORED), Err(Mismatch::Command { .. })));
+    assert!(matches!(set("set k", STORED), Err(Mismatch::Arguments { command: "set", needed: 3, given: 2 })));
+    assert!(matches!(set("set k v", SetOutcome::NotMet), Err(Mismatch::Outcome { .. })));
+    assert!(matches!(set("set k v", AT_7), Err(Mismatch::Outcome { .. })));
+    assert!(matches!(set("set k v ex 1", STORED), Err(Mismatch::Outcome { .. })));
 }
 
 #[test]
