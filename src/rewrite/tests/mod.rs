@@ -1,3 +1,5 @@
+mod store;
+
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
 use super::generic::ExpireOutcome;
 use super::string::{GetExOutcome, SetOutcome};
