@@ -9,7 +9,8 @@ use super::strings::{OK, bulk_or_null};
 use super::unit::{CommandResult, Unit, owned};
 use super::{CommandError, Hash};
 use crate::resp::Reply;
-use crate::rewrite::{Propagation, hash};
+use crate::rewrite::Propagation;
+use crate::rewrite::hash::{self, DeadlineBefore};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -158,7 +159,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     }
     let new = Bytes::from(new.to_decimal());
     unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), new.clone()));
-    unit.propagate(argv, hash::hincrbyfloat(argv, &new));
+    unit.propagate(argv, hash::hincrbyfloat(argv, &new, DeadlineBefore::NotVolatile));
     Ok(Reply::Bulk(new))
 }
 
