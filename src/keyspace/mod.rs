@@ -219,22 +219,17 @@ impl Keyspace {
         self.execute_under(ExpiryPolicy::Reclaim, calls, now_ms, publish)
     }
 
-    /// [`execute`](Self::execute), or [`execute_watched`](Self::execute_watched) if there is a set, that calls
-    /// `settled` once, after everything has been published and before any lock is released: for every key,
-    /// what it records is in the order of execution. It is not called if nothing runs; a `SCAN` on its own takes one
+    /// [`execute`](Self::execute) that calls `settled` once, after everything has been published and before any
+    /// lock is released: for every key, what it records is in the order of execution. A `SCAN` on its own takes one
     /// lock after the other, and there it is called at the end.
     pub fn execute_observed(
         &self,
-        watch: Option<&WatchSet>,
         calls: &[Call],
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
         settled: &mut dyn FnMut(),
-    ) -> Option<Vec<Reply>> {
-        match watch {
-            Some(watch) => self.run_watched(watch, calls, now_ms, publish, Some(settled)),
-            None => Some(self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, Some(settled))),
-        }
+    ) -> Vec<Reply> {
+        self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, Some(settled))
     }
 
     /// [`execute`](Self::execute) under another expiry policy than a primary's.
@@ -286,15 +281,18 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Option<Vec<Reply>> {
-        self.run_watched(watch, calls, now_ms, publish, None)
+        self.execute_timed(watch, calls, now_ms, publish, &mut Vec::new(), None)
     }
 
-    fn run_watched(
+    /// [`execute_watched`](Self::execute_watched), with the time that each call took, and with `settled` as
+    /// [`execute_observed`](Self::execute_observed) has it, unless nothing runs.
+    pub fn execute_timed(
         &self,
         watch: &WatchSet,
         calls: &[Call],
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
+        durations: &mut Vec<Duration>,
         settled: Option<&mut dyn FnMut()>,
     ) -> Option<Vec<Reply>> {
         let mut plan = Plan::new(self, calls);
@@ -303,7 +301,7 @@ impl Keyspace {
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
             return None;
         }
-        let replies = unit.run(calls, plan);
+        let replies = unit.run_timed(calls, plan, durations);
         unit.finish(publish, settled);
         Some(replies)
     }
