@@ -34,11 +34,18 @@
 //!   ([`Wrap::Never`]).
 //! * A user's `MULTI`/`EXEC` is not itself propagated: the `EXEC` is a unit, and the rule above
 //!   decides.
+//! * A script or function (`EVAL`, `EVALSHA`, `FCALL`) is not itself propagated either, nor is `SCRIPT LOAD`: what
+//!   its commands did is pushed into the unit that it runs in, its own or that of the `EXEC` around it, each
+//!   rewritten like a client's. What was done before an error is done, and is sent. The time stands still
+//!   for the whole of it.
 
 pub mod frame;
 pub mod generic;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod store;
+pub mod stream;
 pub mod string;
 
 use std::borrow::Cow;

@@ -1,5 +1,8 @@
+mod geo;
 mod hash;
+mod hyperloglog;
 mod store;
+mod stream;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
 use super::generic::ExpireOutcome;
