@@ -135,6 +135,7 @@
 pub mod frame;
 pub mod generic;
 pub mod hash;
+pub mod pubsub;
 pub mod staged;
 pub mod store;
 pub mod string;
