@@ -1,6 +1,7 @@
 mod geo;
 mod hash;
 mod hyperloglog;
+mod pubsub;
 mod store;
 mod stream;
 
