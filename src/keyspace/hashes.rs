@@ -163,8 +163,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     Ok(Reply::Bulk(new))
 }
 
-/// `HRANDFIELD key [count [WITHVALUES]]`. With `WITHVALUES` fields and values alternate in one array, which
-/// is RESP2's form; Valkey nests them in RESP3.
+/// `HRANDFIELD key [count [WITHVALUES]]`.
 pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(count) = argv.get(2) else {
         let hash = unit.read_as::<Hash>(&argv[1])?;
@@ -185,14 +184,9 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
         return Err(CommandError::OutOfRange);
     }
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
-    let mut reply = Vec::new();
-    for index in draw(hash.len(), count < 0, wanted) {
-        if let Some((field, value)) = hash.get_index(index) {
-            reply.push(Reply::Bulk(field.clone()));
-            reply.extend(with_values.then(|| Reply::Bulk(value.clone())));
-        }
-    }
-    Ok(Reply::Array(reply))
+    let drawn = draw(hash.len(), count < 0, wanted).into_iter().filter_map(|index| hash.get_index(index));
+    let drawn = drawn.map(|(field, value)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone())));
+    Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })
 }
 
 /// Indices below `len`: `wanted` with repetitions, or at most `wanted` different ones.

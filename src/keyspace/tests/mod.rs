@@ -85,6 +85,10 @@ pub(super) fn text(reply: &Reply) -> String {
         Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Reply::Null => "nil".to_owned(),
         Reply::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" ")),
+        Reply::Rows(rows) => {
+            let row = |row: &Reply| text(row).trim_matches(['[', ']']).to_owned();
+            format!("[{}]", rows.iter().map(row).collect::<Vec<_>>().join(" "))
+        }
         Reply::Map(pairs) => {
             let pair = |(k, v): &(Reply, Reply)| format!("{}={}", text(k), text(v));
             format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
