@@ -1,4 +1,5 @@
 mod hash;
+mod set;
 mod store;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
