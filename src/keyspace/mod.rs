@@ -254,13 +254,25 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Option<Vec<Reply>> {
+        self.execute_timed(watch, calls, now_ms, publish, &mut Vec::new())
+    }
+
+    /// [`execute_watched`](Self::execute_watched), with the time that each call took.
+    pub fn execute_timed(
+        &self,
+        watch: &WatchSet,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        durations: &mut Vec<Duration>,
+    ) -> Option<Vec<Reply>> {
         let mut plan = Plan::new(self, calls);
         plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
         let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, std::mem::take(&mut plan.shards));
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
             return None;
         }
-        let replies = unit.run(calls, plan);
+        let replies = unit.run_timed(calls, plan, durations);
         unit.finish(publish);
         Some(replies)
     }

@@ -1,5 +1,7 @@
 //! One unit while it runs: its locks, its clock, its effects.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -56,6 +58,17 @@ impl<'k, 'c> Unit<'k, 'c> {
     pub fn run(&mut self, calls: &'c [Call], plan: Plan) -> Vec<Reply> {
         let reply =
             |(call, spec)| self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
+        calls.iter().zip(plan.specs).map(reply).collect()
+    }
+
+    /// [`run`](Self::run), with the time that each call took.
+    pub fn run_timed(&mut self, calls: &'c [Call], plan: Plan, durations: &mut Vec<Duration>) -> Vec<Reply> {
+        let reply = |(call, spec)| {
+            let started = Instant::now();
+            let reply = self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
+            durations.push(started.elapsed());
+            reply
+        };
         calls.iter().zip(plan.specs).map(reply).collect()
     }
 
