@@ -275,7 +275,7 @@ impl Session {
         let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
         let mut durations = Vec::new();
         let replies = beside_the_runtime(heavy, || {
-            shared.keyspace.execute_timed(&self.watch, &calls, unix_ms(), &mut publish, &mut durations)
+            shared.keyspace.execute_timed(&self.watch, &calls, unix_ms(), &mut publish, &mut durations, None)
         });
         let Some(replies) = replies else {
             return Reply::NullArray;

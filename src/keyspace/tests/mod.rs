@@ -114,27 +114,31 @@ pub(super) fn session(script: &str) {
     }
 }
 
-/// A keyspace that records its events.
+/// A keyspace that records its events, except for the classes `m` and `n`.
 pub(super) struct Recorder {
     server: Server,
-    events: Arc<Mutex<Vec<String>>>,
+    events: Arc<Recorded>,
+}
+
+#[derive(Default)]
+struct Recorded(Mutex<Vec<String>>);
+
+impl events::EventSink for Recorded {
+    fn key_event(&self, event: &events::KeyEvent<'_>) {
+        self.0.lock().push(format!("{} {}", event.name, String::from_utf8_lossy(event.key)));
+    }
+
+    fn message(&self, _: events::MessageKind, _: &Bytes, _: &Bytes) -> u64 {
+        0
+    }
 }
 
 impl Recorder {
     pub fn new() -> Recorder {
         let mut server = Server::new();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let sink = {
-            let events = Arc::clone(&events);
-            move |told: &[events::KeyEvent]| {
-                let text = |event: &events::KeyEvent| {
-                    format!("{} {}", event.name, String::from_utf8_lossy(&event.key))
-                };
-                events.lock().extend(told.iter().map(text));
-            }
-        };
+        let events = Arc::new(Recorded::default());
         let options = server.keyspace.options().clone();
-        server.keyspace = Arc::new(Keyspace::with_events(options, Some(Arc::new(sink))));
+        server.keyspace = Arc::new(Keyspace::with_events(options, Some(events.clone())));
         let silent = events::EventClass::Miss as u32 | events::EventClass::New as u32;
         server.keyspace.set_event_classes(!silent);
         Recorder { server, events }
@@ -143,6 +147,6 @@ impl Recorder {
     /// Runs a command and returns what it told: the event and the key, for each.
     pub fn run(&mut self, words: &str) -> String {
         self.server.run(words);
-        std::mem::take(&mut *self.events.lock()).join(", ")
+        std::mem::take(&mut *self.events.0.lock()).join(", ")
     }
 }

@@ -1,4 +1,5 @@
 mod hash;
+mod pubsub;
 mod set;
 mod store;
 
