@@ -136,6 +136,7 @@ pub mod frame;
 pub mod generic;
 pub mod hash;
 pub mod pubsub;
+pub mod set;
 pub mod staged;
 pub mod store;
 pub mod string;

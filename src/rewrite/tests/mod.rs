@@ -1,5 +1,6 @@
 mod hash;
 mod pubsub;
+mod set;
 mod store;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
