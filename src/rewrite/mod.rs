@@ -142,6 +142,7 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod pubsub;
+pub mod set;
 pub mod staged;
 pub mod store;
 pub mod stream;

@@ -2,6 +2,7 @@ mod geo;
 mod hash;
 mod hyperloglog;
 mod pubsub;
+mod set;
 mod store;
 mod stream;
 
