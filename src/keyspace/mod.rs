@@ -21,7 +21,7 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `pubsub`, `scan` | the commands |
+//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `sets`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -61,6 +61,7 @@ mod long_double;
 mod number;
 mod pubsub;
 mod scan;
+mod sets;
 mod shard;
 pub mod snapshot;
 mod strings;
@@ -83,7 +84,10 @@ use self::events::{EventSink, Events};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Set, Value, ZSet};
+pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Value, ZSet};
+pub use self::value::{
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+};
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Wrap};
