@@ -8,7 +8,7 @@ use super::number::{decimal, integer};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
 use crate::resp::Reply;
-use crate::rewrite::{Propagation, string};
+use crate::rewrite::string;
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -40,7 +40,7 @@ fn add<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], increment: i64) -> Comman
     let old = unit.find_string(&argv[1])?.map_or(Ok(0), |value| integer(value))?;
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     replace(unit, &argv[1], decimal(new));
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, string::incr(argv));
     Ok(Reply::Integer(new))
 }
 

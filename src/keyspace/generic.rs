@@ -8,7 +8,7 @@ use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, ExpiryPolicy};
 use crate::resp::Reply;
-use crate::rewrite::Propagation;
+use crate::rewrite::generic::{self, RelocateOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -36,8 +36,8 @@ pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
             deleted += 1;
         }
     }
-    unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
-    Ok(Reply::Integer(deleted))
+    unit.propagate(argv, generic::del(argv, deleted));
+    Ok(Reply::Integer(deleted as i64))
 }
 
 /// `EXISTS` and `TOUCH`: there is no access time to touch.
@@ -68,7 +68,7 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
     let db = unit.db;
     let Some((_, entry)) = unit.home(from).remove(db, from) else { return Ok(false) };
     unit.home(to).insert(db, to, entry.value, entry.deadline_ms);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(true)
 }
 
@@ -106,7 +106,7 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         return Ok(Reply::Integer(0));
     }
     unit.home(to).insert(to_db, to, value, deadline_ms);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -123,7 +123,7 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     if let Some((_, entry)) = shard.remove(from_db, key) {
         shard.insert(to_db, key, entry.value, entry.deadline_ms);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -139,7 +139,7 @@ pub(super) fn swapdb<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     for shard in unit.shards() {
         shard.swap(first, second, now_ms);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 
@@ -175,7 +175,7 @@ fn flush<'c>(
     for table in tables {
         unit.discard(table);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 
