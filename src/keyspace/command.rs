@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, expire, generic, hashes, lcs, scan, strings};
+use super::{bits, counters, expire, generic, hashes, lcs, pubsub, scan, sets, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -28,6 +28,12 @@ pub enum Flag {
     Denyoom,
     /// Takes constant or logarithmic time.
     Fast,
+    /// Belongs to publishing and subscribing.
+    Pubsub,
+    /// Allowed while the data is being loaded.
+    Loading,
+    /// Allowed on a replica whose data is stale.
+    Stale,
 }
 
 impl Flag {
@@ -38,6 +44,9 @@ impl Flag {
             Flag::Readonly => "readonly",
             Flag::Denyoom => "denyoom",
             Flag::Fast => "fast",
+            Flag::Pubsub => "pubsub",
+            Flag::Loading => "loading",
+            Flag::Stale => "stale",
         }
     }
 }
@@ -51,6 +60,8 @@ pub(super) enum Scope {
     All,
     /// The shards of its keys, or all shards if the arguments say so.
     Depends(fn(&[Bytes]) -> bool),
+    /// The shard to which its first argument, the name of a channel, would belong as a key.
+    Channel,
     /// All shards inside a unit with other commands, one at a time on its own.
     Sweep,
 }
@@ -170,7 +181,9 @@ static FAMILIES: &[&[CommandSpec]] = &[
     generic::COMMANDS,
     hashes::COMMANDS,
     lcs::COMMANDS,
+    pubsub::COMMANDS,
     scan::COMMANDS,
+    sets::COMMANDS,
     strings::COMMANDS,
 ];
 
@@ -239,6 +252,10 @@ impl Plan {
             let whole = match spec.scope {
                 Scope::Keys => false,
                 Scope::Depends(whole) => whole(&call.argv),
+                Scope::Channel => {
+                    shards.push(keyspace.shard_of(&call.argv[1]));
+                    continue;
+                }
                 Scope::All | Scope::Sweep => true,
             };
             if whole {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::{CommandSpec, ONE, R, RF, WF, WMF, keyed};
+use super::events::EventClass;
 use super::long_double::LongDouble;
 use super::number::{decimal, integer, parse_i64};
 use super::strings::{OK, bulk_or_null};
@@ -31,9 +32,9 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("hvals", 2, R, ONE, hvals),
 ];
 
-/// The most elements that `HRANDFIELD` with a negative count answers: it may repeat fields, so
+/// The most elements that `HRANDFIELD` and its like answer to a negative count: elements may repeat, so
 /// nothing else would bound the memory of the reply.
-const RANDOM_FIELDS_MAX: u64 = 1 << 20;
+pub(super) const RANDOM_ELEMENTS_MAX: u64 = 1 << 20;
 
 pub(super) fn hset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     Ok(Reply::Integer(set_pairs(unit, argv, "hset")?))
@@ -61,6 +62,7 @@ fn set_pairs<'c>(
         }
         created
     });
+    unit.notify(EventClass::Hash, "hset", &argv[1]);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(created)
 }
@@ -70,6 +72,7 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let absent = unit.find_as::<Hash>(&argv[1])?.is_none_or(|hash| hash.get(field).is_none());
     if absent {
         unit.edit(&argv[1], |hash: &mut Hash| hash.insert(owned(field), owned(&argv[3])));
+        unit.notify(EventClass::Hash, "hset", &argv[1]);
     }
     unit.propagate(argv, Propagation::verbatim_if(absent));
     Ok(Reply::Integer(absent.into()))
@@ -77,12 +80,17 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let present = |hash: &Hash| argv[2..].iter().any(|field| hash.get(field).is_some());
-    let mut deleted = 0;
+    let (mut deleted, mut emptied) = (0, false);
     // A hash in which nothing changes must not count as modified.
     if unit.find_as::<Hash>(&argv[1])?.is_some_and(present) {
         unit.edit(&argv[1], |hash: &mut Hash| {
             deleted = argv[2..].iter().filter(|field| hash.remove(field).is_some()).count();
+            emptied = hash.is_empty();
         });
+        unit.notify(EventClass::Hash, "hdel", &argv[1]);
+        if emptied {
+            unit.notify(EventClass::Generic, "del", &argv[1]);
+        }
     }
     unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
     Ok(Reply::Integer(deleted as i64))
@@ -139,6 +147,7 @@ pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), decimal(new)));
+    unit.notify(EventClass::Hash, "hincrby", key);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(new))
 }
@@ -159,12 +168,12 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     }
     let new = Bytes::from(new.to_decimal());
     unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), new.clone()));
+    unit.notify(EventClass::Hash, "hincrbyfloat", key);
     unit.propagate(argv, hash::hincrbyfloat(argv, &new, DeadlineBefore::NotVolatile));
     Ok(Reply::Bulk(new))
 }
 
-/// `HRANDFIELD key [count [WITHVALUES]]`. With `WITHVALUES` fields and values alternate in one array, which
-/// is RESP2's form; Valkey nests them in RESP3.
+/// `HRANDFIELD key [count [WITHVALUES]]`.
 pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(count) = argv.get(2) else {
         let hash = unit.read_as::<Hash>(&argv[1])?;
@@ -181,22 +190,17 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
         _ => return Err(CommandError::Syntax),
     };
     let wanted = count.unsigned_abs();
-    if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_FIELDS_MAX) {
+    if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_ELEMENTS_MAX) {
         return Err(CommandError::OutOfRange);
     }
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
-    let mut reply = Vec::new();
-    for index in draw(hash.len(), count < 0, wanted) {
-        if let Some((field, value)) = hash.get_index(index) {
-            reply.push(Reply::Bulk(field.clone()));
-            reply.extend(with_values.then(|| Reply::Bulk(value.clone())));
-        }
-    }
-    Ok(Reply::Array(reply))
+    let drawn = draw(hash.len(), count < 0, wanted).into_iter().filter_map(|index| hash.get_index(index));
+    let drawn = drawn.map(|(field, value)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone())));
+    Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })
 }
 
 /// Indices below `len`: `wanted` with repetitions, or at most `wanted` different ones.
-fn draw(len: usize, repeating: bool, wanted: u64) -> Vec<usize> {
+pub(super) fn draw(len: usize, repeating: bool, wanted: u64) -> Vec<usize> {
     if repeating {
         return (0..wanted).map(|_| rand::random_range(0..len)).collect();
     }

@@ -14,12 +14,13 @@
 //! | `RESTORE` | the time had passed; `REPLACE` removed a key / there was none | a deletion / nothing |
 //! | `MIGRATE` | keys moved / `COPY` | `DEL` those that the target acknowledged / nothing |
 //! | lazy expiry, active expiry, eviction of a key | | a deletion, a unit of its own ([`DeletionVerb::command`]) |
-//! | `PUBLISH`, `SPUBLISH` | outside a cluster, whoever listens | verbatim; to replicas, not to a log that is replayed |
 //! | `FUNCTION LOAD`, `DELETE`, `FLUSH`, `RESTORE` | changed | verbatim |
 //! | `EVAL`, `EVALSHA`, `FCALL` | | what the commands that they ran propagate, as one unit; never themselves |
 //! | `SCRIPT …`, `FUNCTION` with other words | | nothing |
 //! | `CLUSTER SETSLOT` | applied on a primary | verbatim |
 //! | `TOUCH`, and all of [`NEVER_PROPAGATED`] | | nothing |
+//!
+//! `PUBLISH` is in [`pubsub`](super::pubsub).
 //!
 //! A kept condition does not read a clock: it compares the new deadline with the old one, and the
 //! replica has the same old one.
@@ -356,13 +357,6 @@ pub fn migrate(argv: &[Bytes], moved: &[Bytes]) -> Rewritten {
     let mut sent = vec![word("DEL")];
     sent.extend(moved.iter().cloned());
     Ok(Propagation::Command(sent))
-}
-
-/// The propagation of `PUBLISH|SPUBLISH channel message`: always to the replicas, which may have subscribers that the
-/// primary has not; not in a cluster, whose bus tells every node.
-pub fn publish(argv: &[Bytes], in_cluster: bool) -> Rewritten {
-    identify(argv, &[("publish", 3), ("spublish", 3)], "PUBLISH, SPUBLISH")?;
-    Ok(Propagation::verbatim_if(!in_cluster))
 }
 
 /// The propagation of `FUNCTION LOAD|DELETE|FLUSH|RESTORE …`, which changed the libraries or not; other words change nothing.

@@ -238,25 +238,14 @@ fn a_command_on_bits_that_changes_nothing_does_not_disturb_a_watch() {
 
 #[test]
 fn events_name_what_was_done() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&seen);
-    let record = move |events: &[events::KeyEvent]| {
-        let line =
-            |event: &events::KeyEvent| format!("{}:{}", event.name, String::from_utf8_lossy(&event.key));
-        sink.lock().extend(events.iter().map(line));
-    };
-    let keyspace = Keyspace::with_events(Options::default(), Some(Arc::new(record)));
-    keyspace.set_event_classes(u32::MAX);
-    let events_of = |words: &str| {
-        keyspace.execute(&[Call { db: 0, argv: argv(words) }], 1000, &mut |_| {});
-        std::mem::take(&mut *seen.lock()).join(" ")
-    };
-    assert_eq!(events_of("setbit k 9 0"), "setbit:k");
-    assert_eq!(events_of("setbit k 9 0"), "");
-    assert_eq!(events_of("bitfield n overflow fail incrby u2 0 10"), "");
-    assert_eq!(events_of("bitfield k set u1 0 1"), "setbit:k");
-    assert_eq!(events_of("bitop or d k"), "set:d");
-    assert_eq!(events_of("bitop or d none"), "del:d");
-    assert_eq!(events_of("msetex 2 a 1 b 2 ex 5"), "set:a expire:a set:b expire:b");
-    assert_eq!(events_of("delifeq a 1"), "del:a");
+    let mut recorder = Recorder::new();
+    let mut told = |words: &str| recorder.run(words);
+    assert_eq!(told("setbit k 9 0"), "setbit k");
+    assert_eq!(told("setbit k 9 0"), "");
+    assert_eq!(told("bitfield n overflow fail incrby u2 0 10"), "");
+    assert_eq!(told("bitfield k set u1 0 1"), "setbit k");
+    assert_eq!(told("bitop or d k"), "set d");
+    assert_eq!(told("bitop or d none"), "del d");
+    assert_eq!(told("msetex 2 a 1 b 2 ex 5"), "set a, expire a, set b, expire b");
+    assert_eq!(told("delifeq a 1"), "del a");
 }

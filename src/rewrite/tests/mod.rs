@@ -1,6 +1,11 @@
 mod generic;
+mod geo;
 mod hash;
+mod hyperloglog;
+mod pubsub;
+mod set;
 mod store;
+mod stream;
 mod string;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
@@ -19,6 +24,28 @@ fn sent(words: &str, rewritten: Rewritten) -> String {
     let join =
         |op: &Op<'_>| op.argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" ");
     effects.ops.iter().map(join).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn a_unit_that_cannot_be_told_is_not_an_empty_one() {
+    let client = argv("set k v");
+    let mut effects = Effects::new();
+    effects.push_rewritten(
+        0,
+        &client,
+        super::string::set(&client, super::string::SetOutcome::NotMet, DeletionVerb::Unlink),
+    );
+    assert!(effects.ops.is_empty() && effects.failure.is_some() && !effects.is_empty());
+    effects.push_rewritten(
+        0,
+        &client,
+        super::string::set(
+            &client,
+            super::string::SetOutcome::Stored { deadline_ms: None },
+            DeletionVerb::Unlink,
+        ),
+    );
+    assert!(effects.ops.len() == 1 && effects.failure.is_some());
 }
 
 /// Writes down the pieces; the conditional `SELECT` between angle brackets.
