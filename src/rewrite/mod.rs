@@ -38,6 +38,7 @@
 pub mod frame;
 pub mod generic;
 pub mod hash;
+pub mod list;
 pub mod store;
 pub mod string;
 
