@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{counters, expire, generic, hashes, scan, strings};
+use super::{counters, expire, generic, hashes, lists, pubsub, scan, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -28,6 +28,14 @@ pub enum Flag {
     Denyoom,
     /// Takes constant or logarithmic time.
     Fast,
+    /// May wait for a key.
+    Blocking,
+    /// Belongs to publishing and subscribing.
+    Pubsub,
+    /// Allowed while the data is being loaded.
+    Loading,
+    /// Allowed on a replica whose data is stale.
+    Stale,
 }
 
 impl Flag {
@@ -38,6 +46,10 @@ impl Flag {
             Flag::Readonly => "readonly",
             Flag::Denyoom => "denyoom",
             Flag::Fast => "fast",
+            Flag::Blocking => "blocking",
+            Flag::Pubsub => "pubsub",
+            Flag::Loading => "loading",
+            Flag::Stale => "stale",
         }
     }
 }
@@ -51,6 +63,8 @@ pub(super) enum Scope {
     All,
     /// The shards of its keys, or all shards if the arguments say so.
     Depends(fn(&[Bytes]) -> bool),
+    /// The shard to which its first argument, the name of a channel, would belong as a key.
+    Channel,
     /// All shards inside a unit with other commands, one at a time on its own.
     Sweep,
 }
@@ -164,6 +178,8 @@ static FAMILIES: &[&[CommandSpec]] = &[
     expire::COMMANDS,
     generic::COMMANDS,
     hashes::COMMANDS,
+    lists::COMMANDS,
+    pubsub::COMMANDS,
     scan::COMMANDS,
     strings::COMMANDS,
 ];
@@ -233,6 +249,10 @@ impl Plan {
             let whole = match spec.scope {
                 Scope::Keys => false,
                 Scope::Depends(whole) => whole(&call.argv),
+                Scope::Channel => {
+                    shards.push(keyspace.shard_of(&call.argv[1]));
+                    continue;
+                }
                 Scope::All | Scope::Sweep => true,
             };
             if whole {
@@ -268,6 +288,8 @@ pub(super) const W: &[Flag] = &[Flag::Write];
 pub(super) const WF: &[Flag] = &[Flag::Write, Flag::Fast];
 pub(super) const WM: &[Flag] = &[Flag::Write, Flag::Denyoom];
 pub(super) const WMF: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Fast];
+pub(super) const WB: &[Flag] = &[Flag::Write, Flag::Blocking];
+pub(super) const WMB: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Blocking];
 pub(super) const R: &[Flag] = &[Flag::Readonly];
 pub(super) const RF: &[Flag] = &[Flag::Readonly, Flag::Fast];
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::{CommandSpec, ONE, WMF, keyed};
+use super::events::EventClass;
 use super::long_double::LongDouble;
 use super::number::{decimal, integer};
 use super::unit::{CommandResult, Unit};
@@ -40,6 +41,7 @@ fn add<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], increment: i64) -> Comman
     let old = unit.find_string(&argv[1])?.map_or(Ok(0), |value| integer(value))?;
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     replace(unit, &argv[1], decimal(new));
+    unit.notify(EventClass::String, "incrby", &argv[1]);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(new))
 }
@@ -53,6 +55,7 @@ pub(super) fn incrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
     }
     let new = Bytes::from(new.to_decimal());
     replace(unit, &argv[1], new.clone());
+    unit.notify(EventClass::String, "incrbyfloat", &argv[1]);
     unit.propagate(argv, string::incrbyfloat(argv, &new));
     Ok(Reply::Bulk(new))
 }

@@ -1,8 +1,11 @@
-//! Keyspace events: what happened to which key, for those who subscribe to it.
+//! Keyspace events: what happened to which key, and the messages of `PUBLISH`, for those who subscribe.
 //!
-//! A command says what it did with `Unit::notify`, in Valkey's words and order. Events are collected
-//! only for classes that someone wants, and handed over at the end of the unit, while its locks are
-//! held: events of a key come in the order in which it was changed.
+//! A command says what it did with `Unit::notify`, in Valkey's words and order; `PUBLISH` is a command as
+//! any other, so that its message takes its place among them. Everything is handed to the sink at once,
+//! while the unit's locks are held: the events of a key come in the order in which it was changed, the
+//! messages of a channel in the order in which they stand in the replication stream.
+//!
+//! An event of a class that nobody wants costs one relaxed load.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,8 +40,8 @@ pub enum EventClass {
 }
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyEvent {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyEvent<'a> {
     /// The database of the key.
     pub db: u16,
     /// The class.
@@ -46,22 +49,38 @@ pub struct KeyEvent {
     /// What happened, in Valkey's word.
     pub name: &'static str,
     /// The key.
-    pub key: Bytes,
+    pub key: &'a [u8],
 }
 
-/// Who receives events; called while locks are held, so it must be quick and must not use the keyspace.
-pub type EventSink = Arc<dyn Fn(&[KeyEvent]) + Send + Sync>;
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// `PUBLISH`: subscribers of the channel, and of patterns that match it.
+    Channel,
+    /// `SPUBLISH`: subscribers of the shard channel.
+    ShardChannel,
+}
+
+/// Who receives events and messages. Called while locks are held, so it must be quick, must not wait for
+/// anybody and must not use the keyspace.
+pub trait EventSink: Send + Sync {
+    /// Something happened to a key.
+    fn key_event(&self, event: &KeyEvent<'_>);
+
+    /// A client published a message. Returns how many receive it.
+    fn message(&self, kind: MessageKind, channel: &Bytes, payload: &Bytes) -> u64;
+}
 
 /// Which events are wanted, and by whom.
 #[derive(Default)]
 pub(super) struct Events {
     /// Wanted classes. Relaxed: a change takes effect soon, and orders nothing.
     classes: AtomicU32,
-    sink: Option<EventSink>,
+    sink: Option<Arc<dyn EventSink>>,
 }
 
 impl Events {
-    pub fn new(sink: Option<EventSink>) -> Events {
+    pub fn new(sink: Option<Arc<dyn EventSink>>) -> Events {
         Events { classes: AtomicU32::new(0), sink }
     }
 
@@ -69,14 +88,19 @@ impl Events {
         self.classes.store(classes, Ordering::Relaxed);
     }
 
-    pub fn wants(&self, class: EventClass) -> bool {
-        self.classes.load(Ordering::Relaxed) & class as u32 != 0
+    /// Tells the sink, if it wants to know.
+    #[inline]
+    pub fn notify(&self, db: u16, class: EventClass, name: &'static str, key: &[u8]) {
+        if self.classes.load(Ordering::Relaxed) & class as u32 != 0
+            && let Some(sink) = &self.sink
+        {
+            sink.key_event(&KeyEvent { db, class, name, key });
+        }
     }
 
-    pub fn emit(&self, events: &[KeyEvent]) {
-        if let Some(sink) = &self.sink {
-            sink(events);
-        }
+    /// Hands a message to the sink; returns how many receive it.
+    pub fn message(&self, kind: MessageKind, channel: &Bytes, payload: &Bytes) -> u64 {
+        self.sink.as_ref().map_or(0, |sink| sink.message(kind, channel, payload))
     }
 }
 

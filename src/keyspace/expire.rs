@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::command::printable;
 use super::command::{CommandSpec, ONE, RF, WF, keyed};
+use super::events::EventClass;
 use super::number::{TimeForm, integer};
 use super::shard::Shard;
 use super::unit::{CommandResult, Unit};
@@ -97,9 +98,11 @@ fn set_deadline<'c>(
         ExpireOutcome::Unchanged
     } else if unit.is_past(deadline_ms) {
         unit.remove(key);
+        unit.notify(EventClass::Expired, "expired", key);
         ExpireOutcome::Deleted
     } else {
         unit.set_deadline(key, Some(deadline_ms));
+        unit.notify(EventClass::Generic, "expire", key);
         ExpireOutcome::Deadline(deadline_ms)
     };
     let propagation = generic::expire(argv, outcome, unit.verb());
@@ -111,6 +114,7 @@ pub(super) fn persist<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     let has_deadline = unit.find(&argv[1]).is_some_and(|entry| entry.deadline_ms.is_some());
     if has_deadline {
         unit.set_deadline(&argv[1], None);
+        unit.notify(EventClass::Generic, "persist", &argv[1]);
     }
     unit.propagate(argv, Propagation::verbatim_if(has_deadline));
     Ok(Reply::Integer(has_deadline.into()))
@@ -166,6 +170,7 @@ pub(super) fn reclaim_due(
         let Some((db, key)) = next_due(shard, now_ms) else { return reclaimed };
         shard.remove(db, &key);
         shard.stats.expired_keys += 1;
+        shard.notify(db, EventClass::Expired, "expired", &key);
         publish(&Effects::single(db, verb.command(&key)));
     }
     EXPIRE_BATCH_KEYS

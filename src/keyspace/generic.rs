@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::{ALL, CommandSpec, ONE, R, RF, Scope, TWO, W, WF, WM, keyed, whole};
+use super::events::EventClass;
 use super::number::integer;
 use super::strings::OK;
 use super::unit::{CommandResult, Unit};
@@ -33,6 +34,7 @@ pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     for key in &argv[1..] {
         // An expired key is reclaimed by `find`, and does not count.
         if unit.find(key).is_some() && unit.remove(key) {
+            unit.notify(EventClass::Generic, "del", key);
             deleted += 1;
         }
     }
@@ -67,7 +69,11 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
     }
     let db = unit.db;
     let Some((_, entry)) = unit.home(from).remove(db, from) else { return Ok(false) };
+    // Removed rather than overwritten: what takes its place is a new key.
+    unit.remove(to);
     unit.home(to).insert(db, to, entry.value, entry.deadline_ms);
+    unit.notify(EventClass::Generic, "rename_from", from);
+    unit.notify(EventClass::Generic, "rename_to", to);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(true)
 }
@@ -105,7 +111,10 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     if unit.find_in(to_db, to).is_some() && !replace {
         return Ok(Reply::Integer(0));
     }
+    // Removed rather than overwritten: what takes its place is a new key.
+    unit.home(to).remove(to_db, to);
     unit.home(to).insert(to_db, to, value, deadline_ms);
+    unit.notify_in(to_db, EventClass::Generic, "copy_to", to);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(1))
 }
@@ -122,6 +131,8 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     let shard = unit.home(key);
     if let Some((_, entry)) = shard.remove(from_db, key) {
         shard.insert(to_db, key, entry.value, entry.deadline_ms);
+        unit.notify(EventClass::Generic, "move_from", key);
+        unit.notify_in(to_db, EventClass::Generic, "move_to", key);
     }
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(1))

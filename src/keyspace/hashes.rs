@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::{CommandSpec, ONE, R, RF, WF, WMF, keyed};
+use super::events::EventClass;
 use super::long_double::LongDouble;
 use super::number::{decimal, integer, parse_i64};
 use super::strings::{OK, bulk_or_null};
@@ -61,6 +62,7 @@ fn set_pairs<'c>(
         }
         created
     });
+    unit.notify(EventClass::Hash, "hset", &argv[1]);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(created)
 }
@@ -70,6 +72,7 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let absent = unit.find_as::<Hash>(&argv[1])?.is_none_or(|hash| hash.get(field).is_none());
     if absent {
         unit.edit(&argv[1], |hash: &mut Hash| hash.insert(owned(field), owned(&argv[3])));
+        unit.notify(EventClass::Hash, "hset", &argv[1]);
     }
     unit.propagate(argv, Propagation::verbatim_if(absent));
     Ok(Reply::Integer(absent.into()))
@@ -77,12 +80,17 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let present = |hash: &Hash| argv[2..].iter().any(|field| hash.get(field).is_some());
-    let mut deleted = 0;
+    let (mut deleted, mut emptied) = (0, false);
     // A hash in which nothing changes must not count as modified.
     if unit.find_as::<Hash>(&argv[1])?.is_some_and(present) {
         unit.edit(&argv[1], |hash: &mut Hash| {
             deleted = argv[2..].iter().filter(|field| hash.remove(field).is_some()).count();
+            emptied = hash.is_empty();
         });
+        unit.notify(EventClass::Hash, "hdel", &argv[1]);
+        if emptied {
+            unit.notify(EventClass::Generic, "del", &argv[1]);
+        }
     }
     unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
     Ok(Reply::Integer(deleted as i64))
@@ -139,6 +147,7 @@ pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), decimal(new)));
+    unit.notify(EventClass::Hash, "hincrby", key);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(new))
 }
@@ -159,6 +168,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     }
     let new = Bytes::from(new.to_decimal());
     unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), new.clone()));
+    unit.notify(EventClass::Hash, "hincrbyfloat", key);
     unit.propagate(argv, hash::hincrbyfloat(argv, &new, DeadlineBefore::NotVolatile));
     Ok(Reply::Bulk(new))
 }

@@ -19,9 +19,9 @@
 //! | `shard` | tables of one shard; the only place that changes them |
 //! | `unit` | locks, expiry on access, effects of one unit |
 //! | [`command`] | what a command is; each family's file has its own table |
-//! | [`events`] | keyspace events |
+//! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `scan` | the commands |
+//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `lists`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -49,16 +49,19 @@
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
+mod blocking;
 pub mod command;
 mod counters;
 mod error;
 pub mod events;
 mod expire;
 mod generic;
-mod glob;
+pub(crate) mod glob;
 mod hashes;
+mod lists;
 mod long_double;
 mod number;
+mod pubsub;
 mod scan;
 mod shard;
 pub mod snapshot;
@@ -82,7 +85,9 @@ use self::events::{EventSink, Events};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Set, Value, ZSet};
+pub use self::value::{
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, ListEnd, Set, Value, ZSet,
+};
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Wrap};
@@ -172,7 +177,7 @@ pub struct Keyspace {
     next_snapshot_id: AtomicU64,
     /// The shard at which the next expiry cycle starts.
     expire_from: AtomicUsize,
-    events: Events,
+    events: Arc<Events>,
 }
 
 impl Keyspace {
@@ -183,16 +188,18 @@ impl Keyspace {
 
     /// An empty keyspace that hands its [events](events) to `sink`, once
     /// [`set_event_classes`](Self::set_event_classes) asks for some.
-    pub fn with_events(options: Options, sink: Option<EventSink>) -> Keyspace {
+    pub fn with_events(options: Options, sink: Option<Arc<dyn EventSink>>) -> Keyspace {
         let options =
             Options { shards: options.shards.max(1), databases: options.databases.max(1), ..options };
+        let events = Arc::new(Events::new(sink));
+        let shard = || Mutex::new(Shard::new(options.databases, Arc::clone(&events)));
         Keyspace {
-            shards: (0..options.shards).map(|_| Mutex::new(Shard::new(options.databases))).collect(),
+            shards: (0..options.shards).map(|_| shard()).collect(),
             options,
             placement: foldhash::quality::RandomState::default(),
             next_snapshot_id: AtomicU64::new(0),
             expire_from: AtomicUsize::new(0),
-            events: Events::new(sink),
+            events,
         }
     }
 
@@ -216,6 +223,19 @@ impl Keyspace {
         self.execute_under(ExpiryPolicy::Reclaim, calls, now_ms, publish)
     }
 
+    /// [`execute`](Self::execute) that calls `settled` once, after everything has been published and before any
+    /// lock is released: for every key, what it records is in the order of execution. A `SCAN` on its own takes one
+    /// lock after the other, and there it is called at the end.
+    pub fn execute_observed(
+        &self,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        settled: &mut dyn FnMut(),
+    ) -> Vec<Reply> {
+        self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, Some(settled))
+    }
+
     /// [`execute`](Self::execute) under another expiry policy than a primary's.
     pub fn execute_under(
         &self,
@@ -224,18 +244,33 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Vec<Reply> {
+        self.run_alone(policy, calls, now_ms, publish, None)
+    }
+
+    fn run_alone(
+        &self,
+        policy: ExpiryPolicy,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        settled: Option<&mut dyn FnMut()>,
+    ) -> Vec<Reply> {
         let mut plan = Plan::new(self, calls);
         if let [call] = calls
             && plan.sweeps()
         {
-            return vec![scan::sweep(self, policy, call, now_ms, publish)];
+            let reply = scan::sweep(self, policy, call, now_ms, publish);
+            if let Some(settled) = settled {
+                settled();
+            }
+            return vec![reply];
         }
         let mut unit = Unit::lock(self, policy, now_ms, std::mem::take(&mut plan.shards));
         if plan.deletes_unrelated_keys() {
             unit.effects.wrap = Wrap::Never;
         }
         let replies = unit.run(calls, plan);
-        unit.finish(publish);
+        unit.finish(publish, settled);
         replies
     }
 
@@ -250,14 +285,28 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Option<Vec<Reply>> {
+        self.execute_timed(watch, calls, now_ms, publish, &mut Vec::new(), None)
+    }
+
+    /// [`execute_watched`](Self::execute_watched), with the time that each call took, and with `settled` as
+    /// [`execute_observed`](Self::execute_observed) has it, unless nothing runs.
+    pub fn execute_timed(
+        &self,
+        watch: &WatchSet,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        durations: &mut Vec<Duration>,
+        settled: Option<&mut dyn FnMut()>,
+    ) -> Option<Vec<Reply>> {
         let mut plan = Plan::new(self, calls);
         plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
         let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, std::mem::take(&mut plan.shards));
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
             return None;
         }
-        let replies = unit.run(calls, plan);
-        unit.finish(publish);
+        let replies = unit.run_timed(calls, plan, durations);
+        unit.finish(publish, settled);
         Some(replies)
     }
 

@@ -200,7 +200,7 @@ pub(super) fn sweep(
         unit.db = call.db;
         unit.effects.wrap = Wrap::Never;
         scan.visit(&mut unit);
-        unit.finish(publish);
+        unit.finish(publish, None);
     }
     scan.reply()
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+use super::events::{EventClass, Events};
 use super::snapshot::ShardSnapshot;
 use super::value::Value;
 use super::watch::Registry;
@@ -89,17 +90,24 @@ pub(super) struct Shard {
     pub snapshots: Vec<ShardSnapshot>,
     pub watchers: Registry,
     pub stats: KeyspaceStats,
+    events: Arc<Events>,
 }
 
 impl Shard {
-    pub fn new(databases: u16) -> Shard {
+    pub fn new(databases: u16, events: Arc<Events>) -> Shard {
         Shard {
             tables: (0..databases).map(|_| Table::default()).collect(),
             version: 0,
             snapshots: Vec::new(),
             watchers: Registry::default(),
             stats: KeyspaceStats::default(),
+            events,
         }
+    }
+
+    /// Tells subscribers what happened to `key`, if they want to know: see [`super::events`].
+    pub fn notify(&self, db: u16, class: EventClass, name: &'static str, key: &[u8]) {
+        self.events.notify(db, class, name, key);
     }
 
     pub fn version(&self) -> u64 {
@@ -118,7 +126,7 @@ impl Shard {
         self.table(db).map.get(key)
     }
 
-    /// Creates or overwrites `key`. The key is copied: a stored key must not pin the buffer that a
+    /// Creates or overwrites `key`; of a key that comes into being, subscribers are told. The key is copied: a stored key must not pin the buffer that a
     /// client's command came in.
     pub fn insert(&mut self, db: u16, key: &[u8], value: Value, deadline_ms: Option<u64>) {
         self.version += 1;
@@ -137,6 +145,7 @@ impl Shard {
             let stored = Bytes::copy_from_slice(key);
             table.reindex(&stored, None, deadline_ms);
             table.map.insert(stored, entry);
+            self.events.notify(db, EventClass::New, "new", key);
         }
         self.watchers.touch(db, key, true);
     }

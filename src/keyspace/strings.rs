@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::{ALL, CommandSpec, ONE, PAIRS, R, RF, WF, WM, WMF, keyed};
+use super::events::EventClass;
 use super::number::{TimeForm, integer};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
@@ -129,7 +130,12 @@ pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     let (key, value) = (&argv[1], &argv[2]);
     let compares = matches!(options.condition, Some(Condition::Equal(_)));
     let (existed, old) = match unit.find(key) {
-        None => (false, None),
+        None => {
+            if options.get {
+                unit.notify(EventClass::Miss, "keymiss", key);
+            }
+            (false, None)
+        }
         Some(entry) => match &entry.value {
             Value::String(old) if options.get || compares => (true, Some(old.clone())),
             _ if options.get || compares => return Err(CommandError::WrongType),
@@ -147,10 +153,18 @@ pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     } else if let Some(deadline_ms) = deadline_ms
         && unit.is_past(deadline_ms)
     {
-        SetOutcome::Past { existed: unit.remove(key) }
+        let existed = unit.remove(key);
+        if existed {
+            unit.notify(EventClass::Expired, "expired", key);
+        }
+        SetOutcome::Past { existed }
     } else {
         let kept_ms = if options.keep_deadline { unit.deadline_ms(key) } else { None };
         unit.store_string(key, value, deadline_ms.or(kept_ms));
+        unit.notify(EventClass::String, "set", key);
+        if deadline_ms.is_some() {
+            unit.notify(EventClass::Generic, "expire", key);
+        }
         SetOutcome::Stored { deadline_ms }
     };
     let propagation = string::set(argv, outcome, unit.verb());
@@ -178,6 +192,8 @@ fn set_with_time<'c>(
     let deadline_ms = form.positive_deadline_ms(&argv[2], unit.now_ms, name)?;
     unit.find(&argv[1]);
     unit.store_string(&argv[1], &argv[3], Some(deadline_ms));
+    unit.notify(EventClass::String, "set", &argv[1]);
+    unit.notify(EventClass::Generic, "expire", &argv[1]);
     unit.propagate(argv, string::setex(argv, deadline_ms));
     Ok(OK)
 }
@@ -186,6 +202,7 @@ pub(super) fn setnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
     let absent = unit.find(&argv[1]).is_none();
     if absent {
         unit.store_string(&argv[1], &argv[2], None);
+        unit.notify(EventClass::String, "set", &argv[1]);
     }
     unit.propagate(argv, Propagation::verbatim_if(absent));
     Ok(Reply::Integer(absent.into()))
@@ -214,6 +231,7 @@ fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
     for pair in argv[1..].chunks_exact(2) {
         unit.find(&pair[0]);
         unit.store_string(&pair[0], &pair[1], None);
+        unit.notify(EventClass::String, "set", &pair[0]);
     }
     unit.propagate(argv, Propagation::Verbatim);
 }
@@ -221,6 +239,7 @@ fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
 pub(super) fn getset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let old = unit.read_string(&argv[1])?.cloned();
     unit.store_string(&argv[1], &argv[2], None);
+    unit.notify(EventClass::String, "set", &argv[1]);
     unit.propagate(argv, string::getset(argv));
     Ok(bulk_or_null(old.as_ref()))
 }
@@ -229,6 +248,7 @@ pub(super) fn getdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let old = unit.read_string(&argv[1])?.cloned();
     if old.is_some() {
         unit.remove(&argv[1]);
+        unit.notify(EventClass::Generic, "del", &argv[1]);
         unit.propagate(argv, string::getdel(argv, true));
     }
     Ok(bulk_or_null(old.as_ref()))
@@ -272,14 +292,17 @@ pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
     let outcome = match deadline_ms {
         Some(deadline_ms) if unit.is_past(deadline_ms) => {
             unit.remove(key);
+            unit.notify(EventClass::Expired, "expired", key);
             GetExOutcome::Deleted
         }
         Some(deadline_ms) => {
             unit.set_deadline(key, Some(deadline_ms));
+            unit.notify(EventClass::Generic, "expire", key);
             GetExOutcome::Deadline(deadline_ms)
         }
         None if removes && unit.deadline_ms(key).is_some() => {
             unit.set_deadline(key, None);
+            unit.notify(EventClass::Generic, "persist", key);
             GetExOutcome::Persisted
         }
         None => GetExOutcome::Unchanged,
@@ -324,6 +347,7 @@ pub(super) fn append<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
         return Err(CommandError::StringTooLong);
     }
     let len = edit(unit, key, |bytes| bytes.extend_from_slice(tail));
+    unit.notify(EventClass::String, "append", key);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(len as i64))
 }
@@ -345,6 +369,7 @@ pub(super) fn setrange<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
         }
         bytes[offset..end].copy_from_slice(patch);
     });
+    unit.notify(EventClass::String, "setrange", key);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(len as i64))
 }

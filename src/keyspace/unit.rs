@@ -1,11 +1,13 @@
 //! One unit while it runs: its locks, its clock, its effects.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use super::command::{Plan, Resolved, Shards};
-use super::events::{EventClass, KeyEvent};
+use super::events::EventClass;
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -31,7 +33,6 @@ pub(super) struct Unit<'k, 'c> {
     pub db: u16,
     pub effects: Effects<'c>,
     garbage: Vec<FlushedTable>,
-    events: Vec<KeyEvent>,
 }
 
 impl<'k, 'c> Unit<'k, 'c> {
@@ -40,22 +41,24 @@ impl<'k, 'c> Unit<'k, 'c> {
         shards.sort_unstable();
         shards.dedup();
         let locked = shards.into_iter().map(|number| (number, keyspace.lock_shard(number))).collect();
-        Unit {
-            keyspace,
-            locked,
-            policy,
-            now_ms,
-            db: 0,
-            effects: Effects::new(),
-            garbage: Vec::new(),
-            events: Vec::new(),
-        }
+        Unit { keyspace, locked, policy, now_ms, db: 0, effects: Effects::new(), garbage: Vec::new() }
     }
 
     /// Runs the calls in order, `plan` being theirs.
     pub fn run(&mut self, calls: &'c [Call], plan: Plan) -> Vec<Reply> {
         let reply =
             |(call, spec)| self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
+        calls.iter().zip(plan.specs).map(reply).collect()
+    }
+
+    /// [`run`](Self::run), with the time that each call took.
+    pub fn run_timed(&mut self, calls: &'c [Call], plan: Plan, durations: &mut Vec<Duration>) -> Vec<Reply> {
+        let reply = |(call, spec)| {
+            let started = Instant::now();
+            let reply = self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
+            durations.push(started.elapsed());
+            reply
+        };
         calls.iter().zip(plan.specs).map(reply).collect()
     }
 
@@ -68,13 +71,13 @@ impl<'k, 'c> Unit<'k, 'c> {
         (spec.handler)(self, &call.argv)
     }
 
-    /// Publishes the effects, then releases the locks, then frees what was flushed.
-    pub fn finish(self, publish: &mut dyn FnMut(&Effects<'_>)) {
+    /// Publishes the effects, calls `settled`, then releases the locks, then frees what was flushed.
+    pub fn finish(self, publish: &mut dyn FnMut(&Effects<'_>), settled: Option<&mut dyn FnMut()>) {
         if !self.effects.is_empty() {
             publish(&self.effects);
         }
-        if !self.events.is_empty() {
-            self.keyspace.events.emit(&self.events);
+        if let Some(settled) = settled {
+            settled();
         }
         let Unit { locked, garbage, .. } = self;
         drop(locked);
@@ -122,6 +125,7 @@ impl<'k, 'c> Unit<'k, 'c> {
             && let Some((key, _)) = shard.remove(db, key)
         {
             shard.stats.expired_keys += 1;
+            shard.notify(db, EventClass::Expired, "expired", &key);
             self.effects.push_command(db, verb.command(&key));
         }
         None
@@ -138,11 +142,12 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.find_in(self.db, key)
     }
 
-    /// The entry of `key`, for a command that reads: counts a hit or a miss.
+    /// The entry of `key`, for a command that reads: counts a hit or a miss, and tells of a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
         let db = self.db;
         let Some((number, index)) = self.locate(db, key) else {
             self.home(key).stats.keyspace_misses += 1;
+            self.notify_in(db, EventClass::Miss, "keymiss", key);
             return None;
         };
         let shard = self.shard(number);
@@ -253,9 +258,7 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// [`notify`](Self::notify) for a key of another database.
     pub fn notify_in(&mut self, db: u16, class: EventClass, name: &'static str, key: &[u8]) {
-        if self.keyspace.events.wants(class) {
-            self.events.push(KeyEvent { db, class, name, key: Bytes::copy_from_slice(key) });
-        }
+        self.keyspace.events.notify(db, class, name, key);
     }
 
     /// Answers for a command that found nothing in `keys` and is to wait until one of them holds a value

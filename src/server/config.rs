@@ -4,6 +4,7 @@
 //! values while it runs, through the same table (`parameters`). A running server holds them in an
 //! `arc-swap`: a command reads one consistent set and never waits for a change.
 
+pub use super::commandlog::CommandLogLimit;
 use super::parameters;
 
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
@@ -65,6 +66,12 @@ pub struct Config {
     pub min_replicas_to_write: u64,
     /// A replica is good when it reported within this time (`min-replicas-max-lag`), in seconds.
     pub min_replicas_max_lag_s: u64,
+    /// Commands that take long, in microseconds (`slowlog-log-slower-than`, `slowlog-max-len`).
+    pub slow_log: CommandLogLimit,
+    /// Commands that are large, in bytes (`commandlog-request-larger-than`, `commandlog-large-request-max-len`).
+    pub large_request_log: CommandLogLimit,
+    /// Commands with large replies, in bytes (`commandlog-reply-larger-than`, `commandlog-large-reply-max-len`).
+    pub large_reply_log: CommandLogLimit,
     /// Active expiry cycles per second (`hz`).
     pub hz: u64,
     /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
@@ -74,7 +81,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let unlimited = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_s: 0 };
+        let large = CommandLogLimit { threshold: Some(1 << 20), max_len: 128 };
         Config {
+            slow_log: CommandLogLimit { threshold: Some(10_000), max_len: 128 },
+            large_request_log: large,
+            large_reply_log: large,
             bind: "127.0.0.1".to_owned(),
             port: 6379,
             threads: 0,

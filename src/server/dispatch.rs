@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::commandlog::{self, Stopwatch};
 use super::commands;
 use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
@@ -89,6 +90,8 @@ pub(super) struct Rules {
     pub no_multi: bool,
     /// Executed, not queued, inside a transaction.
     pub immediate: bool,
+    /// Not in the command log: the commands of a transaction are there, not its `EXEC`.
+    pub unlogged: bool,
 }
 
 static SERVER_COMMANDS: LazyLock<HashMap<&'static [u8], &'static ServerCommand>> =
@@ -157,12 +160,23 @@ impl Session {
                     return error(NO_REPLICAS).into();
                 }
                 let heavy = argv.len() >= HEAVY_PARTS || HEAVY.contains(&command.name());
-                let call = Call { db: self.db, argv };
-                let replies = beside_the_runtime(heavy, || self.run_data(&[call]));
-                replies.into_iter().next().map_or(Flow::Silent, Flow::Reply)
+                let call = [Call { db: self.db, argv }];
+                let stopwatch = Stopwatch::start(&self.shared.config.load());
+                let reply = beside_the_runtime(heavy, || self.run_data(&call)).into_iter().next();
+                commandlog::note(self, &call[0].argv, stopwatch.elapsed(), reply.as_ref());
+                reply.map_or(Flow::Silent, Flow::Reply)
             }
             Command::Server(command) => {
-                beside_the_runtime(argv.len() >= HEAVY_PARTS, || (command.run)(self, &argv))
+                let stopwatch = Stopwatch::start(&self.shared.config.load());
+                let flow = beside_the_runtime(argv.len() >= HEAVY_PARTS, || (command.run)(self, &argv));
+                if !command.rules.unlogged {
+                    let reply = match &flow {
+                        Flow::Reply(reply) => Some(reply),
+                        _ => None,
+                    };
+                    commandlog::note(self, &argv, stopwatch.elapsed(), reply);
+                }
+                flow
             }
         }
     }
@@ -259,13 +273,17 @@ impl Session {
         let shared = &self.shared;
         let mut end = self.last_write_offset;
         let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
+        let mut durations = Vec::new();
         let replies = beside_the_runtime(heavy, || {
-            shared.keyspace.execute_watched(&self.watch, &calls, unix_ms(), &mut publish)
+            shared.keyspace.execute_timed(&self.watch, &calls, unix_ms(), &mut publish, &mut durations, None)
         });
         let Some(replies) = replies else {
             return Reply::NullArray;
         };
         self.last_write_offset = end;
+        for ((call, duration), reply) in calls.iter().zip(durations).zip(&replies) {
+            commandlog::note(self, &call.argv, duration, Some(reply));
+        }
 
         let mut data = replies.into_iter();
         let replies = plan.into_iter().map(|step| match step {
@@ -277,7 +295,12 @@ impl Session {
 
     /// A server command inside `EXEC` must not wait for anything.
     fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes]) -> Reply {
-        match (command.run)(self, argv) {
+        let stopwatch = Stopwatch::start(&self.shared.config.load());
+        let flow = (command.run)(self, argv);
+        if let Flow::Reply(reply) = &flow {
+            commandlog::note(self, argv, stopwatch.elapsed(), Some(reply));
+        }
+        match flow {
             Flow::Reply(reply) => reply,
             Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)),
             Flow::Sleep(_) => Reply::Simple("OK"),

@@ -47,6 +47,7 @@
 //!   after them, in their order.
 
 mod clients;
+mod commandlog;
 mod commands;
 mod config;
 mod connection;
@@ -72,7 +73,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub use self::config::{Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+pub use self::config::{CommandLogLimit, Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
 
 use self::state::{Shared, cursor_limits};
 use crate::buffer::{BuildError, ReplicationBuffer};

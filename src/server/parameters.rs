@@ -67,6 +67,26 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.query_buffer_bytes.to_string(),
         |c, v| memory(v, 1 << 20, i64::MAX as u64).map(|bytes| c.query_buffer_bytes = bytes),
     ),
+    live(
+        "commandlog-large-reply-max-len",
+        |c| c.large_reply_log.max_len.to_string(),
+        |c, v| integer(v, 0, i64::MAX as u64).map(|n| c.large_reply_log.max_len = n),
+    ),
+    live(
+        "commandlog-large-request-max-len",
+        |c| c.large_request_log.max_len.to_string(),
+        |c, v| integer(v, 0, i64::MAX as u64).map(|n| c.large_request_log.max_len = n),
+    ),
+    live(
+        "commandlog-reply-larger-than",
+        |c| show_threshold(c.large_reply_log.threshold),
+        |c, v| threshold(v).map(|n| c.large_reply_log.threshold = n),
+    ),
+    live(
+        "commandlog-request-larger-than",
+        |c| show_threshold(c.large_request_log.threshold),
+        |c, v| threshold(v).map(|n| c.large_request_log.threshold = n),
+    ),
     fixed(
         "databases",
         |c| c.databases.to_string(),
@@ -141,6 +161,18 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.shutdown_timeout_s.to_string(),
         |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.shutdown_timeout_s = n),
     ),
+    renamed(
+        "slowlog-log-slower-than",
+        "commandlog-execution-slower-than",
+        |c| show_threshold(c.slow_log.threshold),
+        |c, v| threshold(v).map(|n| c.slow_log.threshold = n),
+    ),
+    renamed(
+        "slowlog-max-len",
+        "commandlog-slow-execution-max-len",
+        |c| c.slow_log.max_len.to_string(),
+        |c, v| integer(v, 0, i64::MAX as u64).map(|n| c.slow_log.max_len = n),
+    ),
     live(
         "tcp-keepalive",
         |c| c.tcp_keepalive_s.to_string(),
@@ -178,6 +210,21 @@ fn integer(value: &str, min: u64, max: u64) -> Result<u64, String> {
     let number: i128 = value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
     let within = u64::try_from(number).ok().filter(|number| (min..=max).contains(number));
     within.ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))
+}
+
+/// A threshold, or -1 for none.
+fn threshold(value: &str) -> Result<Option<u64>, String> {
+    match value {
+        "-1" => Ok(None),
+        _ => integer(value, 0, i64::MAX as u64).map(Some).map_err(|reason| {
+            // -1 is the least that is accepted.
+            reason.replace("between 0 ", "between -1 ")
+        }),
+    }
+}
+
+fn show_threshold(threshold: Option<u64>) -> String {
+    threshold.map_or_else(|| "-1".to_owned(), |threshold| threshold.to_string())
 }
 
 fn memory(value: &str, min: u64, max: u64) -> Result<u64, String> {

@@ -10,6 +10,7 @@ use rand::Rng as _;
 use tokio::sync::watch;
 
 use super::clients::Clients;
+use super::commandlog::CommandLog;
 use super::config::{Config, OutputLimit};
 use super::replication::Replication;
 use super::stats::Stats;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub replication: Replication,
     pub clients: Arc<Clients>,
     pub stats: Stats,
+    pub command_log: CommandLog,
     pub phase: watch::Sender<Phase>,
     /// Off only by `DEBUG SET-ACTIVE-EXPIRE 0`.
     pub active_expire: AtomicBool,
@@ -59,6 +61,7 @@ impl Shared {
             replication: Replication::new(buffer, random_id()),
             clients: Arc::default(),
             stats: Stats::default(),
+            command_log: CommandLog::default(),
             phase: watch::Sender::new(Phase::Running),
             active_expire: AtomicBool::new(true),
             blocked_clients: AtomicUsize::new(0),

@@ -6,6 +6,7 @@
 mod commands;
 mod concurrency;
 mod expiry;
+mod lists;
 mod numbers;
 mod reference;
 mod scanning;

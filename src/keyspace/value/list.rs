@@ -10,7 +10,7 @@ const SHRINK_MIN_ELEMENTS: usize = 64;
 
 /// One of the two ends of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ListEnd {
     /// `LEFT`: the head, where index 0 is.
     Head,
     /// `RIGHT`: the tail.
@@ -48,29 +48,29 @@ impl List {
     }
 
     /// Adds an element at one end.
-    pub fn push(&mut self, end: End, element: Bytes) {
+    pub fn push(&mut self, end: ListEnd, element: Bytes) {
         match end {
-            End::Head => self.elements.push_front(element),
-            End::Tail => self.elements.push_back(element),
+            ListEnd::Head => self.elements.push_front(element),
+            ListEnd::Tail => self.elements.push_back(element),
         }
     }
 
     /// Takes the element at one end away.
-    pub fn pop(&mut self, end: End) -> Option<Bytes> {
+    pub fn pop(&mut self, end: ListEnd) -> Option<Bytes> {
         let popped = match end {
-            End::Head => self.elements.pop_front(),
-            End::Tail => self.elements.pop_back(),
+            ListEnd::Head => self.elements.pop_front(),
+            ListEnd::Tail => self.elements.pop_back(),
         };
         self.shrink();
         popped
     }
 
     /// Takes up to `count` elements away from one end, the outermost first.
-    pub fn pop_several(&mut self, end: End, count: usize) -> Vec<Bytes> {
+    pub fn pop_several(&mut self, end: ListEnd, count: usize) -> Vec<Bytes> {
         let count = count.min(self.len());
         let popped = match end {
-            End::Head => self.elements.drain(..count).collect(),
-            End::Tail => self.elements.drain(self.elements.len() - count..).rev().collect(),
+            ListEnd::Head => self.elements.drain(..count).collect(),
+            ListEnd::Tail => self.elements.drain(self.elements.len() - count..).rev().collect(),
         };
         self.shrink();
         popped
@@ -92,7 +92,7 @@ impl List {
     }
 
     /// Removes up to `count` elements equal to `element`, those nearest to `end` first; returns how many.
-    pub fn remove_equal(&mut self, end: End, count: usize, element: &[u8]) -> usize {
+    pub fn remove_equal(&mut self, end: ListEnd, count: usize, element: &[u8]) -> usize {
         let mut left = count;
         // Decided from the given end; `retain` only walks from the head.
         let mut is_removed = |candidate: &Bytes| {
@@ -101,8 +101,8 @@ impl List {
             removed
         };
         match end {
-            End::Head => self.elements.retain(|candidate| !is_removed(candidate)),
-            End::Tail => {
+            ListEnd::Head => self.elements.retain(|candidate| !is_removed(candidate)),
+            ListEnd::Tail => {
                 let removed: Vec<bool> = self.elements.iter().rev().map(is_removed).collect();
                 let mut removed = removed.into_iter().rev();
                 self.elements.retain(|_| !removed.next().unwrap_or_default());

@@ -1,4 +1,6 @@
 mod hash;
+mod list;
+mod pubsub;
 mod store;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};

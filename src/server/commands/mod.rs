@@ -1,6 +1,7 @@
 //! The commands of the server itself, one file per subject.
 
 mod client;
+mod commandlog;
 mod config;
 mod connection;
 mod info;
@@ -19,7 +20,7 @@ pub(super) use replication::SyncRequest;
 
 type Run = fn(&mut Session, &[Bytes]) -> Flow;
 
-const QUEUED: Rules = Rules { no_auth: false, no_multi: false, immediate: false };
+const QUEUED: Rules = Rules { no_auth: false, no_multi: false, immediate: false, unlogged: false };
 const NO_MULTI: Rules = Rules { no_multi: true, ..QUEUED };
 const IMMEDIATE: Rules = Rules { immediate: true, ..QUEUED };
 const NO_AUTH: Rules = Rules { no_auth: true, ..QUEUED };
@@ -34,11 +35,12 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("auth", -2, NO_AUTH, connection::auth),
     command("client", -2, QUEUED, client::client),
     command("command", -1, QUEUED, introspection::command),
+    command("commandlog", -2, QUEUED, commandlog::commandlog),
     command("config", -2, QUEUED, config::config),
     command("debug", -2, QUEUED, introspection::debug),
     command("discard", 1, IMMEDIATE, transaction::discard),
     command("echo", 2, QUEUED, connection::echo),
-    command("exec", 1, IMMEDIATE, transaction::exec),
+    command("exec", 1, Rules { unlogged: true, ..IMMEDIATE }, transaction::exec),
     command("function", -2, QUEUED, introspection::function),
     command("hello", -1, NO_AUTH, connection::hello),
     command("info", -1, QUEUED, info::info),
@@ -55,6 +57,7 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("select", 2, QUEUED, connection::select),
     command("shutdown", -1, NO_MULTI, introspection::shutdown),
     command("slaveof", 3, NO_MULTI, replication::replicaof),
+    command("slowlog", -2, QUEUED, commandlog::slowlog),
     command("sync", 1, NO_MULTI, replication::sync),
     command("time", 1, QUEUED, introspection::time),
     command("unwatch", 1, QUEUED, transaction::unwatch),
