@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{counters, expire, generic, hashes, lists, pubsub, scan, strings};
+use super::{counters, expire, generic, hashes, lists, pubsub, scan, sets, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -181,6 +181,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     lists::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
+    sets::COMMANDS,
     strings::COMMANDS,
 ];
 

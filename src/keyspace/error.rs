@@ -15,12 +15,18 @@ pub enum CommandError {
     /// A count whose magnitude cannot be represented.
     #[error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")]
     CountOutOfRange,
-    /// A count that is negative or none.
+    /// A count that is no number, or negative.
     #[error("ERR value is out of range, must be positive")]
     NotPositive,
-    /// A number of keys below 1.
+    /// A number of keys that is none, or not positive.
     #[error("ERR numkeys should be greater than 0")]
     NumkeysNotPositive,
+    /// More keys announced than there are arguments.
+    #[error("ERR Number of keys can't be greater than number of args")]
+    NumkeysTooLarge,
+    /// A limit that is no number, or negative.
+    #[error("ERR LIMIT can't be negative")]
+    LimitNegative,
     /// A count below 1.
     #[error("ERR count should be greater than 0")]
     CountNotPositive,

@@ -21,7 +21,7 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `lists`, `pubsub`, `scan` | the commands |
+//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -63,6 +63,7 @@ mod long_double;
 mod number;
 mod pubsub;
 mod scan;
+mod sets;
 mod shard;
 pub mod snapshot;
 mod strings;
@@ -86,7 +87,10 @@ use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
 pub use self::value::{
-    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, ListEnd, Set, Value, ZSet,
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, ListEnd, Value, ZSet,
+};
+pub use self::value::{
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
 };
 pub use self::watch::WatchSet;
 use crate::resp::Reply;

@@ -11,7 +11,9 @@ use bytes::Bytes;
 
 pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
 pub use self::list::{List, ListEnd};
-pub use self::set::Set;
+pub use self::set::{
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+};
 pub use self::zset::ZSet;
 
 /// A value. Cloning one is O(1): the contents are shared, and copied when one of the holders changes

@@ -1,7 +1,11 @@
+mod geo;
 mod hash;
+mod hyperloglog;
 mod list;
 mod pubsub;
+mod set;
 mod store;
+mod stream;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
 use super::generic::ExpireOutcome;
@@ -113,6 +117,16 @@ fn expire_becomes_an_absolute_deadline_and_keeps_its_conditions() {
     assert_eq!(expire("pExpireAt k 7 lt", ExpireOutcome::Deadline(7)), "pExpireAt k 7 lt");
     assert_eq!(expire("pexpireat k 1", ExpireOutcome::Deleted), "UNLINK k");
     assert_eq!(expire("expire k 10 nx", ExpireOutcome::Unchanged), "");
+}
+
+#[test]
+fn a_unit_that_cannot_be_told_is_not_an_empty_one() {
+    let client = argv("set k v");
+    let mut effects = Effects::new();
+    effects.push_rewritten(0, &client, string::set(&client, SetOutcome::NotMet, DeletionVerb::Unlink));
+    assert!(effects.ops.is_empty() && effects.failure.is_some() && !effects.is_empty());
+    effects.push_rewritten(0, &client, string::set(&client, STORED, DeletionVerb::Unlink));
+    assert!(effects.ops.len() == 1 && effects.failure.is_some());
 }
 
 /// Writes down the pieces; the conditional `SELECT` between angle brackets.
