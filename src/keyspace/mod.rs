@@ -21,7 +21,7 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -49,6 +49,7 @@
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
+mod bits;
 mod blocking;
 pub mod command;
 mod counters;
@@ -58,6 +59,7 @@ mod expire;
 mod generic;
 pub(crate) mod glob;
 mod hashes;
+mod lcs;
 mod lists;
 mod long_double;
 mod number;

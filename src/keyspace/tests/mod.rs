@@ -3,6 +3,7 @@
 //! [`session`] plays a conversation written as a table: one line a command, with the expected reply
 //! after `=>` and the expected propagation after `|`. `@n` sets the clock to n milliseconds.
 
+mod bits;
 mod commands;
 mod concurrency;
 mod expiry;
