@@ -8,6 +8,7 @@ mod commands;
 mod concurrency;
 mod dump;
 mod expiry;
+mod lists;
 mod numbers;
 mod reference;
 mod scanning;
