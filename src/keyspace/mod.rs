@@ -192,7 +192,7 @@ impl Keyspace {
         Keyspace::with_events(options, None)
     }
 
-    /// An empty keyspace that hands its [events](events) to `sink`, once
+    /// An empty keyspace that hands its [events] to `sink`, once
     /// [`set_event_classes`](Self::set_event_classes) asks for some.
     pub fn with_events(options: Options, sink: Option<Arc<dyn EventSink>>) -> Keyspace {
         let options =
