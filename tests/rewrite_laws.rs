@@ -11,7 +11,7 @@
 //!
 //! # Museum
 //!
-//! [`MUSEUM`] puts forms back in which servers have propagated, or would if nobody had thought of it, one at a time; the
+//! [`KEYS`] and [`FIELDS`] put forms back in which servers have propagated, or would if nobody had thought of it, one at a time; the
 //! laws have to notice each. Each row says what breaks; `cargo test --test rewrite_laws museum -- --nocapture` shows the
 //! smallest history that was found.
 //!
@@ -128,7 +128,6 @@ const KEYS: &[Row] = &[
         "EXPIRE and PEXPIRE as sent",
         &["SET {s} {v}", "EXPIRE {s} {ex}", "PEXPIRE {s} {px}"],
     ),
-    Row(Exhibit::RestoreRelative, "RESTORE with a relative time", &["RESTORE {s} {px} {payload}"]),
     Row(
         Exhibit::SetPastVerbatim,
         "SET with a time already past as sent",
@@ -150,21 +149,64 @@ const KEYS: &[Row] = &[
     Row(Exhibit::SelectLost, "no SELECT", &["SET {s} {v}"]),
 ];
 
+/// Two fields with a deadline, which may be past by the next command, or none.
+const STORED: [&str; 2] = ["HSETEX h1 {time} FIELDS 2 {f} 7 {f} 7", "HSET h1 {f} 7"];
+
 const FIELDS: &[Row] = &[
-    Row(Exhibit::KeepttlVerbatim, "HSETEX KEEPTTL judged by the replica's clock (case A)", fields::FORMS),
-    Row(Exhibit::KeepttlOverLeftover, "HSETEX KEEPTTL over an expired leftover (case B)", fields::FORMS),
-    Row(Exhibit::HexpireFullList, "HEXPIRE of the client's list", fields::FORMS),
-    Row(Exhibit::HexpireRelative, "HEXPIRE as sent", fields::FORMS),
-    Row(Exhibit::HpersistFullList, "HPERSIST of the client's list", fields::FORMS),
-    Row(Exhibit::HdelFullList, "HDEL of the client's list", fields::FORMS),
-    Row(Exhibit::HgetdelFullList, "HGETDEL of the client's list", fields::FORMS),
-    Row(Exhibit::HincrbyVerbatim, "HINCRBY as sent, over an expired leftover", fields::FORMS),
-    Row(Exhibit::HincrbyfloatPlainHset, "HINCRBYFLOAT as a plain HSET", fields::FORMS),
-    Row(Exhibit::HsetnxVerbatim, "HSETNX as sent, over an expired leftover", fields::FORMS),
-    Row(Exhibit::HsetexRelative, "HSETEX with EX as sent", fields::FORMS),
-    Row(Exhibit::HsetexPastVerbatim, "HSETEX with a time already past as sent", fields::FORMS),
-    Row(Exhibit::ConditionDroppedByName, "HSETEX without its key, which is called fnx", fields::FORMS),
-    Row(Exhibit::FieldReclaimSilent, "no deletion of fields that were reclaimed", fields::FORMS),
+    Row(
+        Exhibit::KeepttlVerbatim,
+        "HSETEX KEEPTTL judged by the replica's clock (case A)",
+        &[STORED[0], "HSETEX h1 KEEPTTL FIELDS 1 {f} {v}"],
+    ),
+    Row(
+        Exhibit::KeepttlOverLeftover,
+        "HSETEX KEEPTTL over an expired leftover (case B)",
+        &[STORED[0], "HSETEX h1 KEEPTTL FIELDS 1 {f} {v}"],
+    ),
+    Row(
+        Exhibit::HexpireFullList,
+        "HEXPIRE of the client's list",
+        &[STORED[0], STORED[1], "HEXPIRE h1 {ex} FIELDS 2 {f} {f}"],
+    ),
+    Row(Exhibit::HexpireRelative, "HEXPIRE as sent", &[STORED[1], "HEXPIRE h1 {ex} FIELDS 1 {f}"]),
+    Row(
+        Exhibit::HpersistFullList,
+        "HPERSIST of the client's list",
+        &[STORED[0], "HPERSIST h1 FIELDS 2 {f} {f}"],
+    ),
+    Row(Exhibit::HdelFullList, "HDEL of the client's list", &[STORED[0], STORED[1], "HDEL h1 {f} {f}"]),
+    Row(
+        Exhibit::HgetdelFullList,
+        "HGETDEL of the client's list",
+        &[STORED[0], STORED[1], "HGETDEL h1 FIELDS 2 {f} {f}"],
+    ),
+    Row(
+        Exhibit::HincrbyVerbatim,
+        "HINCRBY as sent, over an expired leftover",
+        &[STORED[0], "HINCRBY h1 {f} {n}"],
+    ),
+    Row(
+        Exhibit::HincrbyfloatPlainHset,
+        "HINCRBYFLOAT as a plain HSET, which drops the deadline",
+        &[STORED[0], "HINCRBYFLOAT h1 {f} {float}"],
+    ),
+    Row(
+        Exhibit::HsetnxVerbatim,
+        "HSETNX as sent, over an expired leftover",
+        &[STORED[0], "HSETNX h1 {f} {v}"],
+    ),
+    Row(Exhibit::HsetexRelative, "HSETEX with EX as sent", &["HSETEX h1 EX {ex} FIELDS 1 {f} {v}"]),
+    Row(
+        Exhibit::HsetexPastVerbatim,
+        "HSETEX with a time already past as sent",
+        &[STORED[1], "HSETEX h1 PXAT {pxat} FIELDS 1 {f} {v}"],
+    ),
+    Row(
+        Exhibit::ConditionDroppedByName,
+        "HSETEX without its key, which is called fnx",
+        &["HSETEX {hk} FNX EX {ex} FIELDS 1 {f} {v}"],
+    ),
+    Row(Exhibit::FieldReclaimSilent, "no deletion of fields that were reclaimed", &STORED),
 ];
 
 /// Has the laws look for a history that breaks them; with the form put back there has to be one, without it none.

@@ -215,7 +215,7 @@ fn placeholder(word: &'static str) -> BoxedStrategy<Argv> {
         "{t}" => key('t'),
         "{z}" => key('z'),
         "{h}" => key('h'),
-        "{hk}" => words(&["h1", "h2", "fnx"]),
+        "{hk}" => words(&["h1", "h1", "h1", "fnx"]),
         "{f}" => words(&["f1", "f2", "f3", "nx"]),
         "{v}" => words(&["a", "10", "7.5", "-3", "xyz"]),
         "{m}" => words(&["m1", "m2", "m3", "m4"]),

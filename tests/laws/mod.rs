@@ -103,25 +103,27 @@ fn clock_ms() -> impl Strategy<Value = u64> {
 
 /// Histories of up to `most` steps whose commands are drawn from `command`.
 pub fn histories(command: BoxedStrategy<Argv>, most: usize) -> impl Strategy<Value = History> {
-    let sent = (0..DATABASES, command).prop_map(|(db, argv)| Sent { db, argv }).boxed();
+    let db = prop_oneof![3 => Just(0), 2 => 0..DATABASES];
+    let sent = (db, command).prop_map(|(db, argv)| Sent { db, argv }).boxed();
     let step = prop_oneof![
         12 => sent.clone().prop_map(|sent| Step::Unit(vec![sent])),
         3 => prop::collection::vec(sent, 2..5).prop_map(Step::Unit),
         2 => any::<Index>().prop_map(Step::Reclaim),
         1 => Just(Step::Snapshot),
     ];
-    let timed = (advance_ms(), step).prop_map(|(advance_ms, step)| Timed { advance_ms, step });
-    (prop::collection::vec(timed, 1..most), prop::collection::vec(clock_ms(), 1..5))
-        .prop_map(|(steps, clocks_ms)| History { steps, clocks_ms })
+    timed(step, most)
 }
 
-/// Histories of single commands in one database: what an exhibit needs, and short to read.
+/// Histories of single commands in one database, and active expiry: short to read.
 pub fn plain_histories(command: BoxedStrategy<Argv>, most: usize) -> impl Strategy<Value = History> {
     let step = prop_oneof![
         12 => command.prop_map(|argv| Step::Unit(vec![Sent { db: 0, argv }])),
-        2 => any::<Index>().prop_map(Step::Reclaim),
-        1 => Just(Step::Snapshot),
+        1 => any::<Index>().prop_map(Step::Reclaim),
     ];
+    timed(step, most)
+}
+
+fn timed(step: impl Strategy<Value = Step>, most: usize) -> impl Strategy<Value = History> {
     let timed = (advance_ms(), step).prop_map(|(advance_ms, step)| Timed { advance_ms, step });
     (prop::collection::vec(timed, 1..most), prop::collection::vec(clock_ms(), 1..5))
         .prop_map(|(steps, clocks_ms)| History { steps, clocks_ms })
