@@ -22,7 +22,7 @@
 //! | [`blocking`] | commands that wait for a key |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `bits`, `lcs`, `counters`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -54,6 +54,7 @@ mod bits;
 pub mod blocking;
 pub mod command;
 mod counters;
+mod dump;
 mod error;
 pub mod events;
 mod expire;

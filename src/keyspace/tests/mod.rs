@@ -7,6 +7,7 @@ mod bits;
 mod blocking;
 mod commands;
 mod concurrency;
+mod dump;
 mod expiry;
 mod lists;
 mod numbers;
