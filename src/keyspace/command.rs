@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{counters, expire, generic, hashes, pubsub, scan, strings};
+use super::{counters, expire, generic, hashes, object, pubsub, scan, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -175,6 +175,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     expire::COMMANDS,
     generic::COMMANDS,
     hashes::COMMANDS,
+    object::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
     strings::COMMANDS,

@@ -21,7 +21,8 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `pubsub`, `scan` | the commands |
+//! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
+//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -53,12 +54,15 @@ pub mod command;
 mod counters;
 mod error;
 pub mod events;
+mod eviction;
 mod expire;
 mod generic;
 pub(crate) mod glob;
 mod hashes;
 mod long_double;
+pub mod memory;
 mod number;
+mod object;
 mod pubsub;
 mod scan;
 mod shard;
@@ -80,6 +84,9 @@ use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
 pub use self::error::CommandError;
 use self::events::{EventSink, Events};
+use self::eviction::Evictor;
+pub use self::eviction::Room;
+use self::memory::{Memory, MemoryLimits, UsedBytes};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
@@ -147,6 +154,8 @@ pub enum ExpiryPolicy {
 pub struct KeyspaceStats {
     /// Keys deleted because their deadline had passed, on access or by the cycle.
     pub expired_keys: u64,
+    /// Keys evicted because memory was short.
+    pub evicted_keys: u64,
     /// Lookups by reading commands that found their key.
     pub keyspace_hits: u64,
     /// Lookups by reading commands that did not.
@@ -174,6 +183,10 @@ pub struct Keyspace {
     /// The shard at which the next expiry cycle starts.
     expire_from: AtomicUsize,
     events: Arc<Events>,
+    memory: Memory,
+    evictor: Mutex<Evictor>,
+    /// What the entries of each shard take.
+    used: Box<[UsedBytes]>,
 }
 
 impl Keyspace {
@@ -188,9 +201,13 @@ impl Keyspace {
         let options =
             Options { shards: options.shards.max(1), databases: options.databases.max(1), ..options };
         let events = Arc::new(Events::new(sink));
-        let shard = || Mutex::new(Shard::new(options.databases, Arc::clone(&events)));
+        let shards: Vec<Shard> =
+            (0..options.shards).map(|_| Shard::new(options.databases, Arc::clone(&events))).collect();
         Keyspace {
-            shards: (0..options.shards).map(|_| shard()).collect(),
+            used: shards.iter().map(|shard| shard.used().clone()).collect(),
+            memory: Memory::default(),
+            evictor: Mutex::default(),
+            shards: shards.into_iter().map(Mutex::new).collect(),
             options,
             placement: foldhash::quality::RandomState::default(),
             next_snapshot_id: AtomicU64::new(0),
@@ -203,6 +220,22 @@ impl Keyspace {
     /// [`EventClass`](events::EventClass) values.
     pub fn set_event_classes(&self, classes: u32) {
         self.events.set_classes(classes);
+    }
+
+    /// About how many bytes the keys and values take: see [`memory`].
+    pub fn used_bytes(&self) -> u64 {
+        self.used.iter().map(UsedBytes::get).sum()
+    }
+
+    /// From now on the data is kept within these limits: see [`memory`].
+    pub fn set_memory_limits(&self, limits: MemoryLimits) {
+        if self.memory.limits() == limits {
+            return;
+        }
+        // Under the evictor's lock: no candidate of the old policy is left behind.
+        let mut evictor = self.evictor.lock();
+        self.memory.set_limits(limits);
+        evictor.forget();
     }
 
     /// The options it was made with.
@@ -398,6 +431,7 @@ impl Keyspace {
             let stats = self.lock_shard(number).stats;
             KeyspaceStats {
                 expired_keys: sum.expired_keys + stats.expired_keys,
+                evicted_keys: sum.evicted_keys + stats.evicted_keys,
                 keyspace_hits: sum.keyspace_hits + stats.keyspace_hits,
                 keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,
             }

@@ -6,6 +6,7 @@
 mod commands;
 mod concurrency;
 mod expiry;
+mod memory;
 mod numbers;
 mod reference;
 mod scanning;
