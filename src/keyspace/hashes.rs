@@ -32,9 +32,9 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("hvals", 2, R, ONE, hvals),
 ];
 
-/// The most elements that `HRANDFIELD` with a negative count answers: it may repeat fields, so
+/// The most elements that `HRANDFIELD` and its like answer to a negative count: elements may repeat, so
 /// nothing else would bound the memory of the reply.
-const RANDOM_FIELDS_MAX: u64 = 1 << 20;
+pub(super) const RANDOM_ELEMENTS_MAX: u64 = 1 << 20;
 
 pub(super) fn hset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     Ok(Reply::Integer(set_pairs(unit, argv, "hset")?))
@@ -173,8 +173,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     Ok(Reply::Bulk(new))
 }
 
-/// `HRANDFIELD key [count [WITHVALUES]]`. With `WITHVALUES` fields and values alternate in one array, which
-/// is RESP2's form; Valkey nests them in RESP3.
+/// `HRANDFIELD key [count [WITHVALUES]]`.
 pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(count) = argv.get(2) else {
         let hash = unit.read_as::<Hash>(&argv[1])?;
@@ -191,22 +190,17 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
         _ => return Err(CommandError::Syntax),
     };
     let wanted = count.unsigned_abs();
-    if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_FIELDS_MAX) {
+    if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_ELEMENTS_MAX) {
         return Err(CommandError::OutOfRange);
     }
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
-    let mut reply = Vec::new();
-    for index in draw(hash.len(), count < 0, wanted) {
-        if let Some((field, value)) = hash.get_index(index) {
-            reply.push(Reply::Bulk(field.clone()));
-            reply.extend(with_values.then(|| Reply::Bulk(value.clone())));
-        }
-    }
-    Ok(Reply::Array(reply))
+    let drawn = draw(hash.len(), count < 0, wanted).into_iter().filter_map(|index| hash.get_index(index));
+    let drawn = drawn.map(|(field, value)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone())));
+    Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })
 }
 
 /// Indices below `len`: `wanted` with repetitions, or at most `wanted` different ones.
-fn draw(len: usize, repeating: bool, wanted: u64) -> Vec<usize> {
+pub(super) fn draw(len: usize, repeating: bool, wanted: u64) -> Vec<usize> {
     if repeating {
         return (0..wanted).map(|_| rand::random_range(0..len)).collect();
     }

@@ -22,7 +22,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `generic`, `expire`, `hashes`, `sets`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -50,6 +50,7 @@
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
+mod bits;
 pub mod command;
 mod counters;
 mod error;
@@ -59,12 +60,14 @@ mod expire;
 mod generic;
 pub(crate) mod glob;
 mod hashes;
+mod lcs;
 mod long_double;
 pub mod memory;
 mod number;
 mod object;
 mod pubsub;
 mod scan;
+mod sets;
 mod shard;
 pub mod snapshot;
 mod strings;
@@ -90,7 +93,10 @@ use self::memory::{Memory, MemoryLimits, UsedBytes};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Set, Value, ZSet};
+pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Value, ZSet};
+pub use self::value::{
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+};
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Wrap};

@@ -1,4 +1,4 @@
-//! Walking the keyspace: `SCAN`, `HSCAN`, `KEYS`.
+//! Walking the keyspace: `SCAN`, `HSCAN`, `SSCAN`, `KEYS`.
 //!
 //! # Cursors
 //!
@@ -18,8 +18,11 @@
 //! lose keys: the last entry, unvisited, would move into the visited part.) A key that was returned may be
 //! moved below `index` and returned again; Valkey's `SCAN` repeats keys too.
 //!
-//! `HSCAN` does the same within a hash; a compact hash is returned whole, as Valkey's listpacks are. A hash
-//! that grows from compact to table keeps no cursor, because a compact one never gave one out.
+//! `HSCAN` and `SSCAN` do the same within a hash and a set; a compact one is returned whole, as Valkey's
+//! listpacks are. One that grows from compact to table keeps no cursor, because a compact one never gave
+//! one out.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -27,7 +30,7 @@ use super::command::printable;
 use super::command::{CommandSpec, ONE, R, Scope, keyed, whole};
 use super::number::integer;
 use super::unit::{CommandResult, Unit};
-use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, glob};
+use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, Set, glob};
 use crate::resp::Reply;
 use crate::rewrite::{Effects, Wrap};
 
@@ -36,6 +39,7 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("hscan", -3, R, ONE, hscan),
     whole("keys", 2, R, Scope::All, keys),
     whole("scan", -2, R, Scope::Sweep, scan),
+    keyed("sscan", -3, R, ONE, sscan),
 ];
 
 /// How many elements a call visits when the client does not say.
@@ -51,6 +55,14 @@ fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
     text.and_then(|text| text.parse().ok()).ok_or(CommandError::InvalidCursor)
 }
 
+/// What is walked: not every option makes sense for each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walked {
+    Keys,
+    Fields,
+    Members,
+}
+
 #[derive(Default)]
 struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
@@ -60,12 +72,12 @@ struct ScanOptions<'a> {
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(args: &'a [Bytes], of_hash: bool) -> Result<ScanOptions<'a>, CommandError> {
+    fn parse(args: &'a [Bytes], walked: Walked) -> Result<ScanOptions<'a>, CommandError> {
         let mut options = ScanOptions::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.to_ascii_uppercase().as_slice() {
-                b"NOVALUES" if of_hash => options.without_values = true,
+                b"NOVALUES" if walked == Walked::Fields => options.without_values = true,
                 b"NOVALUES" => return Err(CommandError::NoValues),
                 b"COUNT" => {
                     let count = integer(args.next().ok_or(CommandError::Syntax)?)?;
@@ -77,7 +89,7 @@ impl<'a> ScanOptions<'a> {
                     // The pattern that matches everything, the empty key included.
                     options.pattern = Some(&**pattern).filter(|pattern| *pattern != b"*");
                 }
-                b"TYPE" if !of_hash => {
+                b"TYPE" if walked == Walked::Keys => {
                     let name = args.next().ok_or(CommandError::Syntax)?;
                     let known = TYPE_NAMES.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
                     options.type_name =
@@ -87,6 +99,15 @@ impl<'a> ScanOptions<'a> {
             }
         }
         Ok(options)
+    }
+
+    /// The indices to visit, from the last, of a collection of `len` elements that the walk stands in at `cursor`.
+    fn visited(&self, cursor: u64, len: usize) -> Range<usize> {
+        let end = match usize::try_from(cursor).unwrap_or(usize::MAX) {
+            0 => len,
+            index => index.min(len),
+        };
+        end.saturating_sub(self.count.unwrap_or(DEFAULT_COUNT))..end
     }
 
     fn wants(&self, name: &[u8]) -> bool {
@@ -108,7 +129,7 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn parse(keyspace: &Keyspace, argv: &'a [Bytes]) -> Result<Scan<'a>, CommandError> {
         let cursor = cursor(&argv[1])?;
-        let options = ScanOptions::parse(&argv[2..], false)?;
+        let options = ScanOptions::parse(&argv[2..], Walked::Keys)?;
         let shards = keyspace.options().shards;
         Ok(Scan {
             budget: options.count.unwrap_or(DEFAULT_COUNT),
@@ -207,8 +228,8 @@ pub(super) fn sweep(
 
 pub(super) fn hscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let cursor = cursor(&argv[2])?;
-    let options = ScanOptions::parse(&argv[3..], true)?;
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(page(0, Vec::new())) };
+    let options = ScanOptions::parse(&argv[3..], Walked::Fields)?;
     let mut found = Vec::new();
     let mut emit = |(field, value): (&Bytes, &Bytes)| {
         if options.wants(field) {
@@ -220,13 +241,24 @@ pub(super) fn hscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
         hash.iter().for_each(emit);
         return Ok(page(0, found));
     }
-    let end = match usize::try_from(cursor).unwrap_or(usize::MAX) {
-        0 => hash.len(),
-        index => index.min(hash.len()),
-    };
-    let start = end.saturating_sub(options.count.unwrap_or(DEFAULT_COUNT));
-    (start..end).rev().filter_map(|index| hash.get_index(index)).for_each(&mut emit);
-    Ok(page(start as u64, found))
+    let visited = options.visited(cursor, hash.len());
+    let next = visited.start as u64;
+    visited.rev().filter_map(|index| hash.get_index(index)).for_each(&mut emit);
+    Ok(page(next, found))
+}
+
+pub(super) fn sscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let cursor = cursor(&argv[2])?;
+    let Some(set) = unit.read_as::<Set>(&argv[1])? else { return Ok(page(0, Vec::new())) };
+    let options = ScanOptions::parse(&argv[3..], Walked::Members)?;
+    let wanted = |member: &Bytes| options.wants(member);
+    if set.is_compact() {
+        return Ok(page(0, set.iter().filter(wanted).map(Reply::Bulk).collect()));
+    }
+    let visited = options.visited(cursor, set.len());
+    let next = visited.start as u64;
+    let members = visited.rev().filter_map(|index| set.get_index(index));
+    Ok(page(next, members.filter(wanted).map(Reply::Bulk).collect()))
 }
 
 /// `KEYS`: hides expired keys and leaves them where they are.

@@ -59,7 +59,7 @@ fn put_line(kind: u8, text: &str, out: &mut BytesMut) {
 pub(super) fn payload_bytes(reply: &Reply) -> u64 {
     match reply {
         Reply::Bulk(bytes) | Reply::Verbatim(bytes) => bytes.len() as u64,
-        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Rows(items) => {
             items.iter().map(payload_bytes).fold(0, u64::saturating_add)
         }
         Reply::Map(pairs) => {
@@ -78,6 +78,7 @@ pub(super) fn encode_reply(reply: &Reply, protocol: Protocol, out: &mut BytesMut
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
             items.iter().for_each(|item| encode_reply(item, protocol, out));
         }
+        Reply::Rows(_) => reply.children(protocol).for_each(|child| encode_reply(child, protocol, out)),
         Reply::Map(pairs) => {
             for (key, value) in pairs {
                 encode_reply(key, protocol, out);
@@ -107,6 +108,7 @@ pub(super) fn encode_head(reply: &Reply, protocol: Protocol, out: &mut BytesMut)
         Reply::Array(items) => put_header(b'*', items.len(), out),
         Reply::Set(items) => put_header(if resp3 { b'~' } else { b'*' }, items.len(), out),
         Reply::Push(items) => put_header(if resp3 { b'>' } else { b'*' }, items.len(), out),
+        Reply::Rows(_) => put_header(b'*', reply.children(protocol).count(), out),
         Reply::Map(pairs) if resp3 => put_header(b'%', pairs.len(), out),
         Reply::Map(pairs) => put_header(b'*', pairs.len() * 2, out),
         Reply::Double(value) => put_double(*value, resp3, out),

@@ -69,6 +69,9 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// `%n` in RESP3, a flat array in RESP2.
     Map(Vec<(Reply, Reply)>),
+    /// Rows, each a [`Reply::Array`] (see [`Reply::pairs`]): an array of arrays in RESP3, their elements one after
+    /// another in a flat array in RESP2.
+    Rows(Vec<Reply>),
     /// `~n` in RESP3, an array in RESP2.
     Set(Vec<Reply>),
     /// `,d` in RESP3, a bulk string in RESP2.
@@ -82,6 +85,11 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Rows of two: members with scores, fields with values, where their order matters or they may repeat.
+    pub fn pairs(pairs: impl IntoIterator<Item = (Reply, Reply)>) -> Reply {
+        Reply::Rows(pairs.into_iter().map(|(first, second)| Reply::Array(vec![first, second])).collect())
+    }
+
     /// The bytes of all strings in it: about its encoded size, at little cost.
     pub fn payload_bytes(&self) -> u64 {
         encode::payload_bytes(self)
@@ -93,10 +101,12 @@ impl Reply {
         encode::encode_head(self, protocol, out);
     }
 
-    /// What stands in an aggregate, in order.
-    pub fn children(&self) -> Box<dyn Iterator<Item = &Reply> + Send + '_> {
+    /// What stands in an aggregate in `protocol`, in order.
+    pub fn children(&self, protocol: Protocol) -> Box<dyn Iterator<Item = &Reply> + Send + '_> {
         match self {
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => Box::new(items.iter()),
+            Reply::Rows(rows) if protocol == Protocol::Resp3 => Box::new(rows.iter()),
+            Reply::Rows(rows) => Box::new(rows.iter().flat_map(move |row| row.children(protocol))),
             Reply::Map(pairs) => Box::new(pairs.iter().flat_map(|(key, value)| [key, value])),
             _ => Box::new(std::iter::empty()),
         }

@@ -34,12 +34,118 @@
 //!   ([`Wrap::Never`]).
 //! * A user's `MULTI`/`EXEC` is not itself propagated: the `EXEC` is a unit, and the rule above
 //!   decides.
+//! * A script or function (`EVAL`, `EVALSHA`, `FCALL`) is not itself propagated either, nor is `SCRIPT LOAD`: what
+//!   its commands did is pushed into the unit that it runs in, its own or that of the `EXEC` around it, each
+//!   rewritten like a client's. What was done before an error is done, and is sent. The time stands still
+//!   for the whole of it.
+//!
+//! # A server of one's own
+//!
+//! Strings with deadlines, and a replica of them. The server executes a command, says what happened,
+//! and appends the unit; the replica reads a cursor and applies what comes, without a clock.
+//!
+//! ```
+//! use std::collections::HashMap;
+//!
+//! use bytes::{Buf, Bytes, BytesMut};
+//! use replcore::buffer::ReplicationBuffer;
+//! use replcore::resp::{CommandParser, Limits, parse_integer};
+//! use replcore::rewrite::string::{self, SetOutcome};
+//! use replcore::rewrite::{DeletionVerb, Effects, Propagation, frame};
+//!
+//! type Error = Box<dyn std::error::Error>;
+//! /// Values, and when they expire.
+//! type Store = HashMap<Bytes, (Bytes, Option<u64>)>;
+//!
+//! fn number(text: &[u8]) -> Result<u64, Error> {
+//!     Ok(parse_integer(text).ok_or("not an integer")?.try_into()?)
+//! }
+//!
+//! /// The primary: `GET k`, `SET k v [EX s]`, `INCRBYFLOAT k by`, `DEL k`. Returns the value of `k`.
+//! fn execute(
+//!     store: &mut Store, argv: &[Bytes], now_ms: u64, stream: &ReplicationBuffer,
+//! ) -> Result<Option<Bytes>, Error> {
+//!     let (key, mut effects) = (&argv[1], Effects::new());
+//!     if store.get(key).is_some_and(|(_, deadline)| deadline.is_some_and(|ms| ms < now_ms)) {
+//!         store.remove(key);
+//!         effects.push_command(0, DeletionVerb::Unlink.command(key));
+//!     }
+//!     let propagation = match &argv[0][..] {
+//!         b"SET" => {
+//!             let seconds = argv.get(4).map(|seconds| number(seconds)).transpose()?;
+//!             let deadline_ms = seconds.map(|seconds| now_ms + 1000 * seconds);
+//!             store.insert(key.clone(), (argv[2].clone(), deadline_ms));
+//!             string::set(argv, SetOutcome::Stored { deadline_ms }, DeletionVerb::Unlink)?
+//!         }
+//!         b"INCRBYFLOAT" => {
+//!             let (value, _) = store.entry(key.clone()).or_insert(("0".into(), None));
+//!             let terms = (std::str::from_utf8(value)?, std::str::from_utf8(&argv[2])?);
+//!             *value = (terms.0.parse::<f64>()? + terms.1.parse::<f64>()?).to_string().into();
+//!             string::incrbyfloat(argv, value)?
+//!         }
+//!         b"DEL" => Propagation::verbatim_if(store.remove(key).is_some()),
+//!         _ => Propagation::Nothing,
+//!     };
+//!     effects.push(0, argv, propagation);
+//!     stream.append_with(|staged| frame::write(&effects, staged))?;
+//!     Ok(store.get(key).map(|(value, _)| value.clone()))
+//! }
+//!
+//! /// The replica: whatever time it is, however late it reads.
+//! fn apply(store: &mut Store, argv: &[Bytes]) -> Result<(), Error> {
+//!     match &argv[0][..] {
+//!         b"SET" => {
+//!             let deadline_ms = match argv.get(3) {
+//!                 Some(option) if option == "PXAT" => Some(number(&argv[4])?),
+//!                 Some(_) => store.get(&argv[1]).and_then(|(_, deadline)| *deadline), // KEEPTTL
+//!                 None => None,
+//!             };
+//!             store.insert(argv[1].clone(), (argv[2].clone(), deadline_ms));
+//!         }
+//!         b"DEL" | b"UNLINK" => drop(store.remove(&argv[1])),
+//!         _ => {} // SELECT, MULTI and EXEC: one database, and nobody reads in between
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let stream = ReplicationBuffer::builder().build()?;
+//! let mut cursor = stream.attach_at_end()?;
+//! let mut primary = Store::new();
+//! let mut run = |now_ms, command: &str| {
+//!     let argv: Vec<Bytes> = command.split(' ').map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
+//!     execute(&mut primary, &argv, now_ms, &stream)
+//! };
+//! run(1_000, "SET price 10.5 EX 100")?;
+//! run(2_000, "INCRBYFLOAT price 0.1")?;
+//! run(3_000, "SET soon gone EX 1")?;
+//! assert_eq!(run(9_000, "GET soon")?, None); // the first look deletes it
+//! assert_eq!(run(9_000, "DEL nothing")?, None); // no effect: nothing is sent
+//!
+//! cursor.refresh()?;
+//! let mut sent = BytesMut::from(&cursor.copy_to_bytes(cursor.remaining())[..]);
+//! let (mut parser, mut replica, mut seen) = (CommandParser::new(Limits::default()), Store::new(), vec![]);
+//! while let Some(argv) = parser.next(&mut sent)? {
+//!     apply(&mut replica, &argv)?;
+//!     seen.push(argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" "));
+//! }
+//! assert_eq!(replica, primary);
+//! assert_eq!(replica["price".as_bytes()], ("10.6".into(), Some(101_000)));
+//! assert_eq!(seen, [
+//!     "SELECT 0", "SET price 10.5 PXAT 101000", "SET price 10.6 KEEPTTL", "SET soon gone PXAT 4000", "UNLINK soon",
+//! ]);
+//! # Ok::<(), Error>(())
+//! ```
 
 pub mod frame;
 pub mod generic;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod pubsub;
+pub mod set;
+pub mod staged;
 pub mod store;
+pub mod stream;
 pub mod string;
 
 use std::borrow::Cow;
@@ -80,6 +186,10 @@ pub struct Effects<'a> {
     pub ops: Ops<'a>,
     /// How they are enclosed.
     pub wrap: Wrap,
+    /// Why the operations do not describe everything that the unit did, if they do not: an executor and its
+    /// report of what it did disagreed. Whoever publishes the unit must then break with the history, so that
+    /// every replica comes back for a full copy.
+    pub failure: Option<Mismatch>,
 }
 
 impl<'a> Effects<'a> {
@@ -90,12 +200,24 @@ impl<'a> Effects<'a> {
 
     /// A unit of one command, as active expiry makes it.
     pub fn single(db: u16, argv: Argv) -> Self {
-        Effects { ops: smallvec::smallvec![Op { db, argv: Cow::Owned(argv) }], wrap: Wrap::IfSeveral }
+        Effects {
+            ops: smallvec::smallvec![Op { db, argv: Cow::Owned(argv) }],
+            wrap: Wrap::IfSeveral,
+            failure: None,
+        }
     }
 
-    /// Whether there is nothing to propagate.
+    /// Whether there is nothing to propagate, and nothing that could not be.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops.is_empty() && self.failure.is_none()
+    }
+
+    /// Adds what a command propagates, or notes that it cannot be told.
+    pub fn push_rewritten(&mut self, db: u16, argv: &'a [Bytes], rewritten: Rewritten) {
+        match rewritten {
+            Ok(propagation) => self.push(db, argv, propagation),
+            Err(mismatch) => self.failure = Some(mismatch),
+        }
     }
 
     /// Adds what a command propagates; `argv` is the command as the client sent it.

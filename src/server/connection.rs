@@ -242,9 +242,7 @@ impl Connection {
                 continue;
             };
             part.encode_head(self.session.protocol, &mut self.output);
-            if matches!(part, Reply::Array(_) | Reply::Set(_) | Reply::Push(_) | Reply::Map(_)) {
-                open.push(part.children());
-            }
+            open.push(part.children(self.session.protocol));
             if self.output.len() >= FLUSH_BYTES {
                 self.flush().await?;
             }

@@ -20,7 +20,6 @@
 
 use std::cell::Cell;
 
-use bytes::Bytes;
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -84,7 +83,7 @@ impl Publisher {
 
     /// Publishes one unit. Returns the offset of its end.
     pub fn publish(&self, effects: &Effects<'_>) -> Result<u64, AppendError> {
-        self.publish_frame(|frame| frame::write(effects, &mut Sink(frame)))
+        self.publish_frame(|staged| frame::write(effects, staged))
     }
 
     /// Publishes the periodic ping.
@@ -101,26 +100,5 @@ impl Publisher {
     /// preceded by a `SELECT`. Returns its offset: a replica whose data is as of now reads on from there.
     pub fn mark(&self) -> Result<u64, AppendError> {
         self.publish_frame(|frame| frame.set_context(None))
-    }
-}
-
-/// Databases are the stream's contexts.
-struct Sink<'a, 'w>(&'a mut StagedFrame<'w>);
-
-impl frame::FrameSink for Sink<'_, '_> {
-    fn put_slice(&mut self, bytes: &[u8]) {
-        self.0.put_slice(bytes);
-    }
-
-    fn put_bytes(&mut self, bytes: &Bytes) {
-        self.0.put_bytes(bytes.clone());
-    }
-
-    fn select(&mut self, db: u16, select: &[u8]) {
-        self.0.select_context(u64::from(db), select);
-    }
-
-    fn set_context(&mut self, db: u16) {
-        self.0.set_context(Some(u64::from(db)));
     }
 }

@@ -1,6 +1,6 @@
 //! What entries take, when they were used, and which of them go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -13,6 +13,9 @@ fn payload_bytes(value: &Value) -> usize {
     match value {
         Value::String(bytes) => bytes.len(),
         Value::Hash(hash) => hash.iter().map(|(field, value)| field.len() + value.len()).sum(),
+        // Integers may be kept in less.
+        Value::Set(set) if set.encoding() == SetEncoding::Intset => 0,
+        Value::Set(set) => set.iter().map(|member| member.len()).sum(),
         _ => 0,
     }
 }
@@ -52,6 +55,22 @@ fn rebuilt(value: &Value) -> Value {
             }
             Value::Hash(Arc::new(rebuilt))
         }
+        Value::Set(set) => {
+            let mut rebuilt = match set.encoding() {
+                SetEncoding::Intset => Set::new(),
+                SetEncoding::Listpack => Set::compact(),
+                SetEncoding::Hashtable => {
+                    let mut table = Set::compact();
+                    table.expect(b"", usize::MAX >> 32);
+                    table
+                }
+            };
+            for member in set.iter() {
+                rebuilt.insert(member);
+            }
+            assert_eq!(rebuilt.encoding(), set.encoding());
+            Value::Set(Arc::new(rebuilt))
+        }
         other => other.clone(),
     }
 }
@@ -72,6 +91,13 @@ fn any_command() -> impl Strategy<Value = String> {
         6 => (key(), field(), value()).prop_map(|(k, f, v)| format!("hset {k} {f} {v}")),
         3 => (key(), field(), field()).prop_map(|(k, f, g)| format!("hdel {k} {f} {g}")),
         1 => (key(), field()).prop_map(|(k, f)| format!("hincrby {k} {f} 5")),
+        4 => (key(), field()).prop_map(|(k, f)| format!("sadd {k} {f}")),
+        2 => (key(), -200i64..99).prop_map(|(k, n)| format!("sadd {k} {n}")),
+        1 => (key(), value()).prop_map(|(k, v)| format!("sadd {k} {v}")),
+        2 => (key(), field()).prop_map(|(k, f)| format!("srem {k} {f}")),
+        1 => (key(), 1u8..9).prop_map(|(k, n)| format!("spop {k} {n}")),
+        1 => (key(), key(), key()).prop_map(|(a, b, c)| format!("sunionstore {a} {b} {c}")),
+        1 => (key(), key(), field()).prop_map(|(a, b, f)| format!("smove {a} {b} {f}")),
         2 => (key(), 1u8..60).prop_map(|(k, ms)| format!("pexpire {k} {ms}")),
         1 => key().prop_map(|k| format!("persist {k}")),
         1 => (key(), key()).prop_map(|(a, b)| format!("rename {a} {b}")),
@@ -151,6 +177,7 @@ fn contents(server: &Server) -> Contents {
     let ((), snapshot) = server.keyspace.cut(|| ());
     let shown = |value: &Value| match value {
         Value::Hash(hash) => format!("{:?}", hash.iter().collect::<BTreeMap<_, _>>()),
+        Value::Set(set) => format!("{:?}", set.iter().collect::<BTreeSet<_>>()),
         other => format!("{other:?}"),
     };
     snapshot

@@ -3,6 +3,7 @@
 //! [`session`] plays a conversation written as a table: one line a command, with the expected reply
 //! after `=>` and the expected propagation after `|`. `@n` sets the clock to n milliseconds.
 
+mod bits;
 mod commands;
 mod concurrency;
 mod expiry;
@@ -10,6 +11,7 @@ mod memory;
 mod numbers;
 mod reference;
 mod scanning;
+mod sets;
 mod snapshots;
 mod watching;
 
@@ -86,10 +88,15 @@ pub(super) fn text(reply: &Reply) -> String {
         Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Reply::Null => "nil".to_owned(),
         Reply::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" ")),
+        Reply::Rows(rows) => {
+            let row = |row: &Reply| text(row).trim_matches(['[', ']']).to_owned();
+            format!("[{}]", rows.iter().map(row).collect::<Vec<_>>().join(" "))
+        }
         Reply::Map(pairs) => {
             let pair = |(k, v): &(Reply, Reply)| format!("{}={}", text(k), text(v));
             format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
         }
+        Reply::Set(items) => format!("<{}>", items.iter().map(text).collect::<Vec<_>>().join(" ")),
         other => format!("{other:?}"),
     }
 }
@@ -110,5 +117,42 @@ pub(super) fn session(script: &str) {
         let actual = text(&server.run(command));
         assert_eq!(actual, reply.trim(), "the reply to {command}");
         assert_eq!(server.take_published(), published.trim(), "the propagation of {command}");
+    }
+}
+
+/// A keyspace that records its events, except for the classes `m` and `n`.
+pub(super) struct Recorder {
+    server: Server,
+    events: Arc<Recorded>,
+}
+
+#[derive(Default)]
+struct Recorded(Mutex<Vec<String>>);
+
+impl events::EventSink for Recorded {
+    fn key_event(&self, event: &events::KeyEvent<'_>) {
+        self.0.lock().push(format!("{} {}", event.name, String::from_utf8_lossy(event.key)));
+    }
+
+    fn message(&self, _: events::MessageKind, _: &Bytes, _: &Bytes) -> u64 {
+        0
+    }
+}
+
+impl Recorder {
+    pub fn new() -> Recorder {
+        let mut server = Server::new();
+        let events = Arc::new(Recorded::default());
+        let options = server.keyspace.options().clone();
+        server.keyspace = Arc::new(Keyspace::with_events(options, Some(events.clone())));
+        let silent = events::EventClass::Miss as u32 | events::EventClass::New as u32;
+        server.keyspace.set_event_classes(!silent);
+        Recorder { server, events }
+    }
+
+    /// Runs a command and returns what it told: the event and the key, for each.
+    pub fn run(&mut self, words: &str) -> String {
+        self.server.run(words);
+        std::mem::take(&mut *self.events.0.lock()).join(", ")
     }
 }

@@ -13,7 +13,9 @@ use super::number::parse_i64;
 
 pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
 pub use self::list::List;
-pub use self::set::Set;
+pub use self::set::{
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+};
 pub use self::zset::ZSet;
 
 /// A value. Cloning one is O(1): the contents are shared, and copied when one of the holders changes
@@ -145,7 +147,7 @@ macro_rules! collection {
 }
 
 collection!(List, |list| list.len() * ELEMENT_BYTES, |list| small_or(list.len(), "quicklist"));
-collection!(Set, |set| set.len() * ELEMENT_BYTES, |set| small_or(set.len(), "hashtable"));
+collection!(Set, Set::heap_bytes, |set| set.encoding().name());
 collection!(ZSet, |zset| zset.len() * ELEMENT_BYTES, |zset| small_or(zset.len(), "skiplist"));
 collection!(Hash, Hash::heap_bytes, Hash::encoding);
 

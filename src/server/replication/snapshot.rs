@@ -191,7 +191,7 @@ fn write_entry(entry: &SnapshotEntry, writer: &mut Writer, sink: Sink<'_>) -> io
             let len = set.len() as u64;
             writer.begin(&entry.key, entry.deadline_ms, Kind::Set, len).map_err(io::Error::other)?;
             for member in set.iter() {
-                writer.element(member).map_err(io::Error::other)?;
+                writer.element(&member).map_err(io::Error::other)?;
                 hand_on(writer, sink)?;
             }
             Ok(())
