@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, expire, generic, hashes, lcs, object, pubsub, scan, sets, strings};
+use super::{bits, counters, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -28,6 +28,8 @@ pub enum Flag {
     Denyoom,
     /// Takes constant or logarithmic time.
     Fast,
+    /// May wait for a key.
+    Blocking,
     /// Belongs to publishing and subscribing.
     Pubsub,
     /// Allowed while the data is being loaded.
@@ -44,6 +46,7 @@ impl Flag {
             Flag::Readonly => "readonly",
             Flag::Denyoom => "denyoom",
             Flag::Fast => "fast",
+            Flag::Blocking => "blocking",
             Flag::Pubsub => "pubsub",
             Flag::Loading => "loading",
             Flag::Stale => "stale",
@@ -181,6 +184,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     generic::COMMANDS,
     hashes::COMMANDS,
     lcs::COMMANDS,
+    lists::COMMANDS,
     object::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
@@ -292,6 +296,8 @@ pub(super) const W: &[Flag] = &[Flag::Write];
 pub(super) const WF: &[Flag] = &[Flag::Write, Flag::Fast];
 pub(super) const WM: &[Flag] = &[Flag::Write, Flag::Denyoom];
 pub(super) const WMF: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Fast];
+pub(super) const WB: &[Flag] = &[Flag::Write, Flag::Blocking];
+pub(super) const WMB: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Blocking];
 pub(super) const R: &[Flag] = &[Flag::Readonly];
 pub(super) const RF: &[Flag] = &[Flag::Readonly, Flag::Fast];
 

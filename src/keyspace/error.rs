@@ -27,6 +27,29 @@ pub enum CommandError {
     /// A limit that is no number, or negative.
     #[error("ERR LIMIT can't be negative")]
     LimitNegative,
+    /// A count below 1.
+    #[error("ERR count should be greater than 0")]
+    CountNotPositive,
+    /// An option that has to be 0 or more.
+    #[error("ERR {0} can't be negative")]
+    Negative(&'static str),
+    /// `LPOS` from the zeroth match on.
+    #[error(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list"
+    )]
+    RankZero,
+    /// No element at that index.
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
+    /// A timeout that is no number.
+    #[error("ERR timeout is not a float or out of range")]
+    TimeoutNotFloat,
+    /// A timeout that cannot be represented.
+    #[error("ERR timeout is out of range")]
+    TimeoutOutOfRange,
+    /// A timeout below 0.
+    #[error("ERR timeout is negative")]
+    TimeoutNegative,
     /// Not a float.
     #[error("ERR value is not a valid float")]
     NotFloat,

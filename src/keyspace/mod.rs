@@ -22,7 +22,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `bits`, `lcs`, `counters`, `generic`, `expire`, `hashes`, `sets`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `generic`, `expire`, `hashes`, `lists`, `sets`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -51,6 +51,7 @@
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
 mod bits;
+mod blocking;
 pub mod command;
 mod counters;
 mod error;
@@ -61,6 +62,7 @@ mod generic;
 pub(crate) mod glob;
 mod hashes;
 mod lcs;
+mod lists;
 mod long_double;
 pub mod memory;
 mod number;
@@ -93,7 +95,9 @@ use self::memory::{Memory, MemoryLimits, UsedBytes};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Value, ZSet};
+pub use self::value::{
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, ListEnd, Value, ZSet,
+};
 pub use self::value::{
     SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
 };
@@ -201,7 +205,7 @@ impl Keyspace {
         Keyspace::with_events(options, None)
     }
 
-    /// An empty keyspace that hands its [events](events) to `sink`, once
+    /// An empty keyspace that hands its [events] to `sink`, once
     /// [`set_event_classes`](Self::set_event_classes) asks for some.
     pub fn with_events(options: Options, sink: Option<Arc<dyn EventSink>>) -> Keyspace {
         let options =

@@ -16,6 +16,7 @@ fn payload_bytes(value: &Value) -> usize {
         // Integers may be kept in less.
         Value::Set(set) if set.encoding() == SetEncoding::Intset => 0,
         Value::Set(set) => set.iter().map(|member| member.len()).sum(),
+        Value::List(list) => list.iter().map(Bytes::len).sum(),
         _ => 0,
     }
 }
@@ -71,6 +72,11 @@ fn rebuilt(value: &Value) -> Value {
             assert_eq!(rebuilt.encoding(), set.encoding());
             Value::Set(Arc::new(rebuilt))
         }
+        Value::List(list) => {
+            let mut rebuilt = List::new();
+            list.iter().for_each(|element| rebuilt.push_back(element.clone()));
+            Value::List(Arc::new(rebuilt))
+        }
         other => other.clone(),
     }
 }
@@ -98,6 +104,15 @@ fn any_command() -> impl Strategy<Value = String> {
         1 => (key(), 1u8..9).prop_map(|(k, n)| format!("spop {k} {n}")),
         1 => (key(), key(), key()).prop_map(|(a, b, c)| format!("sunionstore {a} {b} {c}")),
         1 => (key(), key(), field()).prop_map(|(a, b, f)| format!("smove {a} {b} {f}")),
+        4 => (key(), field(), value()).prop_map(|(k, f, v)| format!("rpush {k} {f} {v}")),
+        2 => (key(), field(), field()).prop_map(|(k, f, g)| format!("lpush {k} {f} {g}")),
+        2 => (key(), 1u8..4).prop_map(|(k, n)| format!("lpop {k} {n}")),
+        1 => key().prop_map(|k| format!("rpop {k}")),
+        1 => (key(), -2i8..3, field()).prop_map(|(k, n, f)| format!("lrem {k} {n} {f}")),
+        1 => (key(), -3i8..3, value()).prop_map(|(k, n, v)| format!("lset {k} {n} {v}")),
+        1 => (key(), field(), value()).prop_map(|(k, f, v)| format!("linsert {k} before {f} {v}")),
+        1 => (key(), 0i8..3, -3i8..3).prop_map(|(k, a, b)| format!("ltrim {k} {a} {b}")),
+        1 => (key(), key()).prop_map(|(a, b)| format!("lmove {a} {b} left right")),
         2 => (key(), 1u8..60).prop_map(|(k, ms)| format!("pexpire {k} {ms}")),
         1 => key().prop_map(|k| format!("persist {k}")),
         1 => (key(), key()).prop_map(|(a, b)| format!("rename {a} {b}")),

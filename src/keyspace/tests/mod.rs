@@ -7,6 +7,7 @@ mod bits;
 mod commands;
 mod concurrency;
 mod expiry;
+mod lists;
 mod memory;
 mod numbers;
 mod reference;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::number::parse_i64;
 
 pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
-pub use self::list::List;
+pub use self::list::{List, ListEnd};
 pub use self::set::{
     SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
 };
@@ -146,7 +146,7 @@ macro_rules! collection {
     };
 }
 
-collection!(List, |list| list.len() * ELEMENT_BYTES, |list| small_or(list.len(), "quicklist"));
+collection!(List, List::heap_bytes, List::encoding);
 collection!(Set, Set::heap_bytes, |set| set.encoding().name());
 collection!(ZSet, |zset| zset.len() * ELEMENT_BYTES, |zset| small_or(zset.len(), "skiplist"));
 collection!(Hash, Hash::heap_bytes, Hash::encoding);

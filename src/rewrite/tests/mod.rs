@@ -2,6 +2,7 @@ mod generic;
 mod geo;
 mod hash;
 mod hyperloglog;
+mod list;
 mod pubsub;
 mod set;
 mod store;
