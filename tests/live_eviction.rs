@@ -13,6 +13,7 @@ use support::{Scratch, Server, attach_replicas, note, seed, wait_until};
 const POPULATION: u32 = 20_000;
 const WRITERS: u64 = 4;
 const EVICTIONS: u64 = 5_000;
+const COMMANDS: u64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What counts towards `maxmemory`.
@@ -31,11 +32,14 @@ fn evict_under_load(policy: &str) {
     let load = Load::start(primary.address(), WRITERS, seed, POPULATION);
     let limit_bytes = counted_bytes(&primary) * 9 / 10;
     primary.configure(&[("maxmemory-policy", policy), ("maxmemory", &limit_bytes.to_string())]);
-    wait_until("keys are evicted", PATIENCE, || match primary.info().number("evicted_keys") {
-        evicted if evicted >= EVICTIONS => Ok(()),
-        evicted => Err(format!("{evicted} evicted, {} of {limit_bytes} bytes", counted_bytes(&primary))),
+    let before = load.commands();
+    wait_until("keys are evicted while others are written", PATIENCE, || {
+        match (primary.info().number("evicted_keys"), load.commands() - before) {
+            (EVICTIONS.., COMMANDS..) => Ok(()),
+            (evicted, commands) => Err(format!("{evicted} keys evicted, {commands} commands")),
+        }
     });
-    let commands = load.commands();
+    let commands = load.commands() - before;
     load.stop();
     wait_until("the data is within its limit", PATIENCE, || {
         // What the last writes added is evicted by the next command.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
-use super::memory::{Access, seconds};
+use super::memory::seconds;
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -202,12 +202,6 @@ impl<'k, 'c> Unit<'k, 'c> {
         };
         self.shard(number).stats.keyspace_hits += 1;
         Some((number, index))
-    }
-
-    /// What is known about the accesses to a key that exists, to be set (`RESTORE … IDLETIME`, `FREQ`).
-    pub fn access_mut(&mut self, key: &[u8]) -> Option<&mut Access> {
-        let db = self.db;
-        self.home(key).access_mut(db, key)
     }
 
     /// The clock of accesses.

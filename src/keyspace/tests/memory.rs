@@ -359,7 +359,7 @@ fn an_eviction_is_told_and_touches_watched_keys() {
     let sink = Arc::new(Sink::default());
     let keyspace = Keyspace::with_events(Options::default(), Some(Arc::clone(&sink) as Arc<dyn EventSink>));
     keyspace.set_event_classes(events::EventClass::Evicted as u32);
-    let mut run = |words: &str| keyspace.execute(&[Call { db: 3, argv: argv(words) }], 1000, &mut |_| {});
+    let run = |words: &str| keyspace.execute(&[Call { db: 3, argv: argv(words) }], 1000, &mut |_| {});
     run("set a 1");
     let mut watch = WatchSet::new();
     keyspace.watch(&mut watch, 3, &argv("a"), 1000);
