@@ -4,8 +4,8 @@
 //!
 //! Every entry has a size: its key, its value and what the tables keep beside them. It is an estimate from lengths and
 //! the sizes of the types (neither the allocator's rounding nor unused capacity is in it), it is known in O(1), and
-//! each shard keeps the sum of its entries wherever an entry changes. [`Keyspace::used_bytes`](super::Keyspace::used_bytes) adds the shards up.
-//! A value that two keys share (`COPY`, until one of them changes) counts for both.
+//! each shard keeps the sum of its entries wherever an entry changes.
+//! [`Keyspace::used_bytes`](super::Keyspace::used_bytes) adds the shards up. A value that two keys share (`COPY`, until one of them changes) counts for both.
 //!
 //! `maxmemory` bounds this sum and nothing else. The replication buffer has bounds of its own, the backlog and the
 //! limits of the cursors, and is not taken from the data: an eviction is written into the stream, and a limit that
@@ -216,6 +216,17 @@ impl Access {
         let elapsed_min = u32::from(minute(now_s).wrapping_sub(self.aged_at_min));
         let steps = elapsed_min.checked_div(rule.decay_min).unwrap_or(0);
         self.frequency.saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
+    }
+
+    /// As if it had been used last so long ago (`RESTORE … IDLETIME`).
+    pub fn set_idle_s(&mut self, now_s: u32, idle_s: u64) {
+        self.at_s = now_s.saturating_sub(u32::try_from(idle_s).unwrap_or(u32::MAX));
+    }
+
+    /// As if it had been used so often (`RESTORE … FREQ`).
+    pub fn set_frequency(&mut self, now_s: u32, frequency: u8) {
+        self.frequency = frequency;
+        self.aged_at_min = minute(now_s);
     }
 }
 

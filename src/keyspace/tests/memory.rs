@@ -403,6 +403,25 @@ fn asking_about_a_key_is_no_access_to_it() {
 }
 
 #[test]
+fn a_restored_key_has_the_accesses_it_came_with() {
+    let mut server = Server::new();
+    server.now_ms = 100_000_000;
+    server.run("set a 1");
+    let Reply::Bulk(payload) = server.run("dump a") else { panic!("a payload") };
+    let restore = |server: &mut Server, words: &str| {
+        let mut call = server.call(&format!("restore b 0 payload {words}"));
+        call.argv[3] = payload.clone();
+        let reply = server.keyspace.execute(&[call], server.now_ms, &mut |_| {}).remove(0);
+        assert_eq!(text(&reply), "OK");
+    };
+    restore(&mut server, "idletime 1000");
+    assert_eq!(text(&server.run("object idletime b")), ":1000");
+    restore(&mut server, "replace freq 200");
+    server.limit(MemoryLimits { policy: EvictionPolicy::AllKeysLfu, ..MemoryLimits::default() });
+    assert_eq!(text(&server.run("object freq b")), ":200");
+}
+
+#[test]
 fn object_and_memory_answer_as_valkey_does() {
     session(
         "set a 1                     => OK | set a 1
