@@ -4,8 +4,10 @@
 //! after `=>` and the expected propagation after `|`. `@n` sets the clock to n milliseconds.
 
 mod bits;
+mod blocking;
 mod commands;
 mod concurrency;
+mod dump;
 mod expiry;
 mod lists;
 mod numbers;
