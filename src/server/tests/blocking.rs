@@ -242,7 +242,7 @@ async fn every_element_is_received_once_over_sockets() {
     }
     let mut other = server.client().await;
     // What is left in `a` and `b` goes before `end` to everyone.
-    let ends = vec!["x"; TAKERS].join(" ");
+    let ends = ["x"; TAKERS].join(" ");
     other.call(&format!("RPUSH end {ends}")).await;
     let mut taken = Vec::new();
     for taker in takers {
@@ -250,7 +250,8 @@ async fn every_element_is_received_once_over_sockets() {
     }
     let mut pushed: Vec<String> =
         (0..PUSHERS).flat_map(|pusher| (0..ELEMENTS).map(move |n| format!("{pusher}.{n}"))).collect();
-    (taken.sort_unstable(), pushed.sort_unstable());
+    taken.sort_unstable();
+    pushed.sort_unstable();
     assert_eq!(taken, pushed);
     assert_eq!(other.says("DBSIZE").await, "0");
     server.stop().await;

@@ -3,6 +3,7 @@
 mod blocking;
 mod commandlog;
 mod commands;
+mod eviction;
 mod monitor;
 mod pubsub;
 mod replication;
