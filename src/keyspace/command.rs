@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{counters, expire, generic, hashes, pubsub, scan, sets, strings};
+use super::{counters, expire, generic, hashes, pubsub, scan, sets, strings, zsets, zstores};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -179,6 +179,8 @@ static FAMILIES: &[&[CommandSpec]] = &[
     scan::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
+    zsets::COMMANDS,
+    zstores::COMMANDS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static [u8], &'static CommandSpec, Hasher>> =

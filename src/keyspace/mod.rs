@@ -21,7 +21,7 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `sets`, `pubsub`, `scan` | the commands |
+//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `sets`, `zsets`, `zstores`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -68,6 +68,8 @@ mod strings;
 mod unit;
 mod value;
 pub mod watch;
+mod zsets;
+mod zstores;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -84,9 +86,10 @@ use self::events::{EventSink, Events};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Value, ZSet};
 pub use self::value::{
-    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, LexBound, LexRange, List,
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, ScoreRange, Set, SetEncoding,
+    Value, ZSET_COMPACT_MAX_MEMBER_BYTES, ZSET_COMPACT_MAX_MEMBERS, ZSet, ZSetEncoding,
 };
 pub use self::watch::WatchSet;
 use crate::resp::Reply;

@@ -5,6 +5,7 @@ mod pubsub;
 mod set;
 mod store;
 mod stream;
+mod zset;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
 use super::generic::ExpireOutcome;
