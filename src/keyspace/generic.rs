@@ -9,7 +9,7 @@ use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, ExpiryPolicy};
 use crate::resp::Reply;
-use crate::rewrite::Propagation;
+use crate::rewrite::generic::{self, RelocateOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -38,8 +38,8 @@ pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
             deleted += 1;
         }
     }
-    unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
-    Ok(Reply::Integer(deleted))
+    unit.propagate(argv, generic::del(argv, deleted));
+    Ok(Reply::Integer(deleted as i64))
 }
 
 /// `EXISTS` and `TOUCH`: there is no access time to touch.
@@ -74,7 +74,7 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
     unit.home(to).insert(db, to, entry.value, entry.deadline_ms);
     unit.notify(EventClass::Generic, "rename_from", from);
     unit.notify(EventClass::Generic, "rename_to", to);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(true)
 }
 
@@ -115,7 +115,7 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     unit.home(to).remove(to_db, to);
     unit.home(to).insert(to_db, to, value, deadline_ms);
     unit.notify_in(to_db, EventClass::Generic, "copy_to", to);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -134,7 +134,7 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
         unit.notify(EventClass::Generic, "move_from", key);
         unit.notify_in(to_db, EventClass::Generic, "move_to", key);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -150,7 +150,7 @@ pub(super) fn swapdb<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     for shard in unit.shards() {
         shard.swap(first, second, now_ms);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 
@@ -186,7 +186,7 @@ fn flush<'c>(
     for table in tables {
         unit.discard(table);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 

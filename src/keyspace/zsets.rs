@@ -45,7 +45,6 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("zscore", 3, RF, ONE, zscore),
 ];
 
-
 const WFB: &[Flag] = &[Flag::Write, Flag::Fast, Flag::Blocking];
 
 /// The type's name, for those who wait for one.
@@ -196,8 +195,9 @@ pub(super) fn zrem<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     let present = |zset: &ZSet| members.iter().any(|member| zset.score(member).is_some());
     let mut removed = 0;
     if unit.find_as::<ZSet>(key)?.is_some_and(present) {
-        removed = unit
-            .edit(key, |zset: &mut ZSet| members.iter().filter(|member| zset.remove(member).is_some()).count());
+        removed = unit.edit(key, |zset: &mut ZSet| {
+            members.iter().filter(|member| zset.remove(member).is_some()).count()
+        });
         unit.notify(EventClass::ZSet, "zrem", key);
         notify_if_gone(unit, key);
     }
@@ -425,10 +425,7 @@ fn range<'c>(
 }
 
 /// Members, or members with their scores.
-pub(super) fn members_reply<'z>(
-    members: impl Iterator<Item = (&'z Bytes, f64)>,
-    with_scores: bool,
-) -> Reply {
+pub(super) fn members_reply<'z>(members: impl Iterator<Item = (&'z Bytes, f64)>, with_scores: bool) -> Reply {
     let member = |member: &Bytes| Reply::Bulk(member.clone());
     if with_scores {
         Reply::pairs(members.map(|(it, score)| (member(it), Reply::Double(score))))

@@ -208,9 +208,8 @@ impl Combination {
 
     fn difference(&self) -> Combined {
         let Some((first, others)) = self.sources.split_first() else { return Combined::default() };
-        let kept = |(member, _): &(Bytes, f64)| {
-            others.iter().all(|source| source.members.score(member).is_none())
-        };
+        let kept =
+            |(member, _): &(Bytes, f64)| others.iter().all(|source| source.members.score(member).is_none());
         Combined { members: first.members.iter().filter(kept).collect(), determined: true }
     }
 }
@@ -363,9 +362,8 @@ pub(super) fn zintercard<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     sources.sort_by_key(|source| source.members.len());
     let (first, others) = sources.split_at(1);
     let members = first.iter().flat_map(|source| source.members.iter());
-    let common = members.filter(|(member, _)| {
-        others.iter().all(|source| source.members.score(member).is_some())
-    });
+    let common =
+        members.filter(|(member, _)| others.iter().all(|source| source.members.score(member).is_some()));
     Ok(Reply::Integer(common.take(limit).count() as i64))
 }
 

@@ -141,6 +141,7 @@ pub mod generic;
 pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
+pub mod list;
 pub mod pubsub;
 pub mod set;
 pub mod staged;

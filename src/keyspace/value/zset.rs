@@ -228,7 +228,8 @@ impl ZSet {
     fn insert_with(&mut self, member: &[u8], score: f64, stored: impl FnOnce() -> Bytes) -> Option<f64> {
         debug_assert!(!score.is_nan());
         if let Repr::Compact(members) = &mut self.repr {
-            let fits = members.len() < ZSET_COMPACT_MAX_MEMBERS && member.len() <= ZSET_COMPACT_MAX_MEMBER_BYTES;
+            let fits =
+                members.len() < ZSET_COMPACT_MAX_MEMBERS && member.len() <= ZSET_COMPACT_MAX_MEMBER_BYTES;
             // Adding 0 makes -0 to 0.
             let score = score + 0.0;
             if let Some((at, present)) = find(members, member) {

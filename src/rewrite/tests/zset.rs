@@ -43,7 +43,8 @@ fn pops_that_cannot_have_happened_are_refused() {
 
 #[test]
 fn removing_a_range_of_bytes_names_the_members_if_scores_differ() {
-    let removal = |outcome| sent("zremrangebylex k - +", zremrangebylex(&argv("zremrangebylex k - +"), outcome));
+    let removal =
+        |outcome| sent("zremrangebylex k - +", zremrangebylex(&argv("zremrangebylex k - +"), outcome));
     assert_eq!(removal(LexRemovalOutcome::Unchanged), "");
     assert_eq!(removal(LexRemovalOutcome::OneScore), "zremrangebylex k - +");
     assert_eq!(removal(LexRemovalOutcome::SeveralScores(argv("b a"))), "ZREM k b a");
