@@ -463,6 +463,9 @@ pub(super) fn zrangestore<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
     let query = RangeQuery::parse(&argv[3..], None, None, true)?;
     let (mut result, mut determined) = (ZSet::new(), true);
     if let Some(zset) = unit.read_as::<ZSet>(&argv[2])? {
+        if let Bounds::Ranks(..) = query.bounds {
+            result.expect(query.bounds.ranks(zset).len(), 0);
+        }
         for (member, score) in query.run(zset) {
             result.insert(member.clone(), score);
         }

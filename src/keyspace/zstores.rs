@@ -29,8 +29,8 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("zunionstore", -4, WM, ONE, zunionstore).with_more_keys(MoreKeys::Counted(2)),
 ];
 
-/// Sums of whole numbers are exact in any order while their magnitudes sum to no more than this.
-const EXACT_SUM_MAX: f64 = 9_007_199_254_740_992.0;
+/// Sums of whole numbers are exact in any order while their magnitudes sum to less than this: 2^53.
+const INEXACT_SUMS_FROM: f64 = 9_007_199_254_740_992.0;
 
 /// The score of every member of a plain set.
 const SCORE_IN_SET: f64 = 1.0;
@@ -238,6 +238,8 @@ impl Combined {
 
     fn store<'c>(self, unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], event: &'static str) -> CommandResult {
         let mut result = ZSet::new();
+        let longest_bytes = self.members.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
+        result.expect(self.members.len(), longest_bytes);
         for (member, score) in self.members {
             result.insert(member, score);
         }
@@ -334,7 +336,7 @@ impl Scored {
     fn depends_on_order(&self, aggregate: Aggregate) -> bool {
         match aggregate {
             // Two terms commute. With infinite magnitude terms may be fractions, infinite, or not numbers.
-            Aggregate::Sum => self.terms > 2 && self.magnitude > EXACT_SUM_MAX,
+            Aggregate::Sum => self.terms > 2 && self.magnitude >= INEXACT_SUMS_FROM,
             Aggregate::Min | Aggregate::Max => self.has_zero && self.has_negative_zero,
         }
     }

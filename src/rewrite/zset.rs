@@ -29,10 +29,10 @@
 //!   and the order of sources *of the same size* is whatever the C library's `qsort` makes of it. Addition of
 //!   three or more doubles depends on the order: `0.1 + 0.2 + 0.3` is `0.6000000000000001` or `0.6`.
 //!   `ZADD a 0.1 m`, `ZADD b 0.2 m`, `ZADD c 0.3 m`, `ZUNIONSTORE d 3 a b c`. The same with `AGGREGATE MIN` of
-//!   `0` and `-0`. Whole numbers whose magnitudes sum to at most 2^53 are exact in any order, and go out verbatim.
+//!   `0` and `-0`. Whole numbers whose magnitudes sum to less than 2^53 are exact in any order, and go out verbatim.
 //! * **Weights that round.** If the product of a score and its weight is not exact and is then added to, a compiler may do
-//!   both in one rounding: GCC does for AArch64, and cannot for plain x86-64. `ZADD a 0.1 m`, `ZADD b 0.3 m`, `ZUNIONSTORE d
-//!   2 a b WEIGHTS 0.7 0.9`. A weight that makes an infinity NaN is read as 0 at one place and not at
+//!   both in one rounding: GCC does for AArch64, and cannot for plain x86-64. `ZADD a 0.1 m`, `ZADD b 0.1 m`, `ZUNIONSTORE d
+//!   2 a b WEIGHTS 0.1 0.7` is `0.07999999999999999` or `0.08`. A weight that makes an infinity NaN is read as 0 at one place and not at
 //!   another, which makes the order of the sources count as well.
 //! * **Ranges of bytes over several scores.** `ZREMRANGEBYLEX` and `ZRANGESTORE … BYLEX` on members that do not have one score
 //!   take a run that depends on the form of the set, and in a skiplist on the random heights of its nodes.
@@ -175,8 +175,8 @@ pub fn zstore(argv: &[Bytes], outcome: ZStoreOutcome, verb: DeletionVerb) -> Rew
     Ok(Propagation::of(commands))
 }
 
-/// The shortest text that every server reads as this score.
-fn score_text(score: f64) -> Bytes {
+/// A text that every server reads as this score, and as short as can be.
+pub(crate) fn score_text(score: f64) -> Bytes {
     let mut text = BytesMut::new();
     write_double(score, &mut text);
     text.freeze()

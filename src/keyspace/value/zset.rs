@@ -373,6 +373,12 @@ impl ZSet {
     /// The ranks of the members in `range`, which makes sense if all have the same score. If they have not, it is a run
     /// of members in the range, possibly none, and which run depends on the form.
     pub fn ranks_of_members(&self, range: &LexRange) -> Range<usize> {
+        let ends = [0, self.len().saturating_sub(1)].map(|rank| self.get_rank(rank));
+        if let [Some((first, _)), Some((last, _))] = ends
+            && !(range.ends_after(first) && range.starts_before(last))
+        {
+            return 0..0;
+        }
         let (start, end) = match &self.repr {
             Repr::Compact(members) => {
                 let start = members.iter().position(|ranked| range.starts_before(&ranked.member));
