@@ -10,7 +10,8 @@ use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
 use super::{
-    bits, counters, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings, zsets, zstores,
+    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings, zsets,
+    zstores,
 };
 
 /// The shards that a unit locks.
@@ -182,11 +183,13 @@ const MAX_NAME_BYTES: usize = 32;
 static FAMILIES: &[&[CommandSpec]] = &[
     bits::COMMANDS,
     counters::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
     hashes::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
+    object::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
@@ -276,7 +279,7 @@ impl Plan {
     }
 
     /// The only command of a unit of one.
-    fn only(&self) -> Option<&'static CommandSpec> {
+    pub fn only(&self) -> Option<&'static CommandSpec> {
         match self.specs[..] {
             [Ok(spec)] => Some(spec),
             _ => None,

@@ -4,10 +4,13 @@
 //! after `=>` and the expected propagation after `|`. `@n` sets the clock to n milliseconds.
 
 mod bits;
+mod blocking;
 mod commands;
 mod concurrency;
+mod dump;
 mod expiry;
 mod lists;
+mod memory;
 mod numbers;
 mod reference;
 mod scanning;
