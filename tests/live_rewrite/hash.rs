@@ -334,7 +334,8 @@ impl<'s> View<'s> {
         }
         let deadline_ms = self.deadline_after(pairs[0]);
         let ours = hash::hsetex(self.argv, HSetExOutcome::Stored { deadline_ms });
-        let is_condition = |arg: &Bytes| ["NX", "XX", "FNX", "FXX"].iter().any(|c| arg.eq_ignore_ascii_case(c.as_bytes()));
+        let is_condition =
+            |arg: &Bytes| ["NX", "XX", "FNX", "FXX"].iter().any(|c| arg.eq_ignore_ascii_case(c.as_bytes()));
         if is_condition(&self.argv[1]) {
             let Ok(Propagation::Command(mut keyless)) = ours.clone() else { panic!("a time is rewritten") };
             keyless.remove(1);
@@ -373,7 +374,8 @@ impl<'s> View<'s> {
     /// How Valkey sends an `HSETEX` that names no time.
     fn without_conditions(&self) -> Propagation {
         let options = &self.argv[2..named(self.argv)[0] - 2];
-        let kept: Vec<Bytes> = options.iter().filter(|arg| arg.eq_ignore_ascii_case(b"KEEPTTL")).cloned().collect();
+        let kept: Vec<Bytes> =
+            options.iter().filter(|arg| arg.eq_ignore_ascii_case(b"KEEPTTL")).cloned().collect();
         if kept.len() == options.len() {
             return Propagation::Verbatim;
         }
@@ -393,7 +395,8 @@ fn is_past(deadline_ms: u64) -> bool {
 
 /// Every row once, as far as chance is not to decide.
 pub fn scripted(lab: &mut Lab) {
-    let mut one = |words: &str| lab.one(step(words.split(' ').map(|word| Bytes::from(word.to_owned())).collect()));
+    let mut one =
+        |words: &str| lab.one(step(words.split(' ').map(|word| Bytes::from(word.to_owned())).collect()));
     one("HSETEX fnx EX 100 FIELDS 1 a b");
     one("hset nx a 1");
     one("HSETEX nx FXX PX 100000 FIELDS 2 a b nx nx");
@@ -473,12 +476,14 @@ fn dead_fields(lab: &mut Lab) {
         "hincrby d x 1",
         "hincrbyfloat d x 1",
     ] {
-        let mut one = |words: &str| lab.one(step(words.split(' ').map(|word| Bytes::from(word.to_owned())).collect()));
+        let mut one =
+            |words: &str| lab.one(step(words.split(' ').map(|word| Bytes::from(word.to_owned())).collect()));
         one("hset d live 1 timed 1 x 1 y 1");
         one("hexpire d 100 FIELDS 1 timed");
         one("hpexpire d 1 FIELDS 2 x y");
         lab.wait_hidden("d", "y");
-        let mut one = |words: &str| lab.one(step(words.split(' ').map(|word| Bytes::from(word.to_owned())).collect()));
+        let mut one =
+            |words: &str| lab.one(step(words.split(' ').map(|word| Bytes::from(word.to_owned())).collect()));
         one(words);
         one("hdel d live timed x y");
     }
@@ -512,7 +517,8 @@ pub fn random(rng: &mut StdRng) -> Step {
     let argv = match rng.random_range(0..16) {
         0 | 1 => {
             let mut hset = argv![*["hset", "HMSET"].choose(rng).expect("not empty"), key];
-            (0..rng.random_range(1..5)).for_each(|_| hset.extend(argv![field(rng), rng.random_range(0..100)]));
+            (0..rng.random_range(1..5))
+                .for_each(|_| hset.extend(argv![field(rng), rng.random_range(0..100)]));
             hset
         }
         2 => argv!["hsetnx", key, field(rng), "7"],
@@ -529,7 +535,11 @@ pub fn random(rng: &mut StdRng) -> Step {
                 0 => argv!["hexpire", key, *[0, 100].choose(rng).expect("not empty")],
                 1 | 2 => argv!["hPexpire", key, *near.choose(rng).expect("not empty")],
                 3 => argv!["hexpireat", key, *[1, now_ms / 1000 + 100].choose(rng).expect("not empty")],
-                _ => argv!["hpexpireat", key, *[1, now_ms + 2, now_ms + 90_000].choose(rng).expect("not empty")],
+                _ => argv![
+                    "hpexpireat",
+                    key,
+                    *[1, now_ms + 2, now_ms + 90_000].choose(rng).expect("not empty")
+                ],
             };
             [head, condition(rng, &["nx", "XX", "GT", "lt"]), fields(rng, false)].concat()
         }

@@ -73,13 +73,14 @@ impl Stream {
         if matches!(info, Reply::Error(_)) {
             return None;
         }
-        let mut stream =
-            Stream { entries: Vec::new(), counters: BTreeMap::new(), groups: BTreeMap::new() };
+        let mut stream = Stream { entries: Vec::new(), counters: BTreeMap::new(), groups: BTreeMap::new() };
         for (name, value) in pairs(info) {
             match &name[..] {
                 "entries" => {
-                    stream.entries =
-                        items(value).iter().map(|entry| (id_of(&items(entry)[0]), format!("{entry:?}"))).collect();
+                    stream.entries = items(value)
+                        .iter()
+                        .map(|entry| (id_of(&items(entry)[0]), format!("{entry:?}")))
+                        .collect();
                 }
                 "groups" => stream.groups = items(value).iter().map(group).collect(),
                 "radix-tree-keys" | "radix-tree-nodes" => {}
@@ -111,8 +112,7 @@ fn group(info: &Reply) -> (Bytes, Group) {
                 group.pending = items(value).iter().map(pending).collect();
             }
             "consumers" => {
-                group.consumers =
-                    items(value).iter().map(|consumer| text(&items(consumer)[1])).collect();
+                group.consumers = items(value).iter().map(|consumer| text(&items(consumer)[1])).collect();
             }
             _ => {}
         }
