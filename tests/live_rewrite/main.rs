@@ -55,13 +55,11 @@ fn hashes_are_propagated_as_valkey_does_while_fields_are_reclaimed() {
 }
 
 #[test]
-#[cfg(any())]
 fn streams_are_propagated_as_valkey_does() {
     run("streams", Mode::Reclaiming, stream::ROWS, stream::scripted, stream::random);
 }
 
 #[test]
-#[cfg(any())]
 fn positions_and_hyperloglogs_are_propagated_as_valkey_does() {
     run("positions", Mode::Reclaiming, flat::ROWS, flat::scripted, flat::random);
 }
