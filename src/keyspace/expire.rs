@@ -11,7 +11,7 @@ use super::unit::{CommandResult, Unit};
 use super::{CommandError, EXPIRE_BATCH_KEYS};
 use crate::resp::Reply;
 use crate::rewrite::generic::{self, ExpireOutcome};
-use crate::rewrite::{DeletionVerb, Effects, Propagation};
+use crate::rewrite::{DeletionVerb, Effects};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -116,7 +116,7 @@ pub(super) fn persist<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
         unit.set_deadline(&argv[1], None);
         unit.notify(EventClass::Generic, "persist", &argv[1]);
     }
-    unit.propagate(argv, Propagation::verbatim_if(has_deadline));
+    unit.propagate(argv, generic::persist(argv, has_deadline));
     Ok(Reply::Integer(has_deadline.into()))
 }
 
@@ -144,7 +144,7 @@ fn to_seconds(ms: u64) -> u64 {
 /// -2 without a key, -1 without a deadline.
 fn report(unit: &mut Unit<'_, '_>, key: &[u8], answer: impl Fn(u64, u64) -> u64) -> Reply {
     let now_ms = unit.now_ms;
-    Reply::Integer(match unit.read(key).map(|entry| entry.deadline_ms) {
+    Reply::Integer(match unit.read_untouched(key).map(|entry| entry.deadline_ms) {
         None => -2,
         Some(None) => -1,
         Some(Some(deadline_ms)) => i64::try_from(answer(deadline_ms, now_ms)).unwrap_or(i64::MAX),

@@ -9,7 +9,7 @@ use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, ExpiryPolicy};
 use crate::resp::Reply;
-use crate::rewrite::Propagation;
+use crate::rewrite::generic::{self, RelocateOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -24,7 +24,6 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("rename", 3, W, TWO, rename),
     keyed("renamenx", 3, WF, TWO, renamenx),
     whole("swapdb", 3, WF, Scope::All, swapdb),
-    keyed("touch", -2, RF, ALL, exists),
     keyed("type", 2, RF, ONE, type_of),
     keyed("unlink", -2, WF, ALL, del),
 ];
@@ -38,18 +37,17 @@ pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
             deleted += 1;
         }
     }
-    unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
-    Ok(Reply::Integer(deleted))
+    unit.propagate(argv, generic::del(argv, deleted));
+    Ok(Reply::Integer(deleted as i64))
 }
 
-/// `EXISTS` and `TOUCH`: there is no access time to touch.
 pub(super) fn exists<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let found = argv[1..].iter().filter(|key| unit.read(key).is_some()).count();
+    let found = argv[1..].iter().filter(|key| unit.read_untouched(key).is_some()).count();
     Ok(Reply::Integer(found as i64))
 }
 
 pub(super) fn type_of<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(Reply::Simple(unit.read(&argv[1]).map_or("none", |entry| entry.value.type_name())))
+    Ok(Reply::Simple(unit.read_untouched(&argv[1]).map_or("none", |entry| entry.value.type_name())))
 }
 
 pub(super) fn rename<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -72,9 +70,12 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
     // Removed rather than overwritten: what takes its place is a new key.
     unit.remove(to);
     unit.home(to).insert(db, to, entry.value, entry.deadline_ms);
+    if let Some(access) = unit.home(to).access_mut(db, to) {
+        *access = entry.access;
+    }
     unit.notify(EventClass::Generic, "rename_from", from);
     unit.notify(EventClass::Generic, "rename_to", to);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(true)
 }
 
@@ -115,7 +116,7 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     unit.home(to).remove(to_db, to);
     unit.home(to).insert(to_db, to, value, deadline_ms);
     unit.notify_in(to_db, EventClass::Generic, "copy_to", to);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -131,10 +132,13 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     let shard = unit.home(key);
     if let Some((_, entry)) = shard.remove(from_db, key) {
         shard.insert(to_db, key, entry.value, entry.deadline_ms);
+        if let Some(access) = shard.access_mut(to_db, key) {
+            *access = entry.access;
+        }
         unit.notify(EventClass::Generic, "move_from", key);
         unit.notify_in(to_db, EventClass::Generic, "move_to", key);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -150,7 +154,7 @@ pub(super) fn swapdb<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     for shard in unit.shards() {
         shard.swap(first, second, now_ms);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 
@@ -186,7 +190,7 @@ fn flush<'c>(
     for table in tables {
         unit.discard(table);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 

@@ -19,9 +19,11 @@
 //! | `shard` | tables of one shard; the only place that changes them |
 //! | `unit` | locks, expiry on access, effects of one unit |
 //! | [`command`] | what a command is; each family's file has its own table |
+//! | [`blocking`] | commands that wait for a key |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `sets`, `pubsub`, `scan` | the commands |
+//! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -49,16 +51,24 @@
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
+mod bits;
+pub mod blocking;
 pub mod command;
 mod counters;
+mod dump;
 mod error;
 pub mod events;
+mod eviction;
 mod expire;
 mod generic;
 pub(crate) mod glob;
 mod hashes;
+mod lcs;
+mod lists;
 mod long_double;
+pub mod memory;
 mod number;
+mod object;
 mod pubsub;
 mod scan;
 mod sets;
@@ -68,6 +78,8 @@ mod strings;
 mod unit;
 mod value;
 pub mod watch;
+mod zsets;
+mod zstores;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -77,16 +89,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use self::blocking::{Executed, Waiters};
 use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
 pub use self::error::CommandError;
 use self::events::{EventSink, Events};
+use self::eviction::Evictor;
+pub use self::eviction::Room;
+use self::memory::{Memory, MemoryLimits, UsedBytes};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Value, ZSet};
 pub use self::value::{
-    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, LexBound, LexRange, List, ListEnd,
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, ScoreRange, Set,
+    SetEncoding, Value, ZSET_COMPACT_MAX_MEMBER_BYTES, ZSET_COMPACT_MAX_MEMBERS, ZSet, ZSetEncoding,
 };
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
@@ -151,6 +168,8 @@ pub enum ExpiryPolicy {
 pub struct KeyspaceStats {
     /// Keys deleted because their deadline had passed, on access or by the cycle.
     pub expired_keys: u64,
+    /// Keys evicted because memory was short.
+    pub evicted_keys: u64,
     /// Lookups by reading commands that found their key.
     pub keyspace_hits: u64,
     /// Lookups by reading commands that did not.
@@ -178,6 +197,12 @@ pub struct Keyspace {
     /// The shard at which the next expiry cycle starts.
     expire_from: AtomicUsize,
     events: Arc<Events>,
+    memory: Memory,
+    evictor: Mutex<Evictor>,
+    /// What the entries of each shard take.
+    used: Box<[UsedBytes]>,
+    /// Numbers those who wait, in their order, and what becomes ready for them.
+    waiting: Arc<AtomicU64>,
 }
 
 impl Keyspace {
@@ -186,20 +211,28 @@ impl Keyspace {
         Keyspace::with_events(options, None)
     }
 
-    /// An empty keyspace that hands its [events](events) to `sink`, once
+    /// An empty keyspace that hands its [events] to `sink`, once
     /// [`set_event_classes`](Self::set_event_classes) asks for some.
     pub fn with_events(options: Options, sink: Option<Arc<dyn EventSink>>) -> Keyspace {
         let options =
             Options { shards: options.shards.max(1), databases: options.databases.max(1), ..options };
         let events = Arc::new(Events::new(sink));
-        let shard = || Mutex::new(Shard::new(options.databases, Arc::clone(&events)));
+        // A ticket of 0 would be before the first.
+        let waiting = Arc::new(AtomicU64::new(1));
+        let waiters = || Waiters::new(Arc::clone(&waiting));
+        let shard = |_| Shard::new(options.databases, Arc::clone(&events), waiters());
+        let shards: Vec<Shard> = (0..options.shards).map(shard).collect();
         Keyspace {
-            shards: (0..options.shards).map(|_| shard()).collect(),
+            used: shards.iter().map(|shard| shard.used().clone()).collect(),
+            memory: Memory::default(),
+            evictor: Mutex::default(),
+            shards: shards.into_iter().map(Mutex::new).collect(),
             options,
             placement: foldhash::quality::RandomState::default(),
             next_snapshot_id: AtomicU64::new(0),
             expire_from: AtomicUsize::new(0),
             events,
+            waiting,
         }
     }
 
@@ -207,6 +240,22 @@ impl Keyspace {
     /// [`EventClass`](events::EventClass) values.
     pub fn set_event_classes(&self, classes: u32) {
         self.events.set_classes(classes);
+    }
+
+    /// About how many bytes the keys and values take: see [`memory`].
+    pub fn used_bytes(&self) -> u64 {
+        self.used.iter().map(UsedBytes::get).sum()
+    }
+
+    /// From now on the data is kept within these limits: see [`memory`].
+    pub fn set_memory_limits(&self, limits: MemoryLimits) {
+        if self.memory.limits() == limits {
+            return;
+        }
+        // Under the evictor's lock: no candidate of the old policy is left behind.
+        let mut evictor = self.evictor.lock();
+        self.memory.set_limits(limits);
+        evictor.forget();
     }
 
     /// The options it was made with.
@@ -247,6 +296,36 @@ impl Keyspace {
         self.run_alone(policy, calls, now_ms, publish, None)
     }
 
+    /// [`execute_observed`](Self::execute_observed) of one command that may wait: if it finds nothing, it is
+    /// not answered but enrolled, and whoever makes one of its keys serves it. See [`blocking`].
+    ///
+    /// In the other ways to execute, a command that would have to wait answers at once that there is nothing.
+    /// What a unit publishes for those whom it served comes to its own `publish`, a unit each, after its own.
+    pub fn execute_or_wait(
+        self: &Arc<Self>,
+        call: &Call,
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        settled: Option<&mut dyn FnMut()>,
+    ) -> Executed {
+        let calls = std::slice::from_ref(call);
+        let mut plan = Plan::new(self, calls);
+        let answers = |replies: Vec<Reply>| replies.into_iter().next().unwrap_or(Reply::Null);
+        let Some(spec) = plan.only().filter(|spec| spec.flags.contains(&Flag::Blocking)) else {
+            let replies = self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, settled);
+            return Executed::Done(answers(replies));
+        };
+        let mut unit = Unit::lock_for(self, ExpiryPolicy::Reclaim, now_ms, calls, &mut plan);
+        unit.may_wait = true;
+        let replies = unit.run(calls, plan);
+        let executed = match unit.wait.take() {
+            Some(wait) => Executed::Waiting(unit.enrol(self, call, spec, &wait)),
+            None => Executed::Done(answers(replies)),
+        };
+        unit.finish(publish, settled);
+        executed
+    }
+
     fn run_alone(
         &self,
         policy: ExpiryPolicy,
@@ -265,7 +344,7 @@ impl Keyspace {
             }
             return vec![reply];
         }
-        let mut unit = Unit::lock(self, policy, now_ms, std::mem::take(&mut plan.shards));
+        let mut unit = Unit::lock_for(self, policy, now_ms, calls, &mut plan);
         if plan.deletes_unrelated_keys() {
             unit.effects.wrap = Wrap::Never;
         }
@@ -301,7 +380,7 @@ impl Keyspace {
     ) -> Option<Vec<Reply>> {
         let mut plan = Plan::new(self, calls);
         plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
-        let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, std::mem::take(&mut plan.shards));
+        let mut unit = Unit::lock_for(self, ExpiryPolicy::Reclaim, now_ms, calls, &mut plan);
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
             return None;
         }
@@ -396,12 +475,18 @@ impl Keyspace {
         })
     }
 
+    /// Keys that somebody waits for. Shards are counted one after the other.
+    pub fn waiting_keys(&self) -> usize {
+        (0..self.options.shards).map(|number| self.lock_shard(number).waiters.len()).sum()
+    }
+
     /// Counters since the start.
     pub fn stats(&self) -> KeyspaceStats {
         (0..self.options.shards).fold(KeyspaceStats::default(), |sum, number| {
             let stats = self.lock_shard(number).stats;
             KeyspaceStats {
                 expired_keys: sum.expired_keys + stats.expired_keys,
+                evicted_keys: sum.evicted_keys + stats.evicted_keys,
                 keyspace_hits: sum.keyspace_hits + stats.keyspace_hits,
                 keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,
             }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
+use super::blocking;
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
+use super::memory::seconds;
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -26,13 +28,30 @@ pub(super) type CommandResult = Result<Reply, CommandError>;
 pub(super) struct Unit<'k, 'c> {
     pub keyspace: &'k Keyspace,
     /// Locked shards, ascending.
-    locked: SmallVec<[(usize, MutexGuard<'k, Shard>); 4]>,
+    locked: Locked<'k>,
     pub policy: ExpiryPolicy,
     pub now_ms: u64,
     /// The database of the running call.
     pub db: u16,
     pub effects: Effects<'c>,
     garbage: Vec<FlushedTable>,
+    /// Whether a lookup counts as an access to the key; not for a client that asked for that (`CLIENT NO-TOUCH`).
+    pub notes_access: bool,
+    /// Whether the command may wait, rather than answer that there is nothing.
+    pub may_wait: bool,
+    /// What the command that has just run asks to wait for.
+    pub wait: Option<Wait<'c>>,
+}
+
+/// Locked shards and their numbers, ascending.
+type Locked<'k> = SmallVec<[(usize, MutexGuard<'k, Shard>); 4]>;
+
+/// What a command asks to wait for: see [`super::blocking`].
+pub(super) struct Wait<'c> {
+    pub keys: &'c [Bytes],
+    pub type_name: &'static str,
+    /// `None` waits for ever.
+    pub timeout_ms: Option<u64>,
 }
 
 impl<'k, 'c> Unit<'k, 'c> {
@@ -40,8 +59,74 @@ impl<'k, 'c> Unit<'k, 'c> {
     pub fn lock(keyspace: &'k Keyspace, policy: ExpiryPolicy, now_ms: u64, mut shards: Shards) -> Self {
         shards.sort_unstable();
         shards.dedup();
-        let locked = shards.into_iter().map(|number| (number, keyspace.lock_shard(number))).collect();
-        Unit { keyspace, locked, policy, now_ms, db: 0, effects: Effects::new(), garbage: Vec::new() }
+        let now_s = seconds(now_ms);
+        let lock = |number| {
+            let mut shard = keyspace.lock_shard(number);
+            shard.now_s = now_s;
+            (number, shard)
+        };
+        let locked = shards.into_iter().map(lock).collect();
+        Unit::new(keyspace, policy, now_ms, locked)
+    }
+
+    fn new(keyspace: &'k Keyspace, policy: ExpiryPolicy, now_ms: u64, locked: Locked<'k>) -> Self {
+        Unit {
+            keyspace,
+            locked,
+            policy,
+            now_ms,
+            db: 0,
+            effects: Effects::new(),
+            garbage: Vec::new(),
+            notes_access: true,
+            may_wait: false,
+            wait: None,
+        }
+    }
+
+    /// Locks what `calls` need, `plan` being theirs, and what those need who wait for their keys.
+    pub fn lock_for(
+        keyspace: &'k Keyspace,
+        policy: ExpiryPolicy,
+        now_ms: u64,
+        calls: &[Call],
+        plan: &mut Plan,
+    ) -> Self {
+        loop {
+            let mut unit = Unit::lock(keyspace, policy, now_ms, plan.shards.clone());
+            if policy != ExpiryPolicy::Reclaim {
+                return unit;
+            }
+            let missing = blocking::missing_shards(&mut unit, calls, &plan.specs);
+            if missing.is_empty() {
+                return unit;
+            }
+            // All locks are released before more are taken, so that they are always taken in order.
+            drop(unit);
+            plan.shards.extend(missing);
+        }
+    }
+
+    /// A unit that follows `outer`, under its locks, which it has to [give back](Self::give_back).
+    pub fn within(outer: &mut Unit<'k, '_>) -> Self {
+        Unit::new(outer.keyspace, outer.policy, outer.now_ms, std::mem::take(&mut outer.locked))
+    }
+
+    /// Ends a unit [within](Self::within) another.
+    pub fn give_back(self, outer: &mut Unit<'k, '_>) {
+        outer.locked = self.locked;
+        outer.garbage.extend(self.garbage);
+    }
+
+    /// Whether every shard is locked.
+    pub fn locks_all(&self) -> bool {
+        self.locked.len() == self.keyspace.options.shards
+    }
+
+    /// A shard by its number, if it is locked.
+    pub fn locked_shard(&self, number: usize) -> Option<&Shard> {
+        let position = self.locked.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.locked[position].1)
     }
 
     /// Runs the calls in order, `plan` being theirs.
@@ -71,14 +156,16 @@ impl<'k, 'c> Unit<'k, 'c> {
         (spec.handler)(self, &call.argv)
     }
 
-    /// Publishes the effects, calls `settled`, then releases the locks, then frees what was flushed.
-    pub fn finish(self, publish: &mut dyn FnMut(&Effects<'_>), settled: Option<&mut dyn FnMut()>) {
+    /// Publishes the effects, calls `settled`, serves those who wait for what the unit made, then releases
+    /// the locks, then frees what was flushed.
+    pub fn finish(mut self, publish: &mut dyn FnMut(&Effects<'_>), settled: Option<&mut dyn FnMut()>) {
         if !self.effects.is_empty() {
             publish(&self.effects);
         }
         if let Some(settled) = settled {
             settled();
         }
+        self.serve_waiters(publish);
         let Unit { locked, garbage, .. } = self;
         drop(locked);
         let keys: usize = garbage.iter().map(|table| table.map.len()).sum();
@@ -131,9 +218,18 @@ impl<'k, 'c> Unit<'k, 'c> {
         None
     }
 
+    /// Notes that a key that was located is used now.
+    fn note_access(&mut self, number: usize, db: u16, index: usize) {
+        if self.notes_access {
+            let rule = self.keyspace.memory.frequency_rule();
+            self.shard(number).note_access(db, index, rule);
+        }
+    }
+
     /// The entry of `key` in `db`, for a command that writes.
     pub fn find_in(&mut self, db: u16, key: &[u8]) -> Option<&Entry> {
         let (number, index) = self.locate(db, key)?;
+        self.note_access(number, db, index);
         Some(self.shard(number).table(db).map.get_index(index)?.1)
     }
 
@@ -144,15 +240,54 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// The entry of `key`, for a command that reads: counts a hit or a miss, and tells of a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate_for_reading(key, true)?;
+        let db = self.db;
+        self.note_access(number, db, index);
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    /// [`read`](Self::read) for a command that only asks about the key and does not use it.
+    pub fn read_untouched(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate_for_reading(key, true)?;
+        let db = self.db;
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    /// [`read_untouched`](Self::read_untouched) that tells nobody of a miss.
+    pub fn read_unnoticed(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate_for_reading(key, false)?;
+        let db = self.db;
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    fn locate_for_reading(&mut self, key: &[u8], notifies: bool) -> Option<(usize, usize)> {
         let db = self.db;
         let Some((number, index)) = self.locate(db, key) else {
             self.home(key).stats.keyspace_misses += 1;
-            self.notify_in(db, EventClass::Miss, "keymiss", key);
+            if notifies {
+                self.notify_in(db, EventClass::Miss, "keymiss", key);
+            }
             return None;
         };
-        let shard = self.shard(number);
-        shard.stats.keyspace_hits += 1;
-        Some(shard.table(db).map.get_index(index)?.1)
+        self.shard(number).stats.keyspace_hits += 1;
+        Some((number, index))
+    }
+
+    /// Sets what is known about the accesses to a key that has just been stored (`RESTORE … IDLETIME`, `FREQ`).
+    pub fn restore_access(&mut self, key: &[u8], idle_s: Option<u64>, frequency: Option<u8>) {
+        let (db, now_s) = (self.db, self.now_s());
+        let Some(access) = self.home(key).access_mut(db, key) else { return };
+        if let Some(idle_s) = idle_s {
+            access.set_idle_s(now_s, idle_s);
+        }
+        if let Some(frequency) = frequency {
+            access.set_frequency(now_s, frequency);
+        }
+    }
+
+    /// The clock of accesses.
+    pub fn now_s(&self) -> u32 {
+        seconds(self.now_ms)
     }
 
     /// The string under `key`, for a command that writes.
@@ -240,15 +375,13 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// Adds what the running call propagates.
     ///
-    /// # Panics
-    ///
-    /// If the outcome does not belong to the command, which would be an error of the command's handler:
-    /// going on without propagating what was changed would be worse.
+    /// An outcome that does not belong to the command would be an error of the command's handler. It stops a
+    /// debug build; otherwise the unit says that its effects are incomplete, and its publisher breaks with the
+    /// history.
     pub fn propagate(&mut self, argv: &'c [Bytes], propagation: impl Into<Rewritten>) {
-        match propagation.into() {
-            Ok(propagation) => self.effects.push(self.db, argv, propagation),
-            Err(mismatch) => unreachable!("a handler's outcome belongs to its command: {mismatch}"),
-        }
+        let rewritten = propagation.into();
+        debug_assert_eq!(rewritten.as_ref().err(), None, "a handler's outcome belongs to its command");
+        self.effects.push_rewritten(self.db, argv, rewritten);
     }
 
     /// Tells subscribers what happened to `key`, if they want to know: see [`super::events`].
@@ -262,15 +395,19 @@ impl<'k, 'c> Unit<'k, 'c> {
     }
 
     /// Answers for a command that found nothing in `keys` and is to wait until one of them holds a value
-    /// of the type `type_name`, at most `timeout_ms` (`None`: for ever), then to answer `on_timeout`.
+    /// of the type `type_name`, at most `timeout_ms` (`None`: for ever), and then to run again. Where it may
+    /// not wait, in an `EXEC`, it answers `at_once`.
     pub fn block(
         &mut self,
-        _keys: &'c [Bytes],
-        _type_name: &'static str,
-        _timeout_ms: Option<u64>,
-        on_timeout: Reply,
+        keys: &'c [Bytes],
+        type_name: &'static str,
+        timeout_ms: Option<u64>,
+        at_once: Reply,
     ) -> CommandResult {
-        Ok(on_timeout)
+        if self.may_wait {
+            self.wait = Some(Wait { keys, type_name, timeout_ms });
+        }
+        Ok(at_once)
     }
 
     /// Keeps a flushed table until the locks are released.

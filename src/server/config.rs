@@ -5,7 +5,9 @@
 //! `arc-swap`: a command reads one consistent set and never waits for a change.
 
 pub use super::commandlog::CommandLogLimit;
+use super::notifications::Notifications;
 use super::parameters;
+pub use crate::keyspace::memory::{EvictionPolicy, MemoryLimits};
 
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
 pub const MIN_BACKLOG_BYTES: u64 = 16 * 1024;
@@ -51,7 +53,9 @@ pub struct Config {
     pub normal_output: OutputLimit,
     /// Output limit of replicas: how much of the stream one may pin.
     pub replica_output: OutputLimit,
-    /// Output limit of subscribers; kept for `CONFIG GET`, there are none.
+    /// Which keyspace events are published (`notify-keyspace-events`). Default none.
+    pub notifications: Notifications,
+    /// Output limit of subscribers.
     pub pubsub_output: OutputLimit,
     /// Stream bytes kept for partial resyncs (`repl-backlog-size`). Default 10 MiB.
     pub backlog_bytes: u64,
@@ -72,6 +76,9 @@ pub struct Config {
     pub large_request_log: CommandLogLimit,
     /// Commands with large replies, in bytes (`commandlog-reply-larger-than`, `commandlog-large-reply-max-len`).
     pub large_reply_log: CommandLogLimit,
+    /// How much memory the data may take, and what goes when it takes more (`maxmemory`, `maxmemory-policy`,
+    /// `maxmemory-samples`, `maxmemory-eviction-tenacity`, `lfu-log-factor`, `lfu-decay-time`).
+    pub memory: MemoryLimits,
     /// Active expiry cycles per second (`hz`).
     pub hz: u64,
     /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
@@ -97,6 +104,7 @@ impl Default for Config {
             tcp_keepalive_s: 300,
             max_bulk_bytes: 512 << 20,
             query_buffer_bytes: 1 << 30,
+            notifications: Notifications::default(),
             normal_output: unlimited,
             replica_output: OutputLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_s: 60 },
             pubsub_output: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
@@ -106,6 +114,7 @@ impl Default for Config {
             diskless_sync: true,
             min_replicas_to_write: 0,
             min_replicas_max_lag_s: 10,
+            memory: MemoryLimits::default(),
             hz: 10,
             shutdown_timeout_s: 10,
         }

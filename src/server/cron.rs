@@ -1,4 +1,4 @@
-//! What happens by time: active expiry, pings in the stream, soft limits, samples.
+//! What happens by time: active expiry, evictions, pings in the stream, soft limits, samples.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::clients::Role;
+use super::monitor;
 use super::state::{Shared, unix_ms};
 
 /// How often the cursors' soft limits are looked at.
@@ -15,6 +17,7 @@ const LIMITS_PERIOD: Duration = Duration::from_millis(100);
 pub(super) async fn run(shared: Arc<Shared>) {
     tokio::join!(
         expire(&shared),
+        evict(&shared),
         ping(&shared),
         limits(&shared),
         sample(&shared),
@@ -43,6 +46,19 @@ async fn expire(shared: &Arc<Shared>) {
             Ok(report) if report.out_of_time => shared.stats.expire_cycles_over_budget.add(1),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "an expiry cycle failed"),
+        }
+    }
+}
+
+/// Goes on with the evictions that a command left, or that a lower `maxmemory` asks for, in pieces as long as a command
+/// may evict.
+async fn evict(shared: &Arc<Shared>) {
+    loop {
+        shared.more_to_evict.notified().await;
+        let evicting = Arc::clone(shared);
+        // What is left then has notified again.
+        if let Err(error) = tokio::task::spawn_blocking(move || evicting.make_room()).await {
+            tracing::error!(%error, "an eviction failed");
         }
     }
 }
@@ -81,5 +97,23 @@ async fn sample(shared: &Shared) {
         // Less than before after CONFIG RESETSTAT.
         shared.stats.ops_per_second.set(now.saturating_sub(before));
         before = now;
+        check_outputs(shared);
+    }
+}
+
+/// The soft limits of clients, also of those for which nothing new comes.
+fn check_outputs(shared: &Shared) {
+    let config = shared.config.load();
+    for client in shared.clients.list() {
+        let limit = {
+            let profile = client.profile.lock();
+            match profile.role {
+                Role::Replica => continue,
+                Role::Normal if profile.is_subscriber() => config.pubsub_output,
+                Role::Normal if profile.monitoring => monitor::output_limit(&config),
+                Role::Normal => config.normal_output,
+            }
+        };
+        client.check_output(limit);
     }
 }

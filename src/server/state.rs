@@ -7,15 +7,18 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rand::Rng as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::clients::Clients;
 use super::commandlog::CommandLog;
 use super::config::{Config, OutputLimit};
+use super::monitor::Monitors;
+use super::pubsub::PubSub;
 use super::replication::Replication;
 use super::stats::Stats;
 use crate::buffer::{CursorLimits, ReplicationBuffer};
-use crate::keyspace::{Keyspace, Options};
+use crate::keyspace::events::EventSink;
+use crate::keyspace::{Keyspace, Options, Room};
 use crate::rewrite::DeletionVerb;
 
 /// How far a server has come towards its end.
@@ -34,11 +37,15 @@ pub(super) struct Shared {
     pub keyspace: Arc<Keyspace>,
     pub replication: Replication,
     pub clients: Arc<Clients>,
+    pub pubsub: Arc<PubSub>,
+    pub monitors: Monitors,
     pub stats: Stats,
     pub command_log: CommandLog,
     pub phase: watch::Sender<Phase>,
     /// Off only by `DEBUG SET-ACTIVE-EXPIRE 0`.
     pub active_expire: AtomicBool,
+    /// A command has run although memory is short, because its time for evictions was up.
+    pub more_to_evict: Notify,
     pub blocked_clients: AtomicUsize,
     /// The address the listener got.
     pub port: u16,
@@ -50,20 +57,28 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(config: Config, buffer: ReplicationBuffer, port: u16) -> Self {
-        let keyspace = Arc::new(Keyspace::new(Options {
+        let pubsub = Arc::new(PubSub::new(&config));
+        let options = Options {
             shards: config.shards,
             databases: config.databases,
             deletion_verb: DeletionVerb::Unlink,
             max_string_bytes: usize::try_from(config.max_bulk_bytes).unwrap_or(usize::MAX),
-        }));
+        };
+        let sink: Arc<dyn EventSink> = Arc::clone(&pubsub) as _;
+        let keyspace = Arc::new(Keyspace::with_events(options, Some(sink)));
+        keyspace.set_event_classes(config.notifications.wanted());
+        keyspace.set_memory_limits(config.memory);
         Shared {
             keyspace,
             replication: Replication::new(buffer, random_id()),
             clients: Arc::default(),
+            pubsub,
+            monitors: Monitors::new(&config),
             stats: Stats::default(),
             command_log: CommandLog::default(),
             phase: watch::Sender::new(Phase::Running),
             active_expire: AtomicBool::new(true),
+            more_to_evict: Notify::new(),
             blocked_clients: AtomicUsize::new(0),
             port,
             run_id: random_id().to_string(),
@@ -99,7 +114,28 @@ impl Shared {
     pub fn apply_config(&self, config: Config) {
         self.replication.buffer.set_backlog_bytes(config.backlog_bytes);
         self.replication.buffer.set_cursor_limits(cursor_limits(&config));
+        self.pubsub.configure(&config);
+        self.monitors.configure(&config);
+        self.keyspace.set_event_classes(config.notifications.wanted());
+        self.keyspace.set_memory_limits(config.memory);
         self.config.store(Arc::new(config));
+        self.more_to_evict.notify_one();
+    }
+
+    /// Evicts keys if the data takes more than `maxmemory`, for as long as one command may, and has the rest done beside
+    /// the commands.
+    pub fn make_room(&self) -> Room {
+        if !self.keyspace.is_over_memory_limit() {
+            return Room::Enough;
+        }
+        let room = self.keyspace.make_room(unix_ms(), &mut |effects| {
+            // A failure has broken the history already, and the key is gone in either case.
+            let _ = self.publish(effects);
+        });
+        if room == Room::Later {
+            self.more_to_evict.notify_one();
+        }
+        room
     }
 }
 

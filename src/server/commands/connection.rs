@@ -13,8 +13,13 @@ pub(in crate::server) const COMPATIBLE_VERSION: &str = "7.2.4";
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-pub(super) fn ping(_: &mut Session, argv: &[Bytes]) -> Flow {
+pub(super) fn ping(session: &mut Session, argv: &[Bytes]) -> Flow {
+    let pong = || Reply::Bulk(Bytes::from_static(b"pong"));
     match argv {
+        // A subscriber must be able to tell the answer from a message.
+        [_, text @ ..] if session.is_restricted() && text.len() <= 1 => {
+            Reply::Array(vec![pong(), Reply::Bulk(text.first().cloned().unwrap_or_default())]).into()
+        }
         [_] => Reply::Simple("PONG").into(),
         [_, text] => Reply::Bulk(text.clone()).into(),
         _ => wrong_arity("ping").into(),
@@ -32,7 +37,7 @@ pub(super) fn quit(session: &mut Session, _: &[Bytes]) -> Flow {
 
 pub(super) fn reset(session: &mut Session, _: &[Bytes]) -> Flow {
     session.reset();
-    Reply::Simple("RESET").into()
+    Flow::Confirm { reply: Some(Reply::Simple("RESET")), confirmations: Vec::new(), after_pushes: true }
 }
 
 pub(super) fn select(session: &mut Session, argv: &[Bytes]) -> Flow {
@@ -122,7 +127,7 @@ pub(super) fn hello(session: &mut Session, argv: &[Bytes]) -> Flow {
     if let Some(name) = name {
         session.client.profile.lock().name = keep(name.clone());
     }
-    session.protocol = protocol.unwrap_or(session.protocol);
+    session.set_protocol(protocol.unwrap_or(session.protocol));
     greeting(session).into()
 }
 

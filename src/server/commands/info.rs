@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::super::dispatch::Flow;
+use super::super::pubsub::Kind;
 use super::super::session::Session;
 use super::super::state::{Shared, unix_ms};
 use super::connection::COMPATIBLE_VERSION;
@@ -82,20 +83,29 @@ fn clients(shared: &Shared, out: &mut String) {
         "connected_clients" = list.len().saturating_sub(replicas),
         "maxclients" = shared.config.load().maxclients,
         "blocked_clients" = shared.blocked_clients.load(Ordering::Relaxed),
+        "pubsub_clients" = list.iter().filter(|client| client.profile.lock().is_subscriber()).count(),
         "watching_clients" = watching,
     );
 }
 
-/// What the operating system says; without it, zeros.
+/// What is counted: the data, and the replication buffer, which `maxmemory` is not about. What the operating system says,
+/// without it zero.
 fn memory(shared: &Shared, out: &mut String) {
     let rss_bytes = resident_bytes().unwrap_or(0);
     let buffer = shared.replication.buffer.stats();
+    let limits = shared.config.load().memory;
+    let dataset_bytes = shared.keyspace.used_bytes();
+    let used_bytes = dataset_bytes + buffer.retained_bytes;
     fields!(
         out,
-        "used_memory" = rss_bytes,
+        "used_memory" = used_bytes,
         "used_memory_rss" = rss_bytes,
-        "maxmemory" = 0,
-        "maxmemory_policy" = "noeviction",
+        "used_memory_dataset" = dataset_bytes,
+        "maxmemory" = limits.max_bytes,
+        "maxmemory_policy" = limits.policy.name(),
+        "mem_fragmentation_ratio" = format_args!("{:.2}", rss_bytes as f64 / used_bytes.max(1) as f64),
+        "mem_fragmentation_bytes" = i128::from(rss_bytes) - i128::from(used_bytes),
+        "mem_not_counted_for_evict" = buffer.retained_bytes,
         "mem_replication_backlog" = buffer.retained_bytes,
         "mem_total_replication_buffers" = buffer.retained_bytes,
     );
@@ -138,7 +148,10 @@ fn stats(shared: &Shared, out: &mut String) {
         "sync_partial_err" = stats.sync_partial_err.get(),
         "expired_keys" = keyspace.expired_keys,
         "expired_time_cap_reached_count" = stats.expire_cycles_over_budget.get(),
-        "evicted_keys" = 0,
+        "pubsub_channels" = shared.pubsub.count_active(Kind::Channel),
+        "pubsub_patterns" = shared.pubsub.count_active(Kind::Pattern),
+        "pubsubshard_channels" = shared.pubsub.count_active(Kind::ShardChannel),
+        "evicted_keys" = keyspace.evicted_keys,
         "keyspace_hits" = keyspace.keyspace_hits,
         "keyspace_misses" = keyspace.keyspace_misses,
         "total_error_replies" = stats.error_replies.get(),
