@@ -218,7 +218,9 @@ pub fn random(rng: &mut StdRng) -> Step {
                 _ => store.extend(argv!["FROMLONLAT", "15", "37.1"]),
             }
             shape.iter().for_each(|word| store.extend(argv![*word]));
-            store.extend(rng.random_ratio(1, 2).then(|| argv!["storedist"]).unwrap_or_default());
+            if rng.random_ratio(1, 2) {
+                store.extend(argv!["storedist"]);
+            }
             store
         }
         3 => {

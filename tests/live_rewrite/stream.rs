@@ -363,8 +363,12 @@ pub fn random(rng: &mut StdRng) -> Step {
         },
         9..=12 => {
             let mut read = argv!["xreadgroup", "group", group, consumer];
-            read.extend(rng.random_ratio(1, 4).then(|| argv!["NOACK"]).unwrap_or_default());
-            read.extend(rng.random_ratio(1, 2).then(|| argv!["COUNT", "3"]).unwrap_or_default());
+            if rng.random_ratio(1, 4) {
+                read.extend(argv!["NOACK"]);
+            }
+            if rng.random_ratio(1, 2) {
+                read.extend(argv!["COUNT", "3"]);
+            }
             let from = |rng: &mut StdRng| pick(rng, &[">", ">", "0"]);
             match rng.random_range(0..3) {
                 0 => read.extend(argv!["STREAMS", "r0", "r1", from(rng), from(rng)]),
