@@ -216,7 +216,7 @@ fn a_transaction_that_takes_back_what_it_pushed_serves_nobody() {
     server.take_published();
     let replies = server.run_all(&["rpush k a b", "lpop k", "blpop k 0", "blpop k 0", "rpush k c"]);
     let replies: Vec<String> = replies.iter().map(text).collect();
-    assert_eq!(replies, [":2", "a", "[k b]", "NullArray", ":1"]);
+    assert_eq!(replies, [":2", "a", "[k b]", "nothing", ":1"]);
     assert_eq!(got(&mut waiting), "[k c]");
     assert_eq!(server.take_published(), "{rpush k a b; lpop k; LPOP k; rpush k c} || LPOP k");
 }
