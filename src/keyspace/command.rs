@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings};
+use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, pubsub, scan, sets, sort, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -189,6 +189,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
 ];
 

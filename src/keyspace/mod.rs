@@ -21,7 +21,7 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `sort`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -69,6 +69,7 @@ mod scan;
 mod sets;
 mod shard;
 pub mod snapshot;
+mod sort;
 mod strings;
 mod unit;
 mod value;

@@ -14,6 +14,7 @@ mod reference;
 mod scanning;
 mod sets;
 mod snapshots;
+mod sorting;
 mod watching;
 
 use super::*;
