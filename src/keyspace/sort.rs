@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::command::{CommandSpec, MoreKeys, ONE, R, Scope, WM, keyed};
 use super::events::EventClass;
-use super::number::integer;
+use super::number::{integer, parse_double};
 use super::unit::{CommandResult, Unit};
 use super::value::Collection;
 use super::{CommandError, List, Value};
@@ -103,18 +103,6 @@ fn look_up(unit: &mut Unit<'_, '_>, pattern: &Bytes, element: &Bytes) -> Option<
     }
 }
 
-/// A weight, read as Valkey reads it: decimal or infinite, nothing around it, not beyond what a double can tell from
-/// zero and infinity.
-fn weight(text: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(text).ok()?;
-    let value: f64 = text.parse().ok()?;
-    let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
-    let is_zero = !mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
-    let fits = if has_digits { value.is_finite() && (value != 0.0 || is_zero) } else { !value.is_nan() };
-    fits.then_some(value)
-}
-
 /// What an element is sorted by.
 enum Weight {
     Number(f64),
@@ -147,12 +135,7 @@ fn elements_of(value: Option<&Value>) -> Result<(Vec<Bytes>, bool), CommandError
         None => (Vec::new(), true),
         Some(Value::List(list)) => (list.iter().cloned().collect(), true),
         Some(Value::Set(set)) => (set.iter().collect(), false),
-        Some(Value::ZSet(zset)) => {
-            let mut members: Vec<(Bytes, f64)> =
-                zset.iter().map(|(member, score)| (member.clone(), score)).collect();
-            members.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
-            (members.into_iter().map(|(member, _)| member).collect(), true)
-        }
+        Some(Value::ZSet(zset)) => (zset.iter().map(|(member, _)| member.clone()).collect(), true),
         Some(_) => return Err(CommandError::WrongType),
     })
 }
@@ -179,7 +162,7 @@ fn sorted(unit: &mut Unit<'_, '_>, key: &[u8], options: &Options<'_>) -> Result<
             let weight = if alpha {
                 Weight::Text(text)
             } else {
-                let number = text.map_or(Some(0.0), |text| weight(&text));
+                let number = text.map_or(Some(0.0), |text| parse_double(&text));
                 all_numbers &= number.is_some();
                 Weight::Number(number.unwrap_or_default())
             };

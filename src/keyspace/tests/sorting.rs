@@ -56,6 +56,22 @@ fn what_is_no_number_is_no_weight() {
 }
 
 #[test]
+fn a_sorted_set_keeps_its_own_order_if_it_is_not_to_be_sorted() {
+    session(
+        r#"zadd z 1 c 2 b 3 a 4 d            => :4 | zadd z 1 c 2 b 3 a 4 d
+           sort z by nosort                  => [c b a d]
+           sort z by nosort desc             => [d a b c]
+           sort z by nosort desc limit 1 2   => [a b]
+           sort z by nosort limit -1 2       => [c b]
+           sort z by nosort limit 5 2        => []
+           sort z alpha                      => [a b c d]
+           sort z                            => -ERR One or more scores can't be converted into double
+           sort z by nosort desc limit 2 -1 store z => :2 | sort z by nosort desc limit 2 -1 store z
+           lrange z 0 -1                     => [b c]"#,
+    );
+}
+
+#[test]
 fn patterns_name_weights_and_results() {
     session(
         r#"rpush l 3 1 2             => :3 | rpush l 3 1 2

@@ -9,6 +9,7 @@ mod sort;
 mod store;
 mod stream;
 mod string;
+mod zset;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
 use super::*;
