@@ -111,6 +111,11 @@ impl CommandSpec {
         self.flags.contains(&Flag::Write)
     }
 
+    /// Whether the command may wait for a key.
+    pub fn may_wait(&self) -> bool {
+        self.flags.contains(&Flag::Blocking)
+    }
+
     /// Whether `argc` arguments, the name included, are acceptable.
     pub fn accepts(&self, argc: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;

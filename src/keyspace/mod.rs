@@ -311,7 +311,7 @@ impl Keyspace {
         let calls = std::slice::from_ref(call);
         let mut plan = Plan::new(self, calls);
         let answers = |replies: Vec<Reply>| replies.into_iter().next().unwrap_or(Reply::Null);
-        let Some(spec) = plan.only().filter(|spec| spec.flags.contains(&Flag::Blocking)) else {
+        let Some(spec) = plan.only().filter(|spec| spec.may_wait()) else {
             let replies = self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, settled);
             return Executed::Done(answers(replies));
         };
