@@ -128,6 +128,7 @@ const KEYS: &[Row] = &[
         "EXPIRE and PEXPIRE as sent",
         &["SET {s} {v}", "EXPIRE {s} {ex}", "PEXPIRE {s} {px}"],
     ),
+    Row(Exhibit::RestoreRelative, "RESTORE with a relative time", &["RESTORE {s} {px} {payload}"]),
     Row(
         Exhibit::SetPastVerbatim,
         "SET with a time already past as sent",
