@@ -9,7 +9,10 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings};
+use super::{
+    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings, zsets,
+    zstores,
+};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -186,10 +189,13 @@ static FAMILIES: &[&[CommandSpec]] = &[
     hashes::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
+    object::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
+    zsets::COMMANDS,
+    zstores::COMMANDS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static [u8], &'static CommandSpec, Hasher>> =
