@@ -69,12 +69,15 @@ enum Platform {
     ShortLongDouble,
 }
 
+/// Units that have been read and not applied, each with the clock at which it was read.
+type Queued = Vec<(Vec<Sent>, u64)>;
+
 /// A keyspace that applies a stream.
 pub struct Follower {
     keyspace: Arc<Keyspace>,
     platform: Platform,
     /// The snapshot it is still loading, and what came on the stream meanwhile.
-    loading: Option<(Snapshot, Vec<(Vec<Sent>, u64)>)>,
+    loading: Option<(Snapshot, Queued)>,
 }
 
 impl Follower {
