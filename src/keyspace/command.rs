@@ -10,8 +10,8 @@ use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
 use super::{
-    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings, zsets,
-    zstores,
+    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, sort, strings,
+    zsets, zstores,
 };
 
 /// The shards that a unit locks.
@@ -111,6 +111,11 @@ impl CommandSpec {
         self.flags.contains(&Flag::Write)
     }
 
+    /// Whether the command may wait for a key.
+    pub fn may_wait(&self) -> bool {
+        self.flags.contains(&Flag::Blocking)
+    }
+
     /// Whether `argc` arguments, the name included, are acceptable.
     pub fn accepts(&self, argc: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;
@@ -193,6 +198,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
     zsets::COMMANDS,
     zstores::COMMANDS,

@@ -23,7 +23,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -74,6 +74,7 @@ mod scan;
 mod sets;
 mod shard;
 pub mod snapshot;
+mod sort;
 mod strings;
 mod unit;
 mod value;
@@ -311,7 +312,7 @@ impl Keyspace {
         let calls = std::slice::from_ref(call);
         let mut plan = Plan::new(self, calls);
         let answers = |replies: Vec<Reply>| replies.into_iter().next().unwrap_or(Reply::Null);
-        let Some(spec) = plan.only().filter(|spec| spec.flags.contains(&Flag::Blocking)) else {
+        let Some(spec) = plan.only().filter(|spec| spec.may_wait()) else {
             let replies = self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, settled);
             return Executed::Done(answers(replies));
         };
