@@ -224,8 +224,10 @@ pub fn unknown_command(argv: &[Bytes]) -> CommandError {
 /// The most bytes of a client's argument that an error line shows, as in Valkey.
 const MAX_SHOWN_BYTES: usize = 128;
 
-/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them, without line breaks.
+/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them and none from the first zero byte on, as in
+/// Valkey, without line breaks.
 pub(super) fn printable(bytes: &[u8]) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
     text.replace(['\r', '\n'], " ")
 }

@@ -139,6 +139,9 @@ impl Session {
         };
         self.last_command = command.name();
         if !arity_fits(command.arity(), argv.len()) {
+            if command.name() == "exec" {
+                return self.abort("wrong number of arguments for 'exec' command").into();
+            }
             return self.refuse(wrong_arity(command.name()));
         }
         let rules = match command {
@@ -232,6 +235,13 @@ impl Session {
         replies
     }
 
+    /// An `EXEC` that cannot be: the transaction is gone.
+    fn abort(&mut self, reason: &str) -> Reply {
+        self.transaction = None;
+        self.unwatch();
+        error(format!("EXECABORT Transaction discarded because of: {reason}"))
+    }
+
     /// `EXEC`.
     pub fn exec(&mut self) -> Reply {
         let Some(transaction) = self.transaction.take() else { return error("ERR EXEC without MULTI") };
@@ -241,8 +251,7 @@ impl Session {
         }
         let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
         if writes && !self.shared.enough_good_replicas() {
-            self.unwatch();
-            return error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}"));
+            return self.abort(NO_REPLICAS);
         }
         let reply = self.run_transaction(transaction);
         self.unwatch();
@@ -361,7 +370,8 @@ fn unknown_command(argv: &[Bytes]) -> Reply {
     error(format!("ERR unknown command '{}', with args beginning with: {args}", shown(name)))
 }
 
-/// Bytes as they may stand in an error line.
+/// Bytes as they may stand in an error line: up to the first zero byte, as in Valkey.
 pub(super) fn shown(bytes: &[u8]) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(bytes).chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }).collect()
 }

@@ -73,6 +73,7 @@ impl Program {
             "--appendonly",
             "no",
         ]);
+        command.args(["--enable-debug-command", "local"]);
         command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(dir);
         command
     }
