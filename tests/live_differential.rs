@@ -85,15 +85,20 @@ fn random_sequences(options: &Options) -> Result<(), Failed> {
     let commands = Commands::of(replcore::keyspace::commands().map(|spec| spec.name))?;
     let payloads = Arc::new(payloads(&mut pair));
     let mut counts = Counts::default();
-    let mut reports = Vec::new();
+    let mut reports: Vec<Report> = Vec::new();
     let sequences = options.iterations.div_ceil(options.length);
     for index in 0..sequences {
         let seed = options.seed.wrapping_add(index as u64);
         let steps = generate(&commands, seed, options.length, Limits::default(), Arc::clone(&payloads));
         if let Err(difference) = pair.run(&commands, &steps, usize::MAX, &mut counts) {
             let report = explain(&mut pair, &commands, seed, &steps, &difference);
-            note!("{report}");
-            reports.push(report);
+            match reports.iter_mut().find(|known| known.shown_by == report.shown_by) {
+                Some(known) => known.times += 1,
+                None => {
+                    note!("{}", report.text);
+                    reports.push(report);
+                }
+            }
             if reports.len() == options.differences {
                 break;
             }
@@ -105,12 +110,23 @@ fn random_sequences(options: &Options) -> Result<(), Failed> {
     }
     match reports.len() {
         0 => Ok(()),
-        differences => Err(format!("{differences} differences:\n{}", reports.join("\n")).into()),
+        differences => {
+            let text = reports.iter().map(|report| format!("\n{} times: {}", report.times, report.text));
+            Err(format!("{differences} differences:{}", text.collect::<String>()).into())
+        }
     }
 }
 
+/// A difference, explained.
+struct Report {
+    /// The last command of the sequence that shows it: one report of each is enough.
+    shown_by: Option<&'static str>,
+    times: usize,
+    text: String,
+}
+
 /// A difference with the shortest sequence that shows one.
-fn explain(pair: &mut Pair, commands: &Commands, seed: u64, steps: &[Step], found: &Difference) -> String {
+fn explain(pair: &mut Pair, commands: &Commands, seed: u64, steps: &[Step], found: &Difference) -> Report {
     let mut last = None;
     let mut unused = Counts::default();
     let mut fails = |steps: &[Step]| match pair.run(commands, steps, 1, &mut unused) {
@@ -122,10 +138,12 @@ fn explain(pair: &mut Pair, commands: &Commands, seed: u64, steps: &[Step], foun
     };
     let shown = &steps[..=found.step];
     if !fails(shown) {
-        return format!("seed {seed}: seen once, not when sent one by one:\n{}", found.text);
+        let text = format!("seed {seed}: seen once, not when sent one by one:\n{}", found.text);
+        return Report { shown_by: None, times: 1, text };
     }
     let shortest = shrink(shown, fails);
     let sequence: Vec<String> = shortest.iter().map(|step| format!("  {}> {}", step.connection, show(&step.argv))).collect();
     let text = last.map_or_else(|| found.text.clone(), |difference| difference.text);
-    format!("seed {seed}: {} commands show it\n{}\n{text}", shortest.len(), sequence.join("\n"))
+    let text = format!("seed {seed}: {} commands show it\n{}\n{text}", shortest.len(), sequence.join("\n"));
+    Report { shown_by: shortest.last().and_then(|step| commands.name(&step.argv)), times: 1, text }
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{counters, expire, generic, hashes, pubsub, scan, sets, strings};
+use super::{bits, counters, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -28,6 +28,8 @@ pub enum Flag {
     Denyoom,
     /// Takes constant or logarithmic time.
     Fast,
+    /// May wait for a key.
+    Blocking,
     /// Belongs to publishing and subscribing.
     Pubsub,
     /// Allowed while the data is being loaded.
@@ -44,6 +46,7 @@ impl Flag {
             Flag::Readonly => "readonly",
             Flag::Denyoom => "denyoom",
             Flag::Fast => "fast",
+            Flag::Blocking => "blocking",
             Flag::Pubsub => "pubsub",
             Flag::Loading => "loading",
             Flag::Stale => "stale",
@@ -73,6 +76,8 @@ pub(super) enum MoreKeys {
     None,
     /// Their number is the argument at this position, and they follow it (`ZUNIONSTORE`, `LMPOP`).
     Counted(usize),
+    /// Their number is the argument at this position, and they follow it, each with its value (`MSETEX`).
+    CountedPairs(usize),
     /// The last argument that follows this word, in any case (`SORT … STORE`).
     After(&'static str),
 }
@@ -143,26 +148,28 @@ impl CommandSpec {
         } else {
             argv.get(first..=last.min(argv.len().saturating_sub(1))).unwrap_or(&[])
         };
-        present.iter().step_by(self.step.max(1) as usize).chain(self.found_keys(argv))
+        let (found, distance) = self.found_keys(argv);
+        present.iter().step_by(self.step.max(1) as usize).chain(found.iter().step_by(distance))
     }
 }
 
 impl CommandSpec {
-    /// The keys at places that depend on the arguments. Arguments that do not make sense name no keys: the
-    /// handler refuses them before it touches any.
-    fn found_keys<'a>(&self, argv: &'a [Bytes]) -> &'a [Bytes] {
-        let found = match self.more_keys {
-            MoreKeys::None => None,
-            MoreKeys::Counted(at) => argv.get(at).and_then(|count| parse_i64(count)).and_then(|count| {
-                let end = at.checked_add(1)?.checked_add(usize::try_from(count).ok()?)?;
-                argv.get(at + 1..end)
-            }),
-            MoreKeys::After(word) => argv
-                .iter()
-                .rposition(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
-                .and_then(|at| argv.get(at + 1..at + 2)),
+    /// The keys at places that depend on the arguments, and the distance from one to the next. Arguments that do
+    /// not make sense name no keys: the handler refuses them before it touches any.
+    fn found_keys<'a>(&self, argv: &'a [Bytes]) -> (&'a [Bytes], usize) {
+        let counted = |at: usize, distance: usize| {
+            let count = usize::try_from(parse_i64(argv.get(at)?)?).ok()?;
+            argv.get(at + 1..count.checked_mul(distance)?.checked_add(at + 1)?)
         };
-        found.unwrap_or_default()
+        match self.more_keys {
+            MoreKeys::None => (&[], 1),
+            MoreKeys::Counted(at) => (counted(at, 1).unwrap_or_default(), 1),
+            MoreKeys::CountedPairs(at) => (counted(at, 2).unwrap_or_default(), 2),
+            MoreKeys::After(word) => {
+                let at = argv.iter().rposition(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+                (at.and_then(|at| argv.get(at + 1..at + 2)).unwrap_or_default(), 1)
+            }
+        }
     }
 }
 
@@ -171,10 +178,13 @@ const MAX_NAME_BYTES: usize = 32;
 
 /// The tables of all families.
 static FAMILIES: &[&[CommandSpec]] = &[
+    bits::COMMANDS,
     counters::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
     hashes::COMMANDS,
+    lcs::COMMANDS,
+    lists::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
@@ -287,6 +297,8 @@ pub(super) const W: &[Flag] = &[Flag::Write];
 pub(super) const WF: &[Flag] = &[Flag::Write, Flag::Fast];
 pub(super) const WM: &[Flag] = &[Flag::Write, Flag::Denyoom];
 pub(super) const WMF: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Fast];
+pub(super) const WB: &[Flag] = &[Flag::Write, Flag::Blocking];
+pub(super) const WMB: &[Flag] = &[Flag::Write, Flag::Denyoom, Flag::Blocking];
 pub(super) const R: &[Flag] = &[Flag::Readonly];
 pub(super) const RF: &[Flag] = &[Flag::Readonly, Flag::Fast];
 

@@ -9,7 +9,7 @@ use super::number::{decimal, integer};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
 use crate::resp::Reply;
-use crate::rewrite::{Propagation, string};
+use crate::rewrite::string;
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -42,7 +42,7 @@ fn add<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], increment: i64) -> Comman
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     replace(unit, &argv[1], decimal(new));
     unit.notify(EventClass::String, "incrby", &argv[1]);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, string::incr(argv));
     Ok(Reply::Integer(new))
 }
 

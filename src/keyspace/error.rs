@@ -12,6 +12,9 @@ pub enum CommandError {
     /// A count outside of what can be answered.
     #[error("ERR value is out of range")]
     OutOfRange,
+    /// A number outside of 32 bits.
+    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
+    IntOutOfRange,
     /// A count whose magnitude cannot be represented.
     #[error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")]
     CountOutOfRange,
@@ -27,6 +30,29 @@ pub enum CommandError {
     /// A limit that is no number, or negative.
     #[error("ERR LIMIT can't be negative")]
     LimitNegative,
+    /// A count below 1.
+    #[error("ERR count should be greater than 0")]
+    CountNotPositive,
+    /// An option that has to be 0 or more.
+    #[error("ERR {0} can't be negative")]
+    Negative(&'static str),
+    /// `LPOS` from the zeroth match on.
+    #[error(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list"
+    )]
+    RankZero,
+    /// No element at that index.
+    #[error("ERR index out of range")]
+    IndexOutOfRange,
+    /// A timeout that is no number.
+    #[error("ERR timeout is not a float or out of range")]
+    TimeoutNotFloat,
+    /// A timeout that cannot be represented.
+    #[error("ERR timeout is out of range")]
+    TimeoutOutOfRange,
+    /// A timeout below 0.
+    #[error("ERR timeout is negative")]
+    TimeoutNegative,
     /// Not a float.
     #[error("ERR value is not a valid float")]
     NotFloat,
@@ -93,6 +119,65 @@ pub enum CommandError {
     /// A key moved or copied onto itself.
     #[error("ERR source and destination objects are the same")]
     SameObject,
+    /// A bit's offset that is no number or beyond the longest string.
+    #[error("ERR bit offset is not an integer or out of range")]
+    BitOffset,
+    /// A bit that is neither 0 nor 1.
+    #[error("ERR bit is not an integer or out of range")]
+    BitValue,
+    /// `BITPOS` of a bit that is neither 0 nor 1.
+    #[error("ERR The bit argument must be 1 or 0.")]
+    BitArgument,
+    /// `BITOP NOT` of more than one key.
+    #[error("ERR BITOP NOT must be called with a single source key.")]
+    BitOpNot,
+    /// A bit field wider than 64 bits, or no type at all.
+    #[error(
+        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+    )]
+    BitFieldType,
+    /// An `OVERFLOW` that is unknown.
+    #[error("ERR Invalid OVERFLOW type specified")]
+    BitFieldOverflow,
+    /// A writing operation in `BITFIELD_RO`.
+    #[error("ERR BITFIELD_RO only supports the GET subcommand")]
+    BitFieldReadonly,
+    /// `LCS` of something else.
+    #[error("ERR The specified keys must contain string values")]
+    LcsNotStrings,
+    /// `LCS` with `LEN` and `IDX`.
+    #[error("ERR If you want both the length and indexes, please just use IDX.")]
+    LcsLenAndIdx,
+    /// `LCS` of strings whose table would be too large.
+    #[error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")]
+    LcsMemory,
+    /// A number of keys that is none.
+    #[error("ERR invalid numkeys value or out of range")]
+    NumKeys,
+    /// `RESTORE` onto a key that exists.
+    #[error("BUSYKEY Target key name already exists.")]
+    BusyKey,
+    /// A payload that is no payload, or of an unknown version.
+    #[error("ERR DUMP payload version or checksum are wrong")]
+    DumpFooter,
+    /// A payload that contradicts its format.
+    #[error("ERR Bad data format")]
+    DumpFormat,
+    /// A payload with what this keyspace does not keep.
+    #[error("ERR Hashes whose fields have deadlines are not supported")]
+    DumpFieldDeadlines,
+    /// A negative time to live.
+    #[error("ERR Invalid TTL value, must be >= 0")]
+    RestoreTtl,
+    /// A negative idle time.
+    #[error("ERR Invalid IDLETIME value, must be >= 0")]
+    RestoreIdleTime,
+    /// A frequency that is no byte.
+    #[error("ERR Invalid FREQ value, must be >= 0 and <= 255")]
+    RestoreFrequency,
+    /// A numeric `SORT` of something else.
+    #[error("ERR One or more scores can't be converted into double")]
+    SortNotNumbers,
     /// Too few or too many arguments.
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(&'static str),

@@ -11,7 +11,7 @@ use super::unit::{CommandResult, Unit};
 use super::{CommandError, EXPIRE_BATCH_KEYS};
 use crate::resp::Reply;
 use crate::rewrite::generic::{self, ExpireOutcome};
-use crate::rewrite::{DeletionVerb, Effects, Propagation};
+use crate::rewrite::{DeletionVerb, Effects};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -116,7 +116,7 @@ pub(super) fn persist<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
         unit.set_deadline(&argv[1], None);
         unit.notify(EventClass::Generic, "persist", &argv[1]);
     }
-    unit.propagate(argv, Propagation::verbatim_if(has_deadline));
+    unit.propagate(argv, generic::persist(argv, has_deadline));
     Ok(Reply::Integer(has_deadline.into()))
 }
 

@@ -9,7 +9,7 @@ use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, ExpiryPolicy};
 use crate::resp::Reply;
-use crate::rewrite::Propagation;
+use crate::rewrite::generic::{self, RelocateOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -38,8 +38,8 @@ pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
             deleted += 1;
         }
     }
-    unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
-    Ok(Reply::Integer(deleted))
+    unit.propagate(argv, generic::del(argv, deleted));
+    Ok(Reply::Integer(deleted as i64))
 }
 
 /// `EXISTS` and `TOUCH`: there is no access time to touch.
@@ -74,7 +74,7 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
     unit.home(to).insert(db, to, entry.value, entry.deadline_ms);
     unit.notify(EventClass::Generic, "rename_from", from);
     unit.notify(EventClass::Generic, "rename_to", to);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(true)
 }
 
@@ -82,11 +82,10 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
 fn database(unit: &Unit<'_, '_>, arg: &[u8]) -> Result<u16, CommandError> {
     let number = integer(arg)?;
     let in_range = u16::try_from(number).ok().filter(|&db| db < unit.keyspace.options().databases);
-    // Valkey reads an `int` here: a wider number is as good as none.
     in_range.ok_or(if i32::try_from(number).is_ok() {
         CommandError::DbOutOfRange
     } else {
-        CommandError::NotInteger
+        CommandError::IntOutOfRange
     })
 }
 
@@ -115,7 +114,7 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     unit.home(to).remove(to_db, to);
     unit.home(to).insert(to_db, to, value, deadline_ms);
     unit.notify_in(to_db, EventClass::Generic, "copy_to", to);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
@@ -134,13 +133,13 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
         unit.notify(EventClass::Generic, "move_from", key);
         unit.notify_in(to_db, EventClass::Generic, "move_to", key);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
     Ok(Reply::Integer(1))
 }
 
 pub(super) fn swapdb<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let named = |unit: &Unit<'_, '_>, arg: &[u8], invalid| match database(unit, arg) {
-        Err(CommandError::NotInteger) => Err(invalid),
+        Err(CommandError::NotInteger | CommandError::IntOutOfRange) => Err(invalid),
         other => Ok(other),
     };
     let first = named(unit, &argv[1], CommandError::InvalidFirstDb)?;
@@ -150,7 +149,7 @@ pub(super) fn swapdb<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     for shard in unit.shards() {
         shard.swap(first, second, now_ms);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 
@@ -186,7 +185,7 @@ fn flush<'c>(
     for table in tables {
         unit.discard(table);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, generic::databases(argv));
     Ok(OK)
 }
 

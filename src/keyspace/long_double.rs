@@ -59,6 +59,18 @@ impl LongDouble {
         self.0.is_finite()
     }
 
+    /// A thousandfold, rounded up to an integer; `None` if that is too large. What is too small becomes
+    /// the smallest integer, as on x86.
+    pub fn thousandfold(self) -> Option<i64> {
+        const THOUSAND: u128 = 1000;
+        let product = (self.0 * X87DoubleExtended::from_u128(THOUSAND).value).value;
+        let rounded = product.to_i128_r(64, Round::TowardPositive, &mut false);
+        if rounded.status.contains(Status::INVALID_OP) {
+            return product.is_negative().then_some(i64::MIN);
+        }
+        i64::try_from(rounded.value).ok()
+    }
+
     /// The number in positional notation with at most 17 decimals, as C's `%.17Lf` without trailing
     /// zeros; never `-0`. The number must be finite.
     pub fn to_decimal(self) -> String {

@@ -21,7 +21,7 @@
 //! | [`command`] | what a command is; each family's file has its own table |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `counters`, `generic`, `expire`, `hashes`, `sets`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -49,6 +49,8 @@
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
+mod bits;
+mod blocking;
 pub mod command;
 mod counters;
 mod error;
@@ -57,6 +59,8 @@ mod expire;
 mod generic;
 pub(crate) mod glob;
 mod hashes;
+mod lcs;
+mod lists;
 mod long_double;
 mod number;
 mod pubsub;
@@ -84,7 +88,9 @@ use self::events::{EventSink, Events};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
-pub use self::value::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, Value, ZSet};
+pub use self::value::{
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, ListEnd, Value, ZSet,
+};
 pub use self::value::{
     SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
 };
@@ -186,7 +192,7 @@ impl Keyspace {
         Keyspace::with_events(options, None)
     }
 
-    /// An empty keyspace that hands its [events](events) to `sink`, once
+    /// An empty keyspace that hands its [events] to `sink`, once
     /// [`set_event_classes`](Self::set_event_classes) asks for some.
     pub fn with_events(options: Options, sink: Option<Arc<dyn EventSink>>) -> Keyspace {
         let options =

@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 
-use super::command::{ALL, CommandSpec, ONE, PAIRS, R, RF, WF, WM, WMF, keyed};
+use super::command::{ALL, CommandSpec, MoreKeys, ONE, PAIRS, R, RF, WF, WM, WMF, keyed};
 use super::events::EventClass;
-use super::number::{TimeForm, integer};
+use super::number::{TimeForm, integer, parse_i64};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
 use crate::resp::Reply;
-use crate::rewrite::Propagation;
-use crate::rewrite::string::{self, GetExOutcome, SetOutcome};
+use crate::rewrite::string::{self, GetExOutcome, MSetExForm, MSetExOutcome, SetOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("append", 3, WMF, ONE, append),
+    keyed("delifeq", 3, WF, ONE, delifeq),
     keyed("get", 2, RF, ONE, get),
     keyed("getdel", 2, WF, ONE, getdel),
     keyed("getex", -2, WF, ONE, getex),
@@ -21,6 +21,7 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("getset", 3, WMF, ONE, getset),
     keyed("mget", -2, RF, ALL, mget),
     keyed("mset", -3, WM, PAIRS, mset),
+    keyed("msetex", -4, WM, (0, 0, 0), msetex).with_more_keys(MoreKeys::CountedPairs(1)),
     keyed("msetnx", -3, WM, PAIRS, msetnx),
     keyed("psetex", 4, WM, ONE, psetex),
     keyed("set", -3, WM, ONE, set),
@@ -204,7 +205,7 @@ pub(super) fn setnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
         unit.store_string(&argv[1], &argv[2], None);
         unit.notify(EventClass::String, "set", &argv[1]);
     }
-    unit.propagate(argv, Propagation::verbatim_if(absent));
+    unit.propagate(argv, string::setnx(argv, absent));
     Ok(Reply::Integer(absent.into()))
 }
 
@@ -213,6 +214,7 @@ pub(super) fn mset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         return Err(CommandError::Arity("mset"));
     }
     store_pairs(unit, argv);
+    unit.propagate(argv, string::mset(argv));
     Ok(OK)
 }
 
@@ -220,11 +222,12 @@ pub(super) fn msetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     if argv.len().is_multiple_of(2) {
         return Err(CommandError::Arity("msetnx"));
     }
-    if argv[1..].iter().step_by(2).any(|key| unit.find(key).is_some()) {
-        return Ok(Reply::Integer(0));
+    let stored = !argv[1..].iter().step_by(2).any(|key| unit.find(key).is_some());
+    if stored {
+        store_pairs(unit, argv);
     }
-    store_pairs(unit, argv);
-    Ok(Reply::Integer(1))
+    unit.propagate(argv, string::setnx(argv, stored));
+    Ok(Reply::Integer(stored.into()))
 }
 
 fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
@@ -233,7 +236,49 @@ fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
         unit.store_string(&pair[0], &pair[1], None);
         unit.notify(EventClass::String, "set", &pair[0]);
     }
-    unit.propagate(argv, Propagation::Verbatim);
+}
+
+/// `MSETEX numkeys key value [key value …] [NX|XX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`. A time that has passed is
+/// stored like any other: the next one who looks at the key reclaims it.
+pub(super) fn msetex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let count = parse_i64(&argv[1]).filter(|count| (1..=i64::from(i32::MAX)).contains(count));
+    let pairs_end = 2 * count.ok_or(CommandError::NumKeys)? as usize + 2;
+    let pairs = argv.get(2..pairs_end).ok_or(CommandError::Syntax)?;
+    let options = parse_set_options(&argv[pairs_end..])?;
+    if options.get || matches!(options.condition, Some(Condition::Equal(_))) {
+        return Err(CommandError::Syntax);
+    }
+    let deadline = |(form, time): (TimeForm, &Bytes)| form.positive_deadline_ms(time, unit.now_ms, "msetex");
+    let deadline_ms = options.time.map(deadline).transpose()?;
+    let wanted = options.condition.map(|condition| matches!(condition, Condition::Present));
+    let met =
+        wanted.is_none_or(|present| pairs.iter().step_by(2).all(|key| unit.find(key).is_some() == present));
+    let outcome = if met { MSetExOutcome::Stored { deadline_ms } } else { MSetExOutcome::NotMet };
+    if met {
+        for pair in pairs.chunks_exact(2) {
+            unit.find(&pair[0]);
+            let kept_ms = if options.keep_deadline { unit.deadline_ms(&pair[0]) } else { None };
+            unit.store_string(&pair[0], &pair[1], deadline_ms.or(kept_ms));
+            unit.notify(EventClass::String, "set", &pair[0]);
+            if deadline_ms.is_some() {
+                unit.notify(EventClass::Generic, "expire", &pair[0]);
+            }
+        }
+    }
+    // Replicas may be older than the command.
+    unit.propagate(argv, string::msetex(argv, outcome, MSetExForm::AsSets));
+    Ok(Reply::Integer(met.into()))
+}
+
+pub(super) fn delifeq<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let key = &argv[1];
+    let equal = unit.find_string(key)?.is_some_and(|value| *value == argv[2]);
+    if equal {
+        unit.remove(key);
+        unit.notify(EventClass::Generic, "del", key);
+    }
+    unit.propagate(argv, string::delifeq(argv, equal));
+    Ok(Reply::Integer(equal.into()))
 }
 
 pub(super) fn getset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -314,7 +359,7 @@ pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
 
 /// Changes the string under `key` in place, amortised in the length of the change: the bytes are
 /// taken over if nobody shares them and copied otherwise. Creates the key if it is absent.
-fn edit(unit: &mut Unit<'_, '_>, key: &[u8], change: impl FnOnce(&mut bytes::BytesMut)) -> usize {
+pub(super) fn edit(unit: &mut Unit<'_, '_>, key: &[u8], change: impl FnOnce(&mut bytes::BytesMut)) -> usize {
     let mut change = Some(change);
     let mut edited = |value: Bytes| {
         let mut bytes = value.try_into_mut().unwrap_or_else(|shared| (&*shared).into());
@@ -348,7 +393,7 @@ pub(super) fn append<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     }
     let len = edit(unit, key, |bytes| bytes.extend_from_slice(tail));
     unit.notify(EventClass::String, "append", key);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, string::append(argv));
     Ok(Reply::Integer(len as i64))
 }
 
@@ -357,6 +402,7 @@ pub(super) fn setrange<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     let offset = usize::try_from(integer(&argv[2])?).map_err(|_| CommandError::OffsetOutOfRange)?;
     let old_len = unit.find_string(key)?.map_or(0, |value| value.len());
     if patch.is_empty() {
+        unit.propagate(argv, string::setrange(argv, false));
         return Ok(Reply::Integer(old_len as i64));
     }
     let end = offset.checked_add(patch.len()).ok_or(CommandError::StringTooLong)?;
@@ -370,6 +416,6 @@ pub(super) fn setrange<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
         bytes[offset..end].copy_from_slice(patch);
     });
     unit.notify(EventClass::String, "setrange", key);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, string::setrange(argv, true));
     Ok(Reply::Integer(len as i64))
 }

@@ -240,15 +240,13 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// Adds what the running call propagates.
     ///
-    /// # Panics
-    ///
-    /// If the outcome does not belong to the command, which would be an error of the command's handler:
-    /// going on without propagating what was changed would be worse.
+    /// An outcome that does not belong to the command would be an error of the command's handler. It stops a
+    /// debug build; otherwise the unit says that its effects are incomplete, and its publisher breaks with the
+    /// history.
     pub fn propagate(&mut self, argv: &'c [Bytes], propagation: impl Into<Rewritten>) {
-        match propagation.into() {
-            Ok(propagation) => self.effects.push(self.db, argv, propagation),
-            Err(mismatch) => unreachable!("a handler's outcome belongs to its command: {mismatch}"),
-        }
+        let rewritten = propagation.into();
+        debug_assert_eq!(rewritten.as_ref().err(), None, "a handler's outcome belongs to its command");
+        self.effects.push_rewritten(self.db, argv, rewritten);
     }
 
     /// Tells subscribers what happened to `key`, if they want to know: see [`super::events`].

@@ -34,6 +34,10 @@
 //!   ([`Wrap::Never`]).
 //! * A user's `MULTI`/`EXEC` is not itself propagated: the `EXEC` is a unit, and the rule above
 //!   decides.
+//! * A script or function (`EVAL`, `EVALSHA`, `FCALL`) is not itself propagated either, nor is `SCRIPT LOAD`: what
+//!   its commands did is pushed into the unit that it runs in, its own or that of the `EXEC` around it, each
+//!   rewritten like a client's. What was done before an error is done, and is sent. The time stands still
+//!   for the whole of it.
 //!
 //! # A server of one's own
 //!
@@ -134,11 +138,15 @@
 
 pub mod frame;
 pub mod generic;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
+pub mod list;
 pub mod pubsub;
 pub mod set;
 pub mod staged;
 pub mod store;
+pub mod stream;
 pub mod string;
 
 use std::borrow::Cow;
@@ -179,6 +187,10 @@ pub struct Effects<'a> {
     pub ops: Ops<'a>,
     /// How they are enclosed.
     pub wrap: Wrap,
+    /// Why the operations do not describe everything that the unit did, if they do not: an executor and its
+    /// report of what it did disagreed. Whoever publishes the unit must then break with the history, so that
+    /// every replica comes back for a full copy.
+    pub failure: Option<Mismatch>,
 }
 
 impl<'a> Effects<'a> {
@@ -189,12 +201,24 @@ impl<'a> Effects<'a> {
 
     /// A unit of one command, as active expiry makes it.
     pub fn single(db: u16, argv: Argv) -> Self {
-        Effects { ops: smallvec::smallvec![Op { db, argv: Cow::Owned(argv) }], wrap: Wrap::IfSeveral }
+        Effects {
+            ops: smallvec::smallvec![Op { db, argv: Cow::Owned(argv) }],
+            wrap: Wrap::IfSeveral,
+            failure: None,
+        }
     }
 
-    /// Whether there is nothing to propagate.
+    /// Whether there is nothing to propagate, and nothing that could not be.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops.is_empty() && self.failure.is_none()
+    }
+
+    /// Adds what a command propagates, or notes that it cannot be told.
+    pub fn push_rewritten(&mut self, db: u16, argv: &'a [Bytes], rewritten: Rewritten) {
+        match rewritten {
+            Ok(propagation) => self.push(db, argv, propagation),
+            Err(mismatch) => self.failure = Some(mismatch),
+        }
     }
 
     /// Adds what a command propagates; `argv` is the command as the client sent it.

@@ -2,9 +2,11 @@
 //!
 //! | client | happened | propagated |
 //! |---|---|---|
-//! | `SINTERSTORE`, `SUNIONSTORE`, `SDIFFSTORE`, `ZRANGESTORE`, `ZINTERSTORE`, `ZUNIONSTORE`, `ZDIFFSTORE`, `GEOSEARCHSTORE`, `GEORADIUS … STORE`, `SORT … STORE`, `BITOP` | the result is not empty | verbatim |
+//! | `SINTERSTORE`, `SUNIONSTORE`, `SDIFFSTORE`, `ZRANGESTORE`, `ZINTERSTORE`, `ZUNIONSTORE`, `ZDIFFSTORE`, `SORT … STORE`, `BITOP` | the result is not empty | verbatim |
 //! | the same | the result is empty, and the destination was deleted | verbatim |
 //! | the same | the result is empty, and there was no destination | nothing |
+//!
+//! Positions are stored by [`super::geo`].
 //!
 //! The replica has the same sources, because the primary deletes an expired source, with a command
 //! in the stream, before it looks at it; so it computes the same result.
@@ -50,9 +52,6 @@ pub fn store(argv: &[Bytes], outcome: StoreOutcome) -> Rewritten {
         ("zinterstore", 4),
         ("zunionstore", 4),
         ("zdiffstore", 4),
-        ("geosearchstore", 8),
-        ("georadius", 8),
-        ("georadiusbymember", 7),
         ("sort", 4),
         ("bitop", 4),
     ];

@@ -15,10 +15,38 @@
 //! | `GETDEL` | the key existed | `DEL k`, never `UNLINK` |
 //! | `GETSET` | | `SET k v` |
 //! | `INCRBYFLOAT` | | `SET k result KEEPTTL` |
+//! | `INCREX` (Valkey 9.2) | with an expiry / without | `SET k result PXAT ms` / `SET k result KEEPTTL` |
+//! | `INCR`, `DECR`, `INCRBY`, `DECRBY`, `MSET`, `APPEND` | always, an empty `APPEND` included | verbatim |
+//! | `SETNX`, `MSETNX` | stored | verbatim |
+//! | `SETRANGE` | a patch that is not empty, even if it changes no byte | verbatim |
+//! | `SETBIT` | the bit was another, or the string was created or grew | verbatim |
+//! | `BITFIELD` | a field was another, or the string was created or grew, even if nothing else was done | verbatim |
+//! | `DELIFEQ`, `DELEX` (Valkey 9.2) | deleted | `DEL k`, never `UNLINK` |
+//! | `MSETEX` | stored, the deadline past or future | the client's bytes with `PXAT ms` in place; or as `MSET` or several `SET` ([`MSetExForm`]) |
 //!
-//! `IFEQ` never goes out, although Valkey sends it: a Redis replica does not know it, answers a
-//! syntax error into the void and keeps its old value for good. The condition held on the primary, so
-//! the store alone says the same to everyone.
+//! `BITOP` is in [`store`](super::store). What reads a string (`GET`, `MGET`, `BITCOUNT`, `LCS` …) propagates nothing.
+//!
+//! # Exceptions
+//!
+//! Where Valkey 9.1.2's form can diverge.
+//!
+//! | sequence | Valkey sends | what diverges | sent here |
+//! |---|---|---|---|
+//! | `SET k v IFEQ w` | verbatim | a replica without the option (Redis, Valkey 8.0) answers a syntax error to nobody and keeps the old value | `SET k v` |
+//! | `SET k v IFEQ get GET` | `SET k v IFEQ` | every replica refuses it | `SET k v` |
+//! | `BITFIELD k OVERFLOW FAIL INCRBY u2 0 9`, `k` absent | nothing | the primary has created `k` (one zero byte), the replica has no `k` | verbatim |
+//! | `BITFIELD k OVERFLOW FAIL SET u8 1000 256`, `k` shorter | nothing | the primary has extended `k` with zeros | verbatim |
+//! | `MSETEX 1 k v EX 9 EX 10` | `MSETEX 1 k v EX 9 PXAT ms` | every replica refuses it: two kinds of expiry | `MSETEX 1 k v PXAT ms` |
+//! | `MSETEX 1 k v` | verbatim | a replica without the command (Redis, Valkey 9.0) keeps the old value | `MSET k v` ([`MSetExForm::AsSets`]) |
+//! | `INCREX k` (any form) | verbatim where it adds an integer | the same | `SET k result …` |
+//!
+//! `IFEQ` held on the primary, so the store alone says the same to everyone.
+//!
+//! An `MSETEX` whose time has passed is *not* turned into a deletion, because Valkey does not: the keys are stored with
+//! that deadline on both sides, nobody sees them, and the primary's reclaim is in the stream as for any other key. That
+//! cannot diverge: the replica never judges a deadline, and if the link breaks in between, a primary that is promoted
+//! holds the keys with their deadline and reclaims them itself. The conditions of an `MSETEX` may stay in: a key
+//! that was absent for `NX` because it had expired was deleted ahead of it, in the stream.
 //!
 //! `KEEPTTL` is safe in the stream because the primary deletes an expired key, with a command in
 //! the stream, before it looks at it: when the replica meets `KEEPTTL` the deadline it keeps is the
@@ -133,6 +161,189 @@ pub fn getdel(argv: &[Bytes], found: bool) -> Rewritten {
     Ok(if found { Propagation::Command(DeletionVerb::Del.command(&argv[1])) } else { Propagation::Nothing })
 }
 
+/// The propagation of `INCR|DECR key` and `INCRBY|DECRBY key n` that succeeded: integer addition is the same everywhere.
+pub fn incr(argv: &[Bytes]) -> Rewritten {
+    const COMMANDS: &[(&str, usize)] = &[("incr", 2), ("decr", 2), ("incrby", 3), ("decrby", 3)];
+    identify(argv, COMMANDS, "INCR, DECR, INCRBY, DECRBY")?;
+    Ok(Propagation::Verbatim)
+}
+
+/// What an `INCREX` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncrExOutcome<'o> {
+    /// A bound was met: nothing happened.
+    Unchanged,
+    /// Stored.
+    Stored {
+        /// The value that the key has now.
+        result: &'o Bytes,
+        /// The absolute deadline that the options named, if they named one, in milliseconds since the Unix epoch. Without
+        /// one the key keeps what it had.
+        deadline_ms: Option<u64>,
+    },
+}
+
+/// The propagation of `INCREX key [BYINT n|BYFLOAT x] … [EX s|PX ms|EXAT s|PXAT ms] …`.
+pub fn increx(argv: &[Bytes], outcome: IncrExOutcome<'_>) -> Rewritten {
+    identify(argv, &[("increx", 2)], "INCREX")?;
+    Ok(match outcome {
+        IncrExOutcome::Unchanged => Propagation::Nothing,
+        IncrExOutcome::Stored { result, deadline_ms: Some(deadline_ms) } => {
+            Propagation::Command(set_pxat(&argv[1], result, deadline_ms))
+        }
+        IncrExOutcome::Stored { result, deadline_ms: None } => {
+            Propagation::Command(vec![word("SET"), argv[1].clone(), result.clone(), word("KEEPTTL")])
+        }
+    })
+}
+
+/// The propagation of `SETNX key value` and `MSETNX key value [key value …]`, which stored everything or nothing.
+pub fn setnx(argv: &[Bytes], stored: bool) -> Rewritten {
+    identify(argv, &[("setnx", 3), ("msetnx", 3)], "SETNX, MSETNX")?;
+    Ok(Propagation::verbatim_if(stored))
+}
+
+/// The propagation of `MSET key value [key value …]`, which always stores.
+pub fn mset(argv: &[Bytes]) -> Rewritten {
+    identify(argv, &[("mset", 3)], "MSET")?;
+    Ok(Propagation::Verbatim)
+}
+
+/// The propagation of `APPEND key tail`, which always counts as a change: an empty tail creates the key.
+pub fn append(argv: &[Bytes]) -> Rewritten {
+    identify(argv, &[("append", 3)], "APPEND")?;
+    Ok(Propagation::Verbatim)
+}
+
+/// The propagation of `SETRANGE key offset patch`. Nothing is written for an empty patch, and every other is written.
+pub fn setrange(argv: &[Bytes], written: bool) -> Rewritten {
+    let command = identify(argv, &[("setrange", 4)], "SETRANGE")?;
+    if written == argv[3].is_empty() {
+        return Err(Mismatch::outcome(command, "it writes exactly if the patch is not empty"));
+    }
+    Ok(Propagation::verbatim_if(written))
+}
+
+/// What a command on bits did to the string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitsOutcome {
+    /// Nothing.
+    Unchanged,
+    /// No bit is another, but the string was created or became longer, filled with zeros.
+    Grown,
+    /// A bit is another.
+    Changed,
+}
+
+/// The propagation of `SETBIT key offset bit` and `BITFIELD key operations`.
+pub fn bits(argv: &[Bytes], outcome: BitsOutcome) -> Rewritten {
+    identify(argv, &[("setbit", 4), ("bitfield", 2)], "SETBIT, BITFIELD")?;
+    Ok(Propagation::verbatim_if(outcome != BitsOutcome::Unchanged))
+}
+
+/// The propagation of `DELIFEQ key value` and `DELEX key [condition]`: always `DEL`, whatever the deletion verb.
+pub fn delifeq(argv: &[Bytes], deleted: bool) -> Rewritten {
+    identify(argv, &[("delifeq", 3), ("delex", 2)], "DELIFEQ, DELEX")?;
+    Ok(if deleted { Propagation::Command(DeletionVerb::Del.command(&argv[1])) } else { Propagation::Nothing })
+}
+
+/// What an `MSETEX` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MSetExOutcome {
+    /// A condition was not met: nothing happened.
+    NotMet,
+    /// Stored, with the absolute deadline that the options named, if they named one.
+    Stored {
+        /// Milliseconds since the Unix epoch; it may have passed.
+        deadline_ms: Option<u64>,
+    },
+}
+
+/// How an `MSETEX` is spelled in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MSetExForm {
+    /// As Valkey 9.1 does, for replicas that all know the command.
+    InPlace,
+    /// As commands that every replica knows: one `MSET`, or a `SET` with `PXAT` or `KEEPTTL` per key.
+    AsSets,
+}
+
+/// The propagation of `MSETEX numkeys key value [key value …] [NX|XX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`.
+pub fn msetex(argv: &[Bytes], outcome: MSetExOutcome, form: MSetExForm) -> Rewritten {
+    let command = identify(argv, &[("msetex", 4)], "MSETEX")?;
+    let mismatch = |reason| Err(Mismatch::outcome(command, reason));
+    let pairs_end = std::str::from_utf8(&argv[1]).ok().and_then(|n| n.parse::<usize>().ok());
+    let pairs_end = pairs_end.and_then(|n| n.checked_mul(2)?.checked_add(2));
+    let Some(pairs_end) = pairs_end.filter(|end| (4..=argv.len()).contains(end)) else {
+        return mismatch("its number of keys is not the number of its pairs");
+    };
+    let options = &argv[pairs_end..];
+    let is = |option: &Bytes, names: &[&str]| names.iter().any(|n| option.eq_ignore_ascii_case(n.as_bytes()));
+    // Only one kind of time is allowed, and the last one holds.
+    const TIMES: &[&str] = &["EX", "PX", "EXAT", "PXAT"];
+    let mut time = None;
+    let mut times = 0;
+    let (mut conditional, mut keeps) = (false, false);
+    let mut at = 0;
+    while let Some(option) = options.get(at) {
+        conditional |= is(option, &["NX", "XX"]);
+        keeps |= is(option, &["KEEPTTL"]);
+        if is(option, TIMES) {
+            (time, times) = (Some(at), times + 1);
+            at += 1;
+        }
+        at += 1;
+    }
+    let deadline_ms = match (outcome, time) {
+        (MSetExOutcome::NotMet, _) if !conditional => return mismatch("its options name no condition"),
+        (MSetExOutcome::NotMet, _) => return Ok(Propagation::Nothing),
+        (MSetExOutcome::Stored { deadline_ms: Some(_) }, None) => {
+            return mismatch("its options name no time");
+        }
+        (MSetExOutcome::Stored { deadline_ms: None }, Some(_)) => {
+            return mismatch("its options name a time, and no deadline was set");
+        }
+        (MSetExOutcome::Stored { deadline_ms }, _) => deadline_ms,
+    };
+    let pairs = || argv[2..pairs_end].chunks_exact(2);
+    Ok(match (form, deadline_ms, time) {
+        (MSetExForm::InPlace, None, _) => Propagation::Verbatim,
+        (MSetExForm::InPlace, Some(deadline_ms), time) => {
+            let last = time.unwrap_or_default();
+            if times == 1 && is(&options[last], &["PXAT"]) {
+                return Ok(Propagation::Verbatim);
+            }
+            let mut sent = argv[..pairs_end].to_vec();
+            let mut at = 0;
+            while let Some(option) = options.get(at) {
+                if at == last {
+                    sent.extend([word("PXAT"), decimal(deadline_ms)]);
+                }
+                if is(option, TIMES) {
+                    at += 1;
+                } else {
+                    sent.push(option.clone());
+                }
+                at += 1;
+            }
+            Propagation::Command(sent)
+        }
+        (MSetExForm::AsSets, None, _) if !keeps => {
+            let mut sent = vec![word("MSET")];
+            sent.extend(argv[2..pairs_end].iter().cloned());
+            Propagation::Command(sent)
+        }
+        (MSetExForm::AsSets, None, _) => Propagation::of(
+            pairs()
+                .map(|pair| vec![word("SET"), pair[0].clone(), pair[1].clone(), word("KEEPTTL")])
+                .collect(),
+        ),
+        (MSetExForm::AsSets, Some(deadline_ms), _) => {
+            Propagation::of(pairs().map(|pair| set_pxat(&pair[0], &pair[1], deadline_ms)).collect())
+        }
+    })
+}
+
 #[derive(Default)]
 struct SetOptions {
     absolute_ms: bool,
@@ -153,7 +364,7 @@ fn scan_options(argv: &[Bytes]) -> SetOptions {
             i += 1;
         } else if is("GET") {
             found.get = true;
-        } else if is("IFEQ") {
+        } else if is("IFEQ") || is("IFNE") {
             found.ifeq = true;
             found.condition = true;
             i += 1;
@@ -168,7 +379,7 @@ fn scan_options(argv: &[Bytes]) -> SetOptions {
     found
 }
 
-/// The command without every `GET` option, and without `IFEQ` and its argument.
+/// The command without every `GET` option, and without `IFEQ` or `IFNE` and its argument.
 ///
 /// Stricter than Valkey, which drops every later argument that spells `GET`: for `SET k v IFEQ get GET`
 /// its 9.1.2 propagates `SET k v IFEQ`, which a replica cannot apply.
@@ -177,7 +388,7 @@ fn without_get_and_ifeq(argv: &[Bytes]) -> Argv {
     let mut args = argv.iter();
     kept.extend(args.by_ref().take(3).cloned());
     while let Some(arg) = args.next() {
-        if arg.eq_ignore_ascii_case(b"IFEQ") {
+        if arg.eq_ignore_ascii_case(b"IFEQ") || arg.eq_ignore_ascii_case(b"IFNE") {
             args.next();
         } else if !arg.eq_ignore_ascii_case(b"GET") {
             kept.push(arg.clone());

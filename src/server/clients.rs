@@ -13,6 +13,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::config::OutputLimit;
+use super::outbox::Outbox;
 use crate::resp::Protocol;
 
 /// What a connection is used for.
@@ -39,6 +41,16 @@ pub(super) struct Profile {
     pub blocked: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// Subscriptions to channels, patterns and shard channels.
+    pub subscriptions: (usize, usize, usize),
+    pub monitoring: bool,
+}
+
+impl Profile {
+    /// Whether it has subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions != (0, 0, 0)
+    }
 }
 
 /// One connection.
@@ -53,6 +65,8 @@ pub(super) struct Client {
     pub net_input_bytes: AtomicU64,
     pub net_output_bytes: AtomicU64,
     pub profile: Mutex<Profile>,
+    /// What others have for it.
+    pub outbox: Outbox,
     killed: AtomicBool,
     kill: Notify,
 }
@@ -62,6 +76,20 @@ impl Client {
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         self.kill.notify_waiters();
+    }
+
+    /// Hands it something to send; ends it if too much waits then.
+    pub fn push(&self, piece: Bytes, limit: OutputLimit) {
+        if self.outbox.push(piece, limit) {
+            self.kill();
+        }
+    }
+
+    /// Ends it if too much has waited for too long.
+    pub fn check_output(&self, limit: OutputLimit) {
+        if self.outbox.judge(limit) {
+            self.kill();
+        }
     }
 
     /// Whether the connection was asked to end.
@@ -86,9 +114,12 @@ impl Client {
     /// One line of `CLIENT LIST`, without its line end.
     pub fn describe(&self, now_ms: u64) -> String {
         let profile = self.profile.lock().clone();
+        let (waiting_pieces, waiting_bytes) = self.outbox.waiting();
         let mut flags = String::new();
         for (set, flag) in [
+            (profile.monitoring, 'O'),
             (profile.role == Role::Replica, 'S'),
+            (profile.is_subscriber(), 'P'),
             (profile.queued.is_some(), 'x'),
             (profile.blocked, 'b'),
             (profile.no_evict, 'e'),
@@ -109,15 +140,20 @@ impl Client {
         // Writing to a String cannot fail.
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={age_s} idle={idle_s} flags={flags} capa= db={} sub=0 psub=0 ssub=0 \
-             multi={multi} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
+            "id={} addr={} laddr={} fd=-1 name={} age={age_s} idle={idle_s} flags={flags} capa= db={} sub={} psub={} ssub={} \
+             multi={multi} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
              events=r cmd={} user=default redir=-1 resp={resp} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id,
             self.addr,
             self.laddr,
             String::from_utf8_lossy(&profile.name),
             profile.db,
+            profile.subscriptions.0,
+            profile.subscriptions.1,
+            profile.subscriptions.2,
             profile.watching,
+            waiting_pieces,
+            waiting_bytes,
             if profile.command.is_empty() { "NULL" } else { profile.command },
             String::from_utf8_lossy(&profile.lib_name),
             String::from_utf8_lossy(&profile.lib_version),
@@ -159,6 +195,7 @@ impl Clients {
             net_input_bytes: AtomicU64::new(0),
             net_output_bytes: AtomicU64::new(0),
             profile: Mutex::default(),
+            outbox: Outbox::default(),
             killed: AtomicBool::new(false),
             kill: Notify::new(),
         });

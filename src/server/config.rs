@@ -5,6 +5,7 @@
 //! `arc-swap`: a command reads one consistent set and never waits for a change.
 
 pub use super::commandlog::CommandLogLimit;
+use super::notifications::Notifications;
 use super::parameters;
 
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
@@ -51,7 +52,9 @@ pub struct Config {
     pub normal_output: OutputLimit,
     /// Output limit of replicas: how much of the stream one may pin.
     pub replica_output: OutputLimit,
-    /// Output limit of subscribers; kept for `CONFIG GET`, there are none.
+    /// Which keyspace events are published (`notify-keyspace-events`). Default none.
+    pub notifications: Notifications,
+    /// Output limit of subscribers.
     pub pubsub_output: OutputLimit,
     /// Stream bytes kept for partial resyncs (`repl-backlog-size`). Default 10 MiB.
     pub backlog_bytes: u64,
@@ -97,6 +100,7 @@ impl Default for Config {
             tcp_keepalive_s: 300,
             max_bulk_bytes: 512 << 20,
             query_buffer_bytes: 1 << 30,
+            notifications: Notifications::default(),
             normal_output: unlimited,
             replica_output: OutputLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_s: 60 },
             pubsub_output: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },

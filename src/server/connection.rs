@@ -3,6 +3,9 @@
 //! A batch is everything the client has pipelined: all complete commands of the input are executed,
 //! their replies are collected and written together, then more input is read.
 //!
+//! What others have for the client (its [outbox](super::outbox)) is taken between two replies, and whenever nothing
+//! else is to be done.
+//!
 //! # Bounds
 //!
 //! * A client that does not read its replies is not read from: replies are written before the next
@@ -30,6 +33,7 @@ use tokio::net::TcpStream;
 use super::clients::Registration;
 use super::commands::SyncRequest;
 use super::dispatch::Flow;
+use super::monitor;
 use super::replication;
 use super::session::{ReplyMode, Session};
 use super::state::Shared;
@@ -91,6 +95,8 @@ struct Connection {
     unfinished_bytes: u64,
     /// The client sends no more.
     input_ended: bool,
+    /// The outbox counts bytes that were taken from it or could not be written at once.
+    counted: bool,
 }
 
 /// Serves a connection to its end.
@@ -107,6 +113,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, registration: 
         last_read_bytes: 0,
         unfinished_bytes: 0,
         input_ended: false,
+        counted: false,
     };
     match connection.run().await {
         Ok(Next::Sync(request)) => {
@@ -142,7 +149,7 @@ impl Connection {
             }
             // Looked at as well as waited for: a client that floods is always ready to be read from.
             if self.session.client.is_killed() {
-                return Err(End::Killed);
+                return Err(self.killed());
             }
             if !self.session.shared.is_running() {
                 return Err(End::ShuttingDown);
@@ -169,6 +176,9 @@ impl Connection {
                     self.answer(&reply).await?;
                 }
                 Flow::Silent => self.skip_reply(),
+                Flow::Confirm { reply, confirmations, after_pushes } => {
+                    self.confirm(reply, &confirmations, after_pushes).await?;
+                }
                 Flow::Wait { offset, replicas, timeout } => {
                     self.flush().await?;
                     let count = self.wait_for_replicas(offset, replicas, timeout).await?;
@@ -184,6 +194,7 @@ impl Connection {
             if self.session.closing {
                 break Ok(Some(Next::Close));
             }
+            self.take_pushes();
             if self.output.len() >= FLUSH_BYTES {
                 self.flush().await?;
             }
@@ -202,6 +213,7 @@ impl Connection {
                 Ok(Some(Next::Close))
             }
             Ok(next) => {
+                self.take_pushes();
                 self.flush().await?;
                 Ok(next)
             }
@@ -250,6 +262,72 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes what others have for the client, as much as is written at once.
+    fn take_pushes(&mut self) {
+        let outbox = &self.session.client.outbox;
+        if outbox.has_some() {
+            outbox.take(&mut self.output, usize::MAX, FLUSH_BYTES);
+            self.counted = true;
+        }
+    }
+
+    /// Takes all that others had for the client when this was called.
+    async fn take_all_pushes(&mut self) -> Result<(), End> {
+        let client = Arc::clone(&self.session.client);
+        let (mut pieces, _) = client.outbox.waiting();
+        while pieces > 0 {
+            self.counted = true;
+            match client.outbox.take(&mut self.output, pieces, FLUSH_BYTES) {
+                // There is enough to write already, or the client has been given up.
+                0 if client.is_killed() => return Err(self.killed()),
+                0 => self.flush().await?,
+                taken => pieces -= taken,
+            }
+        }
+        Ok(())
+    }
+
+    /// Confirms subscriptions, and answers.
+    async fn confirm(
+        &mut self,
+        reply: Option<Reply>,
+        confirmations: &[Reply],
+        after_pushes: bool,
+    ) -> Result<(), End> {
+        if after_pushes {
+            self.take_all_pushes().await?;
+        }
+        match reply {
+            Some(reply) => self.answer(&reply).await?,
+            None => self.use_up_skip(),
+        }
+        for confirmation in confirmations {
+            confirmation.encode(self.session.protocol, &mut self.output);
+        }
+        self.check_output_limit(0)
+    }
+
+    /// Why a client that was ended by others was.
+    fn killed(&self) -> End {
+        let Some(overflow) = self.session.client.outbox.overflow() else { return End::Killed };
+        self.output_limit_reached(overflow.waiting_bytes, overflow.limit_bytes)
+    }
+
+    fn output_limit_reached(&self, waiting_bytes: u64, limit_bytes: u64) -> End {
+        self.session.shared.stats.output_limit_disconnections.add(1);
+        tracing::warn!(client = self.session.client.id, waiting_bytes, limit_bytes, "output limit reached");
+        End::OutputLimit { waiting_bytes, limit_bytes }
+    }
+
+    /// How long the client may be idle: subscribers and those who watch as long as they like, as in Valkey.
+    fn idle_timeout_s(&self) -> u64 {
+        if self.session.subscriptions.is_empty() && !self.session.monitoring {
+            self.session.shared.config.load().timeout_s
+        } else {
+            0
+        }
+    }
+
     /// Adds a reply to the output, if the client wants it.
     fn push(&mut self, reply: &Reply) -> Result<(), End> {
         let mode = &mut self.session.reply_mode;
@@ -263,14 +341,27 @@ impl Connection {
 
     /// Drops a client for which too much waits, `more_bytes` that are still to be encoded included.
     fn check_output_limit(&self, more_bytes: u64) -> Result<(), End> {
-        let limit_bytes = self.session.shared.config.load().normal_output.hard_bytes;
+        let config = self.session.shared.config.load();
+        let limit_bytes = if !self.session.subscriptions.is_empty() {
+            config.pubsub_output.hard_bytes
+        } else if self.session.monitoring {
+            monitor::output_limit(&config).hard_bytes
+        } else {
+            config.normal_output.hard_bytes
+        };
         let waiting_bytes = more_bytes.saturating_add(self.output.len() as u64);
         if limit_bytes == 0 || waiting_bytes <= limit_bytes {
             return Ok(());
         }
-        self.session.shared.stats.output_limit_disconnections.add(1);
-        tracing::warn!(client = self.session.client.id, waiting_bytes, limit_bytes, "output limit reached");
-        Err(End::OutputLimit { waiting_bytes, limit_bytes })
+        Err(self.output_limit_reached(waiting_bytes, limit_bytes))
+    }
+
+    /// What is sent although no reply was asked for ends a skip all the same.
+    fn use_up_skip(&mut self) {
+        let mode = &mut self.session.reply_mode;
+        if matches!(mode, ReplyMode::SkipNext | ReplyMode::Skip) {
+            *mode = ReplyMode::On;
+        }
     }
 
     /// A command without a reply; `CLIENT REPLY SKIP` itself does not use up the skip it asks for.
@@ -287,24 +378,34 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
+        let timeout_s = self.idle_timeout_s();
         let (stats, client) = (&self.session.shared.stats, &self.session.client);
         let bytes = self.output.len() as u64;
         stats.writes.add(1);
         stats.net_output_bytes.add(bytes);
         client.net_output_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let timeout_s = self.session.shared.config.load().timeout_s;
-        let mut rest = &self.output[..];
+        let mut rest = match self.socket.try_write(&self.output) {
+            Ok(written) => &self.output[written..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => &self.output[..],
+            Err(error) => return Err(error.into()),
+        };
         while !rest.is_empty() {
+            // It may take long: what waits here counts.
+            client.outbox.set_writing(rest.len() as u64);
+            self.counted = true;
             let written = tokio::select! {
                 biased;
                 written = self.socket.write(rest) => written?,
-                () = client.killed() => return Err(End::Killed),
+                () = client.killed() => return Err(self.killed()),
                 () = idle(timeout_s) => return Err(End::Idle(timeout_s)),
             };
             if written == 0 {
                 return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
             }
             rest = &rest[written..];
+        }
+        if std::mem::take(&mut self.counted) {
+            client.outbox.set_writing(0);
         }
         self.output.clear();
         if self.output.capacity() > KEEP_OUTPUT_BYTES {
@@ -327,18 +428,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads more input, or notes that there is none.
+    /// Waits for more input, or for something that others have for the client. Notes when there is no more input.
     async fn receive(&mut self) -> Result<(), End> {
         self.adopt_limits();
         let wanted = self.parser.missing_bytes(&self.input).clamp(READ_BYTES, MAX_READ_BYTES);
         self.input.reserve(wanted);
-        let shared = Arc::clone(&self.session.shared);
         let client = Arc::clone(&self.session.client);
-        let timeout_s = shared.config.load().timeout_s;
+        let timeout_s = self.idle_timeout_s();
         let received = tokio::select! {
             biased;
             received = self.socket.read_buf(&mut self.input) => received?,
-            () = client.killed() => return Err(End::Killed),
+            () = client.killed() => return Err(self.killed()),
+            () = client.outbox.filled() => {
+                // Neither the wait nor the write need let other tasks run.
+                tokio::task::consume_budget().await;
+                return Ok(());
+            }
             () = idle(timeout_s) => return Err(End::Idle(timeout_s)),
         };
         self.note_received(received);
@@ -419,7 +524,11 @@ impl Connection {
                     return Ok(None);
                 }
             }
-            () = client.killed() => return Err(End::Killed),
+            () = client.killed() => return Err(self.killed()),
+            () = client.outbox.filled() => {
+                self.take_pushes();
+                self.flush().await?;
+            }
             }
         }
     }

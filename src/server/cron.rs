@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::clients::Role;
+use super::monitor;
 use super::state::{Shared, unix_ms};
 
 /// How often the cursors' soft limits are looked at.
@@ -81,5 +83,23 @@ async fn sample(shared: &Shared) {
         // Less than before after CONFIG RESETSTAT.
         shared.stats.ops_per_second.set(now.saturating_sub(before));
         before = now;
+        check_outputs(shared);
+    }
+}
+
+/// The soft limits of clients, also of those for which nothing new comes.
+fn check_outputs(shared: &Shared) {
+    let config = shared.config.load();
+    for client in shared.clients.list() {
+        let limit = {
+            let profile = client.profile.lock();
+            match profile.role {
+                Role::Replica => continue,
+                Role::Normal if profile.is_subscriber() => config.pubsub_output,
+                Role::Normal if profile.monitoring => monitor::output_limit(&config),
+                Role::Normal => config.normal_output,
+            }
+        };
+        client.check_output(limit);
     }
 }

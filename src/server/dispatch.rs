@@ -14,10 +14,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::commandlog::{self, Stopwatch};
 use super::commands;
+use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
 use crate::keyspace::{self, Call, CommandSpec};
-use crate::resp::Reply;
+use crate::resp::{Protocol, Reply};
 use crate::rewrite::Effects;
 
 /// A command that was found.
@@ -53,6 +54,13 @@ pub(super) enum Flow {
     Reply(Reply),
     /// No reply: some commands are never answered.
     Silent,
+    /// Confirmations of subscriptions: sent whatever `CLIENT REPLY` says, unlike the `reply` before them.
+    Confirm {
+        reply: Option<Reply>,
+        confirmations: Vec<Reply>,
+        /// What others have pushed until now goes first.
+        after_pushes: bool,
+    },
     /// `WAIT`: answer with the number of replicas that have `offset`.
     Wait {
         offset: u64,
@@ -144,6 +152,15 @@ impl Session {
             }
             return self.refuse(wrong_arity(command.name()));
         }
+        if self.is_restricted() && !ALLOWED_TO_SUBSCRIBERS.contains(&command.name()) {
+            let name = command_with_subcommand(command, &argv);
+            return self.refuse(error(format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            )));
+        }
+        if self.monitoring && matches!(command, Command::Data(_)) {
+            return self.refuse(error("ERR Replica can't interact with the keyspace"));
+        }
         let rules = match command {
             Command::Data(_) => Rules::default(),
             Command::Server(command) => command.rules,
@@ -179,8 +196,25 @@ impl Session {
                     };
                     commandlog::note(self, &argv, stopwatch.elapsed(), reply);
                 }
+                // The line of an `EXEC` belongs to those of its commands.
+                if command.name != "exec" {
+                    self.record(&argv);
+                }
                 flow
             }
+        }
+    }
+
+    /// Whether it is a subscriber that can only tell messages from replies if there are few kinds of these.
+    pub fn is_restricted(&self) -> bool {
+        self.protocol == Protocol::Resp2 && !self.subscriptions.is_empty()
+    }
+
+    /// Shows a command that ran to those who watch.
+    fn record(&self, argv: &[Bytes]) {
+        let monitors = &self.shared.monitors;
+        if monitors.any() {
+            monitors.record(self.client.addr, [Ran { db: self.db, argv }]);
         }
     }
 
@@ -228,9 +262,14 @@ impl Session {
     fn run_data(&mut self, calls: &[Call]) -> Vec<Reply> {
         let shared = &self.shared;
         let mut end = self.last_write_offset;
-        let replies = shared.keyspace.execute(calls, unix_ms(), &mut |effects: &Effects<'_>| {
-            end = shared.publish(effects).unwrap_or(end);
-        });
+        let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
+        let replies = if shared.monitors.any() {
+            let ran = || calls.iter().map(|call| Ran { db: call.db, argv: &call.argv });
+            let mut settled = || shared.monitors.record(self.client.addr, ran());
+            shared.keyspace.execute_observed(calls, unix_ms(), &mut publish, &mut settled)
+        } else {
+            shared.keyspace.execute(calls, unix_ms(), &mut publish)
+        };
         self.last_write_offset = end;
         replies
     }
@@ -243,24 +282,31 @@ impl Session {
     }
 
     /// `EXEC`.
-    pub fn exec(&mut self) -> Reply {
-        let Some(transaction) = self.transaction.take() else { return error("ERR EXEC without MULTI") };
+    pub fn exec(&mut self, argv: &[Bytes]) -> Flow {
+        let ran = self.exec_queue(argv);
+        self.unwatch();
+        ran.unwrap_or_else(|refusal| {
+            self.record(argv);
+            refusal.into()
+        })
+    }
+
+    /// Runs what is queued, or says why nothing was run.
+    fn exec_queue(&mut self, argv: &[Bytes]) -> Result<Flow, Reply> {
+        let transaction = self.transaction.take().ok_or_else(|| error("ERR EXEC without MULTI"))?;
         if transaction.refused {
-            self.unwatch();
-            return error("EXECABORT Transaction discarded because of previous errors.");
+            return Err(error("EXECABORT Transaction discarded because of previous errors."));
         }
         let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
         if writes && !self.shared.enough_good_replicas() {
-            return self.abort(NO_REPLICAS);
+            return Err(error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}")));
         }
-        let reply = self.run_transaction(transaction);
-        self.unwatch();
-        reply
+        self.run_transaction(transaction, argv)
     }
 
     /// The data commands run as one atomic unit, each against the database that the `SELECT`s before
     /// it chose; the server commands run after it, in their order, and see its result.
-    fn run_transaction(&mut self, transaction: Transaction) -> Reply {
+    fn run_transaction(&mut self, transaction: Transaction, exec: &[Bytes]) -> Result<Flow, Reply> {
         let (mut calls, mut plan) = (Vec::new(), Vec::with_capacity(transaction.queue.len()));
         let mut db = self.db;
         let heavy = transaction.queue.len() >= HEAVY_PARTS || transaction.queue.iter().any(Queued::is_heavy);
@@ -268,13 +314,13 @@ impl Session {
             match queued.command {
                 Command::Data(_) => {
                     calls.push(Call { db, argv: queued.argv });
-                    plan.push(None);
+                    plan.push((db, None));
                 }
                 Command::Server(command) => {
                     if command.name == "select" {
                         db = queued.argv.get(1).and_then(|db| self.shared.database(db).ok()).unwrap_or(db);
                     }
-                    plan.push(Some((command, queued.argv)));
+                    plan.push((db, Some((command, queued.argv))));
                 }
             }
         }
@@ -283,40 +329,96 @@ impl Session {
         let mut end = self.last_write_offset;
         let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
         let mut durations = Vec::new();
-        let replies = beside_the_runtime(heavy, || {
-            shared.keyspace.execute_timed(&self.watch, &calls, unix_ms(), &mut publish, &mut durations, None)
-        });
-        let Some(replies) = replies else {
-            return Reply::NullArray;
+        let mut record = || {
+            let mut data = calls.iter();
+            let ran = plan.iter().filter_map(|(db, step)| match step {
+                None => data.next().map(|call| Ran { db: *db, argv: &call.argv }),
+                Some((_, argv)) => Some(Ran { db: *db, argv }),
+            });
+            shared.monitors.record(self.client.addr, ran.chain([Ran { db, argv: exec }]));
         };
+        let settled: Option<&mut dyn FnMut()> = if shared.monitors.any() { Some(&mut record) } else { None };
+        let replies = beside_the_runtime(heavy, || {
+            shared.keyspace.execute_timed(
+                &self.watch,
+                &calls,
+                unix_ms(),
+                &mut publish,
+                &mut durations,
+                settled,
+            )
+        });
+        let replies = replies.ok_or(Reply::NullArray)?;
         self.last_write_offset = end;
         for ((call, duration), reply) in calls.iter().zip(durations).zip(&replies) {
             commandlog::note(self, &call.argv, duration, Some(reply));
         }
 
         let mut data = replies.into_iter();
-        let replies = plan.into_iter().map(|step| match step {
-            None => data.next().unwrap_or(Reply::Null),
-            Some((command, argv)) => self.run_queued(command, &argv),
-        });
-        Reply::Array(replies.collect())
+        let (mut replies, mut confirmations, mut unsubscribed) = (Vec::new(), Vec::new(), false);
+        for (_, step) in plan {
+            let Some((command, argv)) = step else {
+                replies.push(data.next().unwrap_or(Reply::Null));
+                continue;
+            };
+            replies.push(match self.run_queued(command, &argv) {
+                Flow::Reply(reply) => reply,
+                Flow::Confirm { reply, confirmations: more, after_pushes } => {
+                    unsubscribed |= after_pushes;
+                    let mut more = reply.into_iter().chain(more);
+                    let first = more.next();
+                    confirmations.extend(more);
+                    first.unwrap_or(Reply::Null)
+                }
+                Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)),
+                Flow::Sleep(_) => Reply::Simple("OK"),
+                Flow::Silent | Flow::Sync(_) => Reply::Null,
+            });
+        }
+        let reply = Some(Reply::Array(replies));
+        Ok(Flow::Confirm { reply, confirmations, after_pushes: unsubscribed })
     }
 
-    /// A server command inside `EXEC` must not wait for anything.
-    fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes]) -> Reply {
+    /// A server command inside `EXEC`, which must not wait for anything.
+    fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes]) -> Flow {
+        if command.name == "monitor" {
+            return error("ERR MONITOR isn't allowed for DENY BLOCKING client").into();
+        }
         let stopwatch = Stopwatch::start(&self.shared.config.load());
         let flow = (command.run)(self, argv);
         if let Flow::Reply(reply) = &flow {
             commandlog::note(self, argv, stopwatch.elapsed(), Some(reply));
         }
-        match flow {
-            Flow::Reply(reply) => reply,
-            Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)),
-            Flow::Sleep(_) => Reply::Simple("OK"),
-            Flow::Silent | Flow::Sync(_) => Reply::Null,
-        }
+        flow
     }
 }
+
+/// What a subscriber may send in RESP2.
+const ALLOWED_TO_SUBSCRIBERS: &[&str] = &[
+    "ping",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "reset",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "unsubscribe",
+];
+
+/// Commands whose subcommands are commands of their own.
+const CONTAINERS: &[&str] = &[
+    "client",
+    "command",
+    "commandlog",
+    "config",
+    "function",
+    "memory",
+    "object",
+    "pubsub",
+    "script",
+    "slowlog",
+];
 
 /// Whether a line begins as the lines of an HTTP request do that can carry commands, as in Valkey.
 fn speaks_http(name: &[u8]) -> bool {
@@ -350,7 +452,7 @@ fn arity_fits(arity: i32, argc: usize) -> bool {
 
 fn command_with_subcommand(command: Command, argv: &[Bytes]) -> String {
     match (command.name(), argv.get(1)) {
-        ("client", Some(sub)) => format!("client|{}", String::from_utf8_lossy(sub).to_lowercase()),
+        (name, Some(sub)) if CONTAINERS.contains(&name) => format!("{name}|{}", shown(sub).to_lowercase()),
         (name, _) => name.to_owned(),
     }
 }

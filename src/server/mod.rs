@@ -26,6 +26,9 @@
 //! | `connection`, `session` | one client: its input and output; what it has set up |
 //! | `dispatch`, `commands` | lookup, checks, transactions; the server's own commands |
 //! | `propagation` | effects to frames |
+//! | `outbox` | what others have for a client |
+//! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
+//! | `monitor` | `MONITOR` |
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
 //! | `cron` | what happens by time |
 //!
@@ -37,6 +40,9 @@
 //!
 //! # Differences from Valkey, on purpose
 //!
+//! * A client that watches by `MONITOR` is bounded by `pubsub`'s output limit if `normal` has none.
+//! * `SUBSCRIBE` with several channels in a transaction: the array of `EXEC` holds the first confirmation, and
+//!   the others follow it. Valkey puts all of them into the array, which is then longer than it says.
 //! * The stream exists from the start, not from the first replica on: `master_repl_offset` counts
 //!   every write, and a restart of the first replica needs no full resync.
 //! * Full resyncs take no fork and wait for no other (`repl-diskless-sync-delay` does not exist): each
@@ -54,8 +60,12 @@ mod connection;
 mod cron;
 mod dispatch;
 mod glob;
+mod monitor;
+mod notifications;
+mod outbox;
 mod parameters;
 mod propagation;
+mod pubsub;
 mod replication;
 mod session;
 mod state;
@@ -74,6 +84,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use self::config::{CommandLogLimit, Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+pub use self::notifications::Notifications;
 
 use self::state::{Shared, cursor_limits};
 use crate::buffer::{BuildError, ReplicationBuffer};

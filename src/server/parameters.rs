@@ -4,6 +4,7 @@
 //! Reasons for a refusal are worded as Valkey words them.
 
 use super::config::{Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+use super::notifications::Notifications;
 
 type Get = fn(&Config) -> String;
 type Set = fn(&mut Config, &str) -> Result<(), String>;
@@ -110,6 +111,15 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         "min-slaves-to-write",
         |c| c.min_replicas_to_write.to_string(),
         |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.min_replicas_to_write = n),
+    ),
+    live(
+        "notify-keyspace-events",
+        |c| c.notifications.to_string(),
+        |c, v| {
+            c.notifications = Notifications::parse(v)
+                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned())?;
+            Ok(())
+        },
     ),
     fixed(
         "port",

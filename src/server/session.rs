@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::clients::Client;
 use super::dispatch::Command;
+use super::pubsub::{Kind, Subscriptions};
 use super::state::Shared;
 use crate::keyspace::WatchSet;
 use crate::resp::Protocol;
@@ -70,6 +71,9 @@ pub(super) struct Session {
     /// The end of this connection's last write in the stream: what `WAIT` waits for.
     pub last_write_offset: u64,
     pub reply_mode: ReplyMode,
+    pub subscriptions: Subscriptions,
+    /// Whether it is shown what all clients run.
+    pub monitoring: bool,
     /// What it said with `REPLCONF`.
     pub facts: ReplicaFacts,
     /// The last command's name, for `CLIENT LIST`.
@@ -92,6 +96,8 @@ impl Session {
             watching: 0,
             last_write_offset: 0,
             reply_mode: ReplyMode::On,
+            subscriptions: Subscriptions::default(),
+            monitoring: false,
             facts: ReplicaFacts::default(),
             last_command: "",
             closing: false,
@@ -106,13 +112,34 @@ impl Session {
         }
     }
 
+    /// Ends all that makes others push to it.
+    pub fn leave(&mut self) {
+        self.shared.pubsub.leave(&self.client, &mut self.subscriptions);
+        if std::mem::take(&mut self.monitoring) {
+            self.shared.monitors.remove(&self.client);
+        }
+    }
+
+    /// The protocol of replies and pushes.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.client.outbox.set_protocol(protocol);
+    }
+
+    /// Which replies are sent.
+    pub fn set_reply_mode(&mut self, mode: ReplyMode) {
+        self.reply_mode = mode;
+        self.client.outbox.set_muted(mode == ReplyMode::Off);
+    }
+
     /// `RESET`: as a new connection, except for what the server remembers of it.
     pub fn reset(&mut self) {
         self.transaction = None;
         self.unwatch();
         self.db = 0;
-        self.protocol = Protocol::Resp2;
-        self.reply_mode = ReplyMode::On;
+        self.leave();
+        self.set_protocol(Protocol::Resp2);
+        self.set_reply_mode(ReplyMode::On);
         self.authenticated = self.shared.config.load().requirepass.is_empty();
         let mut profile = self.client.profile.lock();
         profile.name = Bytes::new();
@@ -128,11 +155,15 @@ impl Session {
         profile.protocol = self.protocol;
         profile.queued = self.transaction.as_ref().map(|transaction| transaction.queue.len());
         profile.watching = self.watching;
+        let count = |kind| self.subscriptions.of(kind).len();
+        profile.subscriptions = (count(Kind::Channel), count(Kind::Pattern), count(Kind::ShardChannel));
+        profile.monitoring = self.monitoring;
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.leave();
         self.unwatch();
     }
 }

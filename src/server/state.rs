@@ -12,9 +12,12 @@ use tokio::sync::watch;
 use super::clients::Clients;
 use super::commandlog::CommandLog;
 use super::config::{Config, OutputLimit};
+use super::monitor::Monitors;
+use super::pubsub::PubSub;
 use super::replication::Replication;
 use super::stats::Stats;
 use crate::buffer::{CursorLimits, ReplicationBuffer};
+use crate::keyspace::events::EventSink;
 use crate::keyspace::{Keyspace, Options};
 use crate::rewrite::DeletionVerb;
 
@@ -34,6 +37,8 @@ pub(super) struct Shared {
     pub keyspace: Arc<Keyspace>,
     pub replication: Replication,
     pub clients: Arc<Clients>,
+    pub pubsub: Arc<PubSub>,
+    pub monitors: Monitors,
     pub stats: Stats,
     pub command_log: CommandLog,
     pub phase: watch::Sender<Phase>,
@@ -50,16 +55,22 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(config: Config, buffer: ReplicationBuffer, port: u16) -> Self {
-        let keyspace = Arc::new(Keyspace::new(Options {
+        let pubsub = Arc::new(PubSub::new(&config));
+        let options = Options {
             shards: config.shards,
             databases: config.databases,
             deletion_verb: DeletionVerb::Unlink,
             max_string_bytes: usize::try_from(config.max_bulk_bytes).unwrap_or(usize::MAX),
-        }));
+        };
+        let sink: Arc<dyn EventSink> = Arc::clone(&pubsub) as _;
+        let keyspace = Arc::new(Keyspace::with_events(options, Some(sink)));
+        keyspace.set_event_classes(config.notifications.wanted());
         Shared {
             keyspace,
             replication: Replication::new(buffer, random_id()),
             clients: Arc::default(),
+            pubsub,
+            monitors: Monitors::new(&config),
             stats: Stats::default(),
             command_log: CommandLog::default(),
             phase: watch::Sender::new(Phase::Running),
@@ -99,6 +110,9 @@ impl Shared {
     pub fn apply_config(&self, config: Config) {
         self.replication.buffer.set_backlog_bytes(config.backlog_bytes);
         self.replication.buffer.set_cursor_limits(cursor_limits(&config));
+        self.pubsub.configure(&config);
+        self.monitors.configure(&config);
+        self.keyspace.set_event_classes(config.notifications.wanted());
         self.config.store(Arc::new(config));
     }
 }

@@ -3,9 +3,11 @@
 //! [`session`] plays a conversation written as a table: one line a command, with the expected reply
 //! after `=>` and the expected propagation after `|`. `@n` sets the clock to n milliseconds.
 
+mod bits;
 mod commands;
 mod concurrency;
 mod expiry;
+mod lists;
 mod numbers;
 mod reference;
 mod scanning;

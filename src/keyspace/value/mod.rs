@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
-pub use self::list::List;
+pub use self::list::{List, ListEnd};
 pub use self::set::{
     SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
 };

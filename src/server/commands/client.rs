@@ -92,11 +92,11 @@ fn set_flag(
 /// `ON` is answered, `OFF` and `SKIP` are not.
 fn reply_mode(session: &mut Session, mode: &[u8]) -> Flow {
     if mode.eq_ignore_ascii_case(b"on") {
-        session.reply_mode = ReplyMode::On;
+        session.set_reply_mode(ReplyMode::On);
         return Reply::Simple("OK").into();
     }
     if mode.eq_ignore_ascii_case(b"off") {
-        session.reply_mode = ReplyMode::Off;
+        session.set_reply_mode(ReplyMode::Off);
     } else if mode.eq_ignore_ascii_case(b"skip") {
         if session.reply_mode != ReplyMode::Off {
             session.reply_mode = ReplyMode::SkipNext;
@@ -141,8 +141,9 @@ fn list(session: &Session, args: &[Bytes]) -> Reply {
 enum Class {
     Normal,
     Replica,
-    /// Classes that exist in Valkey and are always empty here.
-    Empty,
+    PubSub,
+    /// A class that exists in Valkey and is always empty here.
+    Primary,
 }
 
 impl Class {
@@ -150,15 +151,18 @@ impl Class {
         match text.to_ascii_lowercase().as_slice() {
             b"normal" => Some(Class::Normal),
             b"replica" | b"slave" => Some(Class::Replica),
-            b"pubsub" | b"master" | b"primary" => Some(Class::Empty),
+            b"pubsub" => Some(Class::PubSub),
+            b"master" | b"primary" => Some(Class::Primary),
             _ => None,
         }
     }
 
     fn includes(self, client: &Client) -> bool {
-        match client.profile.lock().role {
-            Role::Normal => self == Class::Normal,
-            Role::Replica => self == Class::Replica,
+        let profile = client.profile.lock();
+        self == match profile.role {
+            Role::Normal if profile.is_subscriber() => Class::PubSub,
+            Role::Normal => Class::Normal,
+            Role::Replica => Class::Replica,
         }
     }
 }

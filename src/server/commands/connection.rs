@@ -6,6 +6,7 @@ use super::super::dispatch::{Flow, error, shown, wrong_arity};
 use super::super::session::{Session, keep};
 use super::super::state::Shared;
 use super::client::is_plain_word;
+use crate::keyspace::CommandError;
 use crate::resp::{Protocol, Reply};
 
 /// The Redis version whose commands and replies are spoken, for clients that look at it.
@@ -13,8 +14,13 @@ pub(in crate::server) const COMPATIBLE_VERSION: &str = "7.2.4";
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-pub(super) fn ping(_: &mut Session, argv: &[Bytes]) -> Flow {
+pub(super) fn ping(session: &mut Session, argv: &[Bytes]) -> Flow {
+    let pong = || Reply::Bulk(Bytes::from_static(b"pong"));
     match argv {
+        // A subscriber must be able to tell the answer from a message.
+        [_, text @ ..] if session.is_restricted() && text.len() <= 1 => {
+            Reply::Array(vec![pong(), Reply::Bulk(text.first().cloned().unwrap_or_default())]).into()
+        }
         [_] => Reply::Simple("PONG").into(),
         [_, text] => Reply::Bulk(text.clone()).into(),
         _ => wrong_arity("ping").into(),
@@ -32,7 +38,7 @@ pub(super) fn quit(session: &mut Session, _: &[Bytes]) -> Flow {
 
 pub(super) fn reset(session: &mut Session, _: &[Bytes]) -> Flow {
     session.reset();
-    Reply::Simple("RESET").into()
+    Flow::Confirm { reply: Some(Reply::Simple("RESET")), confirmations: Vec::new(), after_pushes: true }
 }
 
 pub(super) fn select(session: &mut Session, argv: &[Bytes]) -> Flow {
@@ -122,7 +128,7 @@ pub(super) fn hello(session: &mut Session, argv: &[Bytes]) -> Flow {
     if let Some(name) = name {
         session.client.profile.lock().name = keep(name.clone());
     }
-    session.protocol = protocol.unwrap_or(session.protocol);
+    session.set_protocol(protocol.unwrap_or(session.protocol));
     greeting(session).into()
 }
 
@@ -146,7 +152,13 @@ impl Shared {
         let number = integer(text).ok_or_else(|| error("ERR value is not an integer or out of range"))?;
         let databases = self.config.load().databases;
         let db = u16::try_from(number).ok().filter(|db| *db < databases);
-        db.ok_or_else(|| error("ERR DB index is out of range"))
+        db.ok_or_else(|| {
+            let refusal = match i32::try_from(number) {
+                Ok(_) => CommandError::DbOutOfRange,
+                Err(_) => CommandError::IntOutOfRange,
+            };
+            error(refusal.to_string())
+        })
     }
 }
 

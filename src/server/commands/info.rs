@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::super::dispatch::Flow;
+use super::super::pubsub::Kind;
 use super::super::session::Session;
 use super::super::state::{Shared, unix_ms};
 use super::connection::COMPATIBLE_VERSION;
@@ -82,6 +83,7 @@ fn clients(shared: &Shared, out: &mut String) {
         "connected_clients" = list.len().saturating_sub(replicas),
         "maxclients" = shared.config.load().maxclients,
         "blocked_clients" = shared.blocked_clients.load(Ordering::Relaxed),
+        "pubsub_clients" = list.iter().filter(|client| client.profile.lock().is_subscriber()).count(),
         "watching_clients" = watching,
     );
 }
@@ -138,6 +140,9 @@ fn stats(shared: &Shared, out: &mut String) {
         "sync_partial_err" = stats.sync_partial_err.get(),
         "expired_keys" = keyspace.expired_keys,
         "expired_time_cap_reached_count" = stats.expire_cycles_over_budget.get(),
+        "pubsub_channels" = shared.pubsub.count_active(Kind::Channel),
+        "pubsub_patterns" = shared.pubsub.count_active(Kind::Pattern),
+        "pubsubshard_channels" = shared.pubsub.count_active(Kind::ShardChannel),
         "evicted_keys" = 0,
         "keyspace_hits" = keyspace.keyspace_hits,
         "keyspace_misses" = keyspace.keyspace_misses,

@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod info;
 mod introspection;
+mod pubsub;
 mod replication;
 mod transaction;
 
@@ -45,9 +46,13 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("hello", -1, NO_AUTH, connection::hello),
     command("info", -1, QUEUED, info::info),
     command("lastsave", 1, QUEUED, introspection::lastsave),
+    command("monitor", 1, QUEUED, pubsub::monitor),
     command("multi", 1, NO_MULTI, transaction::multi),
     command("ping", -1, QUEUED, connection::ping),
     command("psync", -3, NO_MULTI, replication::psync),
+    command("psubscribe", -2, QUEUED, pubsub::psubscribe),
+    command("pubsub", -2, QUEUED, pubsub::pubsub),
+    command("punsubscribe", -1, QUEUED, pubsub::punsubscribe),
     command("quit", -1, ALWAYS, connection::quit),
     command("replconf", -1, QUEUED, replication::replconf),
     command("replicaof", 3, NO_MULTI, replication::replicaof),
@@ -58,8 +63,12 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("shutdown", -1, NO_MULTI, introspection::shutdown),
     command("slaveof", 3, NO_MULTI, replication::replicaof),
     command("slowlog", -2, QUEUED, commandlog::slowlog),
+    command("ssubscribe", -2, QUEUED, pubsub::ssubscribe),
+    command("subscribe", -2, QUEUED, pubsub::subscribe),
+    command("sunsubscribe", -1, QUEUED, pubsub::sunsubscribe),
     command("sync", 1, NO_MULTI, replication::sync),
     command("time", 1, QUEUED, introspection::time),
+    command("unsubscribe", -1, QUEUED, pubsub::unsubscribe),
     command("unwatch", 1, QUEUED, transaction::unwatch),
     command("wait", 3, QUEUED, replication::wait),
     command("watch", -2, NO_MULTI, transaction::watch),

@@ -12,8 +12,8 @@ pub(super) fn multi(session: &mut Session, _: &[Bytes]) -> Flow {
     Reply::Simple("OK").into()
 }
 
-pub(super) fn exec(session: &mut Session, _: &[Bytes]) -> Flow {
-    session.exec().into()
+pub(super) fn exec(session: &mut Session, argv: &[Bytes]) -> Flow {
+    session.exec(argv)
 }
 
 pub(super) fn discard(session: &mut Session, _: &[Bytes]) -> Flow {

@@ -231,6 +231,10 @@ impl Shared {
     /// Publishes a unit whose effects are in the data already. Returns its end in the stream, or
     /// `None` when the history was broken instead.
     pub fn publish(&self, effects: &Effects<'_>) -> Option<u64> {
+        if let Some(mismatch) = &effects.failure {
+            self.break_history(&mismatch.to_string());
+            return None;
+        }
         self.replication
             .publisher
             .publish(effects)

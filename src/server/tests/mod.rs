@@ -2,6 +2,8 @@
 
 mod commandlog;
 mod commands;
+mod monitor;
+mod pubsub;
 mod replication;
 
 use std::net::SocketAddr;
@@ -179,6 +181,8 @@ fn shown(reply: &Reply) -> String {
         Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Reply::Null | Reply::NullArray => "nil".to_owned(),
         Reply::Array(items) => format!("[{}]", list(items)),
+        Reply::Push(items) => format!(">[{}]", list(items)),
+        Reply::Verbatim(text) => String::from_utf8_lossy(text).into_owned(),
         other => format!("{other:?}"),
     }
 }
