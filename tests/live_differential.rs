@@ -32,7 +32,7 @@ struct Options {
     #[arg(long, default_value_t = 20_260_101)]
     seed: u64,
     /// How many commands to run.
-    #[arg(long, default_value_t = 28_000)]
+    #[arg(long, default_value_t = ENOUGH)]
     iterations: usize,
     /// How many commands to a sequence: each begins with empty keyspaces.
     #[arg(long, default_value_t = 400)]
@@ -43,6 +43,9 @@ struct Options {
     #[command(flatten)]
     libtest: TestArguments,
 }
+
+/// So many commands are enough to run each with success and to see it refused.
+const ENOUGH: usize = 28_000;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -108,7 +111,12 @@ fn random_sequences(options: &Options) -> Result<(), Failed> {
     for (what, times) in pair.exceptions.met() {
         note!("exception met {times} times: {what}");
     }
+    let lacking = counts.lacking(commands.names());
+    if !lacking.is_empty() {
+        note!("{}", lacking.join(", "));
+    }
     match reports.len() {
+        0 if options.iterations >= ENOUGH && !lacking.is_empty() => Err(lacking.join(", ").into()),
         0 => Ok(()),
         differences => {
             let text = reports.iter().map(|report| format!("\n{} times: {}", report.times, report.text));

@@ -51,7 +51,7 @@ pub struct Entry {
     /// Whether an argument may be a time from now.
     timed: bool,
     /// Whether it may wait: its timeouts are short.
-    waits: bool,
+    pub waits: bool,
     /// Whether a Redis 7.0 understands what it propagates.
     pub for_redis: bool,
     lines: &'static [&'static str],
@@ -84,8 +84,7 @@ impl Entry {
     }
 }
 
-/// Every data command. What Redis 7.0 cannot apply is marked: `MSETEX` is Valkey's own, and a payload of Valkey's version
-/// 80 is newer than Redis 7.0 accepts.
+/// Every data command.
 static TABLE: &[Entry] = &[
     // Strings
     entry("set", 50, &[
@@ -110,7 +109,7 @@ static TABLE: &[Entry] = &[
     entry("msetex", 10, &[
         "MSETEX counted{(string|key) value} [NX|XX] [EX secs|PX ms|EXAT unixsecs|PXAT unixms|KEEPTTL]",
         "MSETEX counted{string value} (NX|XX|EX secs|PX ms|EXAT unixsecs|PXAT unixms|KEEPTTL)*2-3",
-    ]).timed().not_for_redis(),
+    ]).timed(),
     entry("psetex", 6, &["PSETEX string ms value"]).timed(),
     entry("setex", 6, &["SETEX string secs value"]).timed(),
     entry("setnx", 5, &["SETNX string value"]),
@@ -389,7 +388,7 @@ fn is_harmless(entry: &Entry, argv: &[Bytes]) -> bool {
 
 fn damage(argv: &mut Argv, arguments: &mut Arguments) {
     let at = arguments.below(argv.len());
-    match arguments.below(6) {
+    match arguments.below(7) {
         0 if at > 0 => {
             argv.remove(at);
         }
@@ -399,7 +398,8 @@ fn damage(argv: &mut Argv, arguments: &mut Arguments) {
             let other = arguments.below(argv.len() - 1) + 1;
             argv.swap(at, other);
         }
-        4 => argv.truncate(at.max(1)),
+        4 => argv.truncate(1),
+        5 => argv.push(arguments.junk()),
         _ => {
             let junk = arguments.junk();
             argv.insert(at + 1, junk);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::arguments::{Arguments, Payloads};
-use super::commands::Commands;
+use super::commands::{Check, Commands, Entry};
 use crate::support::client::{Argv, argv};
 
 /// How many connections send commands, to each server. The last one speaks RESP3.
@@ -30,7 +30,8 @@ pub struct Limits {
 pub fn generate(commands: &Commands, seed: u64, len: usize, limits: Limits, payloads: Arc<Payloads>) -> Vec<Step> {
     let mut arguments = Arguments::new(seed, payloads);
     let mut steps = Vec::with_capacity(len + 32);
-    let suits = |entry: &super::commands::Entry| !limits.for_redis || entry.for_redis;
+    // A command that would wait answers at once in a transaction.
+    let suits = |entry: &Entry, in_transaction| (!limits.for_redis || entry.for_redis) && (in_transaction || !entry.waits);
     while steps.len() < len {
         let connection = arguments.below(CONNECTIONS);
         let mut push = |argv| steps.push(Step { connection, argv });
@@ -41,15 +42,15 @@ pub fn generate(commands: &Commands, seed: u64, len: usize, limits: Limits, payl
             }
             // Another connection, or this one, may touch what is watched.
             if arguments.one_in(4) {
-                push(commands.random(&mut arguments, suits));
+                push(commands.random(&mut arguments, |entry| suits(entry, false)));
             }
             push(argv!["MULTI"]);
         }
         for _ in 0..=arguments.below(if transaction { 8 } else { 24 }) {
             let argv = loop {
-                let argv = commands.random(&mut arguments, suits);
+                let argv = commands.random(&mut arguments, |entry| suits(entry, transaction));
                 // What was taken at random could not be told from the rest of a transaction.
-                if !transaction || commands.check(&argv) != super::commands::Check::Pop {
+                if !transaction || commands.check(&argv) != Check::Pop {
                     break argv;
                 }
             };

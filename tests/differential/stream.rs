@@ -42,27 +42,80 @@ impl Op {
     }
 }
 
-/// A form in which this server's stream differs from Valkey's, on purpose.
+/// A form in which this server's stream differs from Valkey's, on purpose. Reason and sequence are in `src/rewrite`.
 struct Exception {
-    /// What is different, and where the reason is written down.
     what: &'static str,
-    /// Ours for Valkey's command; `None` if it does not apply.
-    ours: fn(&Argv) -> Option<Argv>,
+    form: Form,
 }
 
-/// Documented in `src/rewrite`.
-static EXCEPTIONS: &[Exception] = &[Exception {
-    what: "SET … IFEQ goes out without the condition (rewrite::string: other replicas do not know it)",
-    ours: |argv| {
-        let at = argv.iter().skip(3).position(|arg| arg.eq_ignore_ascii_case(b"IFEQ"))? + 3;
-        if !argv[0].eq_ignore_ascii_case(b"SET") {
-            return None;
-        }
-        let mut ours = argv.clone();
-        ours.drain(at..(at + 2).min(argv.len()));
-        Some(ours)
+enum Form {
+    /// Commands for Valkey's one; `None` if it does not apply.
+    Instead(fn(&Argv) -> Option<Vec<Argv>>),
+    /// The same command with another argument at this place, if it is acceptable.
+    Argument(&'static [u8], usize, fn(&Bytes) -> bool),
+    /// A command that Valkey does not send.
+    Besides(fn(&Argv) -> bool),
+}
+
+static EXCEPTIONS: &[Exception] = &[
+    Exception { what: "SET … IFEQ goes out without the condition (rewrite::string)", form: Form::Instead(set_without_ifeq) },
+    Exception { what: "MSETEX goes out as SETs or an MSET (rewrite::string)", form: Form::Instead(msetex_as_sets) },
+    Exception { what: "BITFIELD goes out if it only made room (rewrite::string)", form: Form::Besides(is_failing_bitfield) },
+    Exception {
+        what: "RESTORE goes out with a payload that every replica reads (rewrite::generic)",
+        form: Form::Argument(b"RESTORE", 3, is_old_payload),
     },
-}];
+];
+
+fn is(arg: &Bytes, word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+fn set_without_ifeq(argv: &Argv) -> Option<Vec<Argv>> {
+    if !is(&argv[0], "SET") {
+        return None;
+    }
+    let at = argv.iter().skip(3).position(|arg| is(arg, "IFEQ"))? + 3;
+    let mut ours = argv.clone();
+    ours.drain(at..(at + 2).min(argv.len()));
+    // With a time and a condition the command is made anew.
+    if argv.len() > 5 && argv.iter().any(|arg| is(arg, "PXAT")) {
+        ours[0] = Bytes::from_static(b"SET");
+        let at = ours.iter().position(|arg| is(arg, "PXAT"))?;
+        ours[at] = Bytes::from_static(b"PXAT");
+        ours = [&ours[..3], &ours[at..(at + 2).min(ours.len())]].concat();
+    }
+    Some(vec![ours])
+}
+
+fn msetex_as_sets(argv: &Argv) -> Option<Vec<Argv>> {
+    if !is(&argv[0], "MSETEX") {
+        return None;
+    }
+    let pairs = usize::try_from(number(&argv[1])?).ok()?;
+    let (pairs, options) = argv[2..].split_at_checked(pairs * 2)?;
+    let last = |word| options.iter().rposition(|arg| is(arg, word));
+    let tail = match (last("PXAT"), last("KEEPTTL")) {
+        (Some(at), _) => vec![Bytes::from_static(b"PXAT"), options.get(at + 1)?.clone()],
+        (None, Some(_)) => vec![Bytes::from_static(b"KEEPTTL")],
+        (None, None) => {
+            let mut mset = vec![Bytes::from_static(b"MSET")];
+            mset.extend_from_slice(pairs);
+            return Some(vec![mset]);
+        }
+    };
+    let set = |pair: &[Bytes]| [&[Bytes::from_static(b"SET")], pair, &tail].concat();
+    Some(pairs.chunks(2).map(set).collect())
+}
+
+fn is_failing_bitfield(argv: &Argv) -> bool {
+    is(&argv[0], "BITFIELD") && argv.iter().any(|arg| is(arg, "FAIL"))
+}
+
+/// RDB version 10 before the checksum.
+fn is_old_payload(payload: &Bytes) -> bool {
+    payload.len() > 10 && payload[payload.len() - 10..payload.len() - 8] == [10, 0]
+}
 
 /// How often each exception was met.
 #[derive(Clone, Debug)]
@@ -84,12 +137,87 @@ impl Exceptions {
 /// Compares two pieces of stream, ours first.
 pub fn same_stream(streams: &[Vec<Op>; 2], slack: Slack, exceptions: &mut Exceptions) -> Result<(), String> {
     let [ours, theirs] = streams;
-    let same = ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(ours, theirs)| same_op(ours, theirs, slack, exceptions));
-    match same {
-        true => Ok(()),
-        false => Err(format!("  stream\n{}  Valkey's\n{}", show_ops(ours), show_ops(theirs))),
+    let equal = ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(ours, theirs)| ours.db == theirs.db && same_argv(&ours.argv, &theirs.argv, slack));
+    if equal || (is_well_wrapped(ours) && same_but_for_exceptions(ours, theirs, slack, exceptions)) {
+        return Ok(());
     }
+    Err(format!("  stream\n{}  Valkey's\n{}", show_ops(ours), show_ops(theirs)))
+}
+
+/// Whether everything between `MULTI` and `EXEC` is more than one command.
+fn is_well_wrapped(ops: &[Op]) -> bool {
+    let mut begun = None;
+    for (at, op) in ops.iter().enumerate() {
+        match (&op.argv[0][..], begun) {
+            (b"MULTI", None) => begun = Some(at),
+            (b"EXEC", Some(from)) if at > from + 2 => begun = None,
+            (b"MULTI" | b"EXEC", _) => return false,
+            _ => {}
+        }
+    }
+    begun.is_none()
+}
+
+/// The same commands, one exception or the other applied; as the number of commands may be another, so may `MULTI` and
+/// `EXEC` around them.
+fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions: &mut Exceptions) -> bool {
+    let bare = |ops: &[Op]| -> Vec<Op> {
+        ops.iter().filter(|op| op.argv[0] != "MULTI" && op.argv[0] != "EXEC").cloned().collect()
+    };
+    let (ours, theirs) = (bare(ours), bare(theirs));
+    let (mut ours, mut theirs) = (&ours[..], &theirs[..]);
+    let mut met = vec![0; EXCEPTIONS.len()];
+    while let Some((op, rest)) = ours.split_first() {
+        if let Some((other, others)) = theirs.split_first()
+            && other.db == op.db
+            && same_argv(&op.argv, &other.argv, slack)
+        {
+            (ours, theirs) = (rest, others);
+            continue;
+        }
+        let applied = EXCEPTIONS.iter().position(|exception| match (&exception.form, theirs.split_first()) {
+            (Form::Besides(applies), _) if applies(&op.argv) => {
+                ours = rest;
+                true
+            }
+            (Form::Instead(instead), Some((other, others))) => {
+                let expected = instead(&other.argv).unwrap_or_default();
+                let there = ours.get(..expected.len()).unwrap_or_default();
+                let same = |(op, argv): (&Op, &Argv)| op.db == other.db && same_argv(&op.argv, argv, slack);
+                let applies = !there.is_empty() && there.iter().zip(&expected).all(same);
+                if applies {
+                    (ours, theirs) = (&ours[expected.len()..], others);
+                }
+                applies
+            }
+            (Form::Argument(name, at, acceptable), Some((other, others))) => {
+                let mut expected = other.argv.clone();
+                let applies = other.argv[0].eq_ignore_ascii_case(name)
+                    && op.argv.get(*at).is_some_and(acceptable)
+                    && expected.get_mut(*at).is_some_and(|arg| {
+                        arg.clone_from(&op.argv[*at]);
+                        true
+                    })
+                    && op.db == other.db
+                    && same_argv(&op.argv, &expected, slack);
+                if applies {
+                    (ours, theirs) = (rest, others);
+                }
+                applies
+            }
+            _ => false,
+        });
+        match applied {
+            Some(index) => met[index] += 1,
+            None => return false,
+        }
+    }
+    let same = theirs.is_empty();
+    if same {
+        exceptions.0.iter_mut().zip(met).for_each(|(all, met)| *all += met);
+    }
+    same
 }
 
 fn show_ops(ops: &[Op]) -> String {
@@ -98,22 +226,6 @@ fn show_ops(ops: &[Op]) -> String {
         [] => "    (nothing)\n".to_owned(),
         ops => ops.iter().map(|op| format!("    {}{}\n", db(op), show(&op.argv))).collect(),
     }
-}
-
-fn same_op(ours: &Op, theirs: &Op, slack: Slack, exceptions: &mut Exceptions) -> bool {
-    if ours.db != theirs.db {
-        return false;
-    }
-    if same_argv(&ours.argv, &theirs.argv, slack) {
-        return true;
-    }
-    let met = EXCEPTIONS.iter().position(|exception| {
-        (exception.ours)(&theirs.argv).is_some_and(|expected| same_argv(&ours.argv, &expected, slack))
-    });
-    if let Some(met) = met {
-        exceptions.0[met] += 1;
-    }
-    met.is_some()
 }
 
 /// Equal, but for deadlines that both made from the time of day.
