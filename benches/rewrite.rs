@@ -28,6 +28,7 @@ use replcore::resp::{encode_command, encoded_len};
 use replcore::rewrite::frame::{self, FrameSink};
 use replcore::rewrite::generic::{self, ExpireOutcome};
 use replcore::rewrite::hash::{self, DeadlineBefore, HSetExOutcome};
+use replcore::rewrite::set::{self, SpopOutcome};
 use replcore::rewrite::string::{self, SetOutcome};
 use replcore::rewrite::{Argv, DeletionVerb, Effects, Propagation};
 
@@ -128,6 +129,15 @@ fn loads() -> Vec<Load> {
                 push(effects, &sent[0], hash::hsetex(&sent[0], stored));
             },
             &[&format!("HSETEX user:1000 PXAT {PXAT} FIELDS 2 name Ada born 1815")],
+        ),
+        load(
+            "SPOP of 3",
+            &["SPOP online 3"],
+            |sent, effects| {
+                let members = ["user:1", "user:2", "user:3"].map(Bytes::from);
+                push(effects, &sent[0], set::spop(&sent[0], SpopOutcome::Popped(members.to_vec()), VERB));
+            },
+            &["SREM online user:1 user:2 user:3"],
         ),
         load(
             "two: HSETEX KEEPTTL, a dead field",

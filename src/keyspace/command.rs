@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings};
+use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -180,6 +180,7 @@ const MAX_NAME_BYTES: usize = 32;
 static FAMILIES: &[&[CommandSpec]] = &[
     bits::COMMANDS,
     counters::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
     hashes::COMMANDS,

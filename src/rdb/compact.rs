@@ -26,7 +26,7 @@ pub(super) fn ziplist(blob: Bytes) -> Result<Vec<Bytes>, Fault> {
     unpack(blob, 4, ziplist_element).ok_or(Fault::Ziplist)
 }
 
-/// Unpacks an intset: u32 bytes per integer, u32 count, integers; all little-endian.
+/// Unpacks an intset: u32 bytes per integer, u32 count, ascending integers; all little-endian.
 pub(super) fn intset(mut blob: Bytes) -> Result<Vec<Bytes>, Fault> {
     let (Ok(width), Ok(count)) = (blob.try_get_u32_le(), blob.try_get_u32_le()) else {
         return Err(Fault::Intset);
@@ -36,8 +36,14 @@ pub(super) fn intset(mut blob: Bytes) -> Result<Vec<Bytes>, Fault> {
     }
     // Exactly what the check above saw arrive.
     let mut elements = Vec::with_capacity(blob.len() / width as usize);
+    let mut last = None;
     while blob.has_remaining() {
-        elements.push(integer_text(blob.get_int_le(width as usize)));
+        let integer = blob.get_int_le(width as usize);
+        if last.is_some_and(|last| last >= integer) {
+            return Err(Fault::Intset);
+        }
+        last = Some(integer);
+        elements.push(integer_text(integer));
     }
     Ok(elements)
 }

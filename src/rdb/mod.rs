@@ -29,6 +29,8 @@
 //! | hash | plain; with field deadlines (Valkey 9.0 and later) | ziplist, listpack; Redis 7.4's two with field deadlines |
 //! | streams, modules, zipmap | no | no: [`ReadError::UnsupportedType`] |
 //!
+//! One value on its own is a *payload*: see [`PayloadWriter`] and [`read_payload`].
+//!
 //! Sources: facts measured on Valkey 9.1.2 and Redis 7.0.15 (both load what the writer writes, and wrote the files under
 //! `tests/fixtures/rdb`); Redis 7.4's hashes by description only.
 
@@ -36,6 +38,7 @@ mod checksum;
 mod compact;
 mod error;
 mod lzf;
+mod payload;
 mod reader;
 mod source;
 mod values;
@@ -47,6 +50,7 @@ mod tests;
 use bytes::Bytes;
 
 pub use error::{Fault, ReadError, WriteError};
+pub use payload::{PAYLOAD_VERSION, Payload, PayloadError, PayloadWriter, read_payload};
 pub use reader::{Entry, Event, Limits, Reader};
 pub use writer::{Header, Kind, ReplicationAux, Writer};
 

@@ -92,6 +92,21 @@ impl Writer {
         Writer { version, out, checksum: checksum(), open: None }
     }
 
+    /// A writer of a value alone.
+    pub(super) fn without_magic(version: RdbVersion) -> Writer {
+        Writer { version, out: BytesMut::new(), checksum: checksum(), open: None }
+    }
+
+    /// Everything that was not taken, if no element is missing.
+    pub(super) fn into_bytes(self) -> Result<BytesMut, WriteError> {
+        self.between_keys()?;
+        Ok(self.out)
+    }
+
+    pub(super) fn put_type(&mut self, value_type: u8) {
+        self.out.put_u8(value_type);
+    }
+
     /// How many bytes wait to be taken.
     pub fn buffered_bytes(&self) -> usize {
         self.out.len()
@@ -202,23 +217,31 @@ impl Writer {
         kind: Kind,
         len: u64,
     ) -> Result<(), WriteError> {
-        if len == 0 {
-            return Err(WriteError::EmptyCollection);
-        }
-        let value_type = match kind {
-            Kind::List => code::LIST,
-            Kind::Set => code::SET,
-            Kind::SortedSet => code::ZSET_BINARY,
-            Kind::Hash => code::HASH,
-            Kind::HashWithDeadlines if self.version == RdbVersion::Redis10 => {
-                return Err(WriteError::FieldDeadlinesUnsupported);
-            }
-            Kind::HashWithDeadlines => code::VALKEY_HASH_DEADLINES,
-        };
+        let value_type = self.type_of(kind, len)?;
         self.put_key(key, deadline_ms, value_type)?;
+        self.open(kind, len);
+        Ok(())
+    }
+
+    /// The number of a collection's type.
+    pub(super) fn type_of(&self, kind: Kind, len: u64) -> Result<u8, WriteError> {
+        match kind {
+            _ if len == 0 => Err(WriteError::EmptyCollection),
+            Kind::List => Ok(code::LIST),
+            Kind::Set => Ok(code::SET),
+            Kind::SortedSet => Ok(code::ZSET_BINARY),
+            Kind::Hash => Ok(code::HASH),
+            Kind::HashWithDeadlines if self.version == RdbVersion::Redis10 => {
+                Err(WriteError::FieldDeadlinesUnsupported)
+            }
+            Kind::HashWithDeadlines => Ok(code::VALKEY_HASH_DEADLINES),
+        }
+    }
+
+    /// Writes the length of a collection; its elements follow.
+    pub(super) fn open(&mut self, kind: Kind, len: u64) {
         self.put_length(len);
         self.open = Some((kind, len));
-        Ok(())
     }
 
     /// Writes the next element of a list or set.
@@ -344,7 +367,7 @@ impl Writer {
     }
 
     /// A string: as an integer if its text is the canonical text of one of 32 bits, else as it is.
-    fn put_string(&mut self, text: &[u8]) {
+    pub(super) fn put_string(&mut self, text: &[u8]) {
         let integer = (text.len() <= INTEGER_TEXT_BYTES).then(|| parse_integer(text)).flatten();
         match integer.and_then(|value| i32::try_from(value).ok()) {
             Some(value) => self.put_integer(value),

@@ -6,6 +6,7 @@
 mod bits;
 mod commands;
 mod concurrency;
+mod dump;
 mod expiry;
 mod lists;
 mod numbers;

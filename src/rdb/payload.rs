@@ -1,0 +1,155 @@
+//! One value on its own: what `DUMP` answers and `RESTORE` takes.
+//!
+//! ```text
+//! type value            as in a snapshot, without the key
+//! version               u16, little-endian
+//! CRC-64                u64, little-endian, of everything before it
+//! ```
+//!
+//! [`PayloadWriter`] writes plain encodings in version 10, which Redis 7.0 and every Valkey take. [`read_payload`] reads every
+//! encoding that [`Reader`](super::Reader) reads, in the versions that Valkey 9.1 takes: 1 to 11, and 80.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::checksum::checksum;
+use super::source::Source;
+use super::writer::{Kind, Writer};
+use super::{FileVersion, Limits, RdbVersion, ReadError, Value, WriteError, code};
+
+/// The version that is written.
+pub const PAYLOAD_VERSION: u16 = 10;
+
+const VERSION_BYTES: usize = 2;
+const FOOTER_BYTES: usize = VERSION_BYTES + 8;
+
+/// The newest version of Redis, and the one of Valkey, that Valkey 9.1 takes.
+const MAX_REDIS_VERSION: u16 = 11;
+const VALKEY_VERSION: u16 = 80;
+
+/// A value that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Payload {
+    /// The value.
+    pub value: Value,
+    /// Whether every server since Redis 7.0 reads the same out of these bytes: a plain encoding, in at most version 10, and
+    /// nothing behind the value.
+    pub is_portable: bool,
+}
+
+/// Why a payload cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// Too short, of another version or with a wrong checksum.
+    #[error("payload version or checksum are wrong")]
+    Footer,
+    /// The value contradicts the format, or is of a type that is not read.
+    #[error("payload: {0}")]
+    Value(#[from] ReadError),
+}
+
+/// Reads a payload. Bytes behind the value are ignored, as Valkey does; unlike there, the footer is never taken for a part
+/// of the value.
+///
+/// # Errors
+///
+/// [`PayloadError`].
+pub fn read_payload(payload: &[u8], limits: Limits) -> Result<Payload, PayloadError> {
+    let body_len = payload.len().checked_sub(FOOTER_BYTES).ok_or(PayloadError::Footer)?;
+    let (body, footer) = payload.split_at(body_len);
+    let (version, stored) = footer.split_at(VERSION_BYTES);
+    let version = u16::from_le_bytes(version.try_into().map_err(|_| PayloadError::Footer)?);
+    let stored = u64::from_le_bytes(stored.try_into().map_err(|_| PayloadError::Footer)?);
+    let mut computed = checksum();
+    computed.update(&payload[..body_len + VERSION_BYTES]);
+    let known = (1..=MAX_REDIS_VERSION).contains(&version) || version == VALKEY_VERSION;
+    if !known || stored != computed.finalize() {
+        return Err(PayloadError::Footer);
+    }
+    let mut source = Source::new(body, limits);
+    let value_type = source.byte()?;
+    // The types whose meaning depends on the kind of server are Valkey's here, in any version.
+    let value = source.value(value_type, FileVersion::Valkey(VALKEY_VERSION))?;
+    let plain = [code::STRING, code::LIST, code::SET, code::HASH, code::ZSET_BINARY].contains(&value_type);
+    let whole = source.position() == body.len() as u64;
+    Ok(Payload { value, is_portable: plain && whole && version <= PAYLOAD_VERSION })
+}
+
+/// Writes one payload: either a string or a collection, element by element.
+///
+/// ```
+/// use replcore::rdb::{Kind, Limits, PayloadWriter, Value, read_payload};
+///
+/// let mut writer = PayloadWriter::collection(Kind::List, 2)?;
+/// writer.element(b"a")?;
+/// writer.element(b"b")?;
+/// let payload = read_payload(&writer.finish()?, Limits::default())?;
+/// assert_eq!(payload.value, Value::List(vec!["a".into(), "b".into()]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PayloadWriter {
+    writer: Writer,
+}
+
+impl PayloadWriter {
+    /// The payload of a string.
+    pub fn string(value: &[u8]) -> PayloadWriter {
+        let mut writer = Writer::without_magic(RdbVersion::Redis10);
+        writer.put_type(code::STRING);
+        writer.put_string(value);
+        PayloadWriter { writer }
+    }
+
+    /// The payload of a collection of exactly `len` elements, to be written next.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::EmptyCollection`], [`WriteError::FieldDeadlinesUnsupported`].
+    pub fn collection(kind: Kind, len: u64) -> Result<PayloadWriter, WriteError> {
+        let mut writer = Writer::without_magic(RdbVersion::Redis10);
+        let value_type = writer.type_of(kind, len)?;
+        writer.put_type(value_type);
+        writer.open(kind, len);
+        Ok(PayloadWriter { writer })
+    }
+
+    /// Writes the next element of a list or set.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::UnexpectedElement`].
+    pub fn element(&mut self, element: &[u8]) -> Result<(), WriteError> {
+        self.writer.element(element)
+    }
+
+    /// Writes the next member of a sorted set.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::UnexpectedElement`], [`WriteError::NanScore`].
+    pub fn member(&mut self, member: &[u8], score: f64) -> Result<(), WriteError> {
+        self.writer.member(member, score)
+    }
+
+    /// Writes the next field of a hash.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::UnexpectedElement`].
+    pub fn field(&mut self, field: &[u8], value: &[u8]) -> Result<(), WriteError> {
+        self.writer.field(field, value, None)
+    }
+
+    /// The payload.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::ElementsMissing`].
+    pub fn finish(self) -> Result<Bytes, WriteError> {
+        let mut payload: BytesMut = self.writer.into_bytes()?;
+        payload.put_u16_le(PAYLOAD_VERSION);
+        let mut computed = checksum();
+        computed.update(&payload);
+        payload.put_u64_le(computed.finalize());
+        Ok(payload.freeze())
+    }
+}

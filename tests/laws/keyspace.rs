@@ -1,0 +1,231 @@
+//! The laws on the shipped keyspace: it executes as a primary, and other keyspaces apply the stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::sample::Index;
+use replcore::keyspace::{Call, ExpiryPolicy, Keyspace, Options, SnapshotEntry, Value};
+use replcore::resp::Reply;
+use replcore::rewrite::Effects;
+
+use super::museum::Exhibit;
+use super::stream::{Apply, Primary, Stream};
+use super::{DATABASES, History, Law, START_MS, Sent, Step, Timed, argv};
+
+/// What is stored under a key, whatever order the tables have it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    String(Bytes),
+    List(Vec<Bytes>),
+    Set(BTreeSet<Bytes>),
+    /// Scores by their bits.
+    ZSet(BTreeMap<Bytes, u64>),
+    Hash(BTreeMap<Bytes, Bytes>),
+}
+
+/// Everything that a keyspace stores, expired keys included: what replicas have to agree on.
+pub type State = BTreeMap<(u16, Bytes), (Stored, Option<u64>)>;
+
+fn stored(value: &Value) -> Stored {
+    fn owned(bytes: impl AsRef<[u8]>) -> Bytes {
+        Bytes::copy_from_slice(bytes.as_ref())
+    }
+    match value {
+        Value::String(bytes) => Stored::String(owned(bytes)),
+        Value::List(list) => Stored::List(list.iter().map(owned).collect()),
+        Value::Set(set) => Stored::Set(set.iter().map(owned).collect()),
+        Value::ZSet(zset) => {
+            Stored::ZSet(zset.iter().map(|(member, score)| (owned(member), score.to_bits())).collect())
+        }
+        Value::Hash(hash) => {
+            Stored::Hash(hash.iter().map(|(field, value)| (owned(field), owned(value))).collect())
+        }
+    }
+}
+
+/// The state at this moment.
+fn state(keyspace: &Arc<Keyspace>) -> State {
+    let ((), snapshot) = keyspace.cut(|| ());
+    let entry = |entry: SnapshotEntry| ((entry.db, entry.key), (stored(&entry.value), entry.deadline_ms));
+    snapshot.flatten().map(entry).collect()
+}
+
+fn keyspace() -> Arc<Keyspace> {
+    Arc::new(Keyspace::new(Options { shards: 3, databases: DATABASES, ..Options::default() }))
+}
+
+fn calls(unit: &[Sent]) -> Vec<Call> {
+    unit.iter().map(|sent| Call { db: sent.db, argv: sent.argv.clone() }).collect()
+}
+
+/// How the replica's machine computes in floating point, which is the replica's own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Platform {
+    /// Like the primary's.
+    Same,
+    /// `long double` is no longer than `double`, as on some.
+    ShortLongDouble,
+}
+
+/// A keyspace that applies a stream.
+pub struct Follower {
+    keyspace: Arc<Keyspace>,
+    platform: Platform,
+}
+
+impl Follower {
+    /// The command as this machine carries it out: the keyspace always computes like x86-64, so what another
+    /// machine computes is put in its place.
+    fn computed_here(&self, call: Call, now_ms: u64) -> Call {
+        if self.platform == Platform::Same || !call.argv[0].eq_ignore_ascii_case(b"incrbyfloat") {
+            return call;
+        }
+        let get = Call { db: call.db, argv: argv([b"GET", &call.argv[1][..]]) };
+        let old = self.keyspace.execute_under(ExpiryPolicy::Ignore, &[get], now_ms, &mut |_| ());
+        let float = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+        let old = match &old[0] {
+            Reply::Bulk(old) => float(old),
+            _ => Some(0.0),
+        };
+        let (Some(old), Some(by)) = (old, float(&call.argv[2])) else { return call };
+        let sum = (old + by).to_string();
+        Call { db: call.db, argv: argv([b"SET", &call.argv[1][..], sum.as_bytes(), b"KEEPTTL"]) }
+    }
+}
+
+impl Apply for Follower {
+    type State = State;
+
+    fn state(&self) -> State {
+        state(&self.keyspace)
+    }
+
+    fn apply(&mut self, unit: &[Sent], now_ms: u64) -> Law {
+        let calls: Vec<Call> = calls(unit).into_iter().map(|call| self.computed_here(call, now_ms)).collect();
+        let replies = self.keyspace.execute_under(ExpiryPolicy::Ignore, &calls, now_ms, &mut |_| ());
+        for (sent, reply) in unit.iter().zip(replies) {
+            if let Reply::Error(error) = reply {
+                return Err(format!("{sent:?} was answered {error:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Loads a snapshot's entries through commands, as a loader does: nothing is judged by the clock.
+fn load(entries: &[SnapshotEntry]) -> Arc<Keyspace> {
+    let loaded = keyspace();
+    let run = |db: u16, words: Vec<Bytes>| {
+        let command = super::shown(&words);
+        let call = Call { db, argv: words };
+        let replies = loaded.execute_under(ExpiryPolicy::Ignore, &[call], 0, &mut |_| ());
+        assert!(!matches!(replies[0], Reply::Error(_)), "{command}: {replies:?}");
+    };
+    for SnapshotEntry { db, key, value, deadline_ms } in entries {
+        let head = |name: &'static str| vec![Bytes::from_static(name.as_bytes()), key.clone()];
+        let with = |name, rest: Vec<Bytes>| [head(name), rest].concat();
+        run(
+            *db,
+            match stored(value) {
+                Stored::String(value) => with("SET", vec![value]),
+                Stored::List(elements) => with("RPUSH", elements),
+                Stored::Set(members) => with("SADD", members.into_iter().collect()),
+                Stored::ZSet(members) => {
+                    let score = |bits| Bytes::from(f64::from_bits(bits).to_string());
+                    with(
+                        "ZADD",
+                        members.into_iter().flat_map(|(member, bits)| [score(bits), member]).collect(),
+                    )
+                }
+                Stored::Hash(fields) => {
+                    with("HSET", fields.into_iter().flat_map(|(field, value)| [field, value]).collect())
+                }
+            },
+        );
+        if let Some(ms) = deadline_ms {
+            run(*db, with("PEXPIREAT", vec![Bytes::from(ms.to_string())]));
+        }
+    }
+    loaded
+}
+
+/// A keyspace that executes as a primary.
+pub struct Leader {
+    keyspace: Arc<Keyspace>,
+    exhibit: Option<Exhibit>,
+}
+
+impl Leader {
+    /// An empty one.
+    pub fn new(exhibit: Option<Exhibit>) -> Leader {
+        Leader { keyspace: keyspace(), exhibit }
+    }
+}
+
+impl Primary for Leader {
+    type Replica = Follower;
+
+    fn execute(&mut self, unit: &[Sent], now_ms: u64, stream: &Stream) -> Law {
+        let mut publish = |effects: &Effects<'_>| match self.exhibit {
+            None => stream.publish(effects),
+            Some(exhibit) => stream.publish(&exhibit.in_place_of(effects, unit)),
+        };
+        self.keyspace.execute(&calls(unit), now_ms, &mut publish);
+        Ok(())
+    }
+
+    /// All that is due.
+    fn reclaim(&mut self, _: &Index, now_ms: u64, stream: &Stream) {
+        let mut publish = |effects: &Effects<'_>| {
+            if self.exhibit != Some(Exhibit::ActiveExpirySilent) {
+                stream.publish(effects);
+            }
+        };
+        self.keyspace.expire_cycle(now_ms, Duration::MAX, &mut publish);
+    }
+
+    fn snapshot(&mut self, stream: &Stream) -> Follower {
+        let ((), snapshot) = self.keyspace.cut(|| stream.mark());
+        let entries: Vec<SnapshotEntry> = snapshot.flatten().collect();
+        Follower { keyspace: load(&entries), platform: Platform::Same }
+    }
+
+    fn state(&self) -> State {
+        state(&self.keyspace)
+    }
+
+    fn replicas(&self) -> Vec<(&'static str, Follower)> {
+        let follower = |platform| Follower { keyspace: keyspace(), platform };
+        vec![
+            ("a replica", follower(Platform::Same)),
+            ("a replica with a 64-bit long double", follower(Platform::ShortLongDouble)),
+        ]
+    }
+}
+
+/// How many commands the last unit of `history` propagated.
+pub fn propagated_by_last(history: &History) -> usize {
+    let primary = keyspace();
+    let (mut now_ms, mut last) = (START_MS, 0);
+    for Timed { advance_ms, step } in &history.steps {
+        now_ms = now_ms.saturating_add_signed(*advance_ms);
+        if let Step::Unit(unit) = step {
+            last = 0;
+            primary.execute(&calls(unit), now_ms, &mut |effects| last += effects.ops.len());
+        }
+    }
+    last
+}
+
+/// What `DUMP` makes of a value that `command` stores under the key `k`.
+pub fn dumped(command: &str) -> Bytes {
+    let scratch = keyspace();
+    let call = |words: &str| Call { db: 0, argv: argv(words.split(' ')) };
+    let replies = scratch.execute(&[call(command), call("DUMP k")], START_MS, &mut |_| ());
+    match &replies[..] {
+        [_, Reply::Bulk(payload)] => payload.clone(),
+        other => panic!("{command}, DUMP k: {other:?}"),
+    }
+}
