@@ -276,15 +276,21 @@ pub(super) fn bitop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
             }
         }
     }
-    let existed = unit.find(to).is_some();
-    if len > 0 {
+    let outcome = if len > 0 {
+        // Deletes it, with a command in the stream, if it has expired.
+        unit.find(to);
         let db = unit.db;
         unit.home(to).insert(db, to, Value::String(Bytes::from(result)), None);
         unit.notify(EventClass::String, "set", to);
-    } else if unit.remove(to) {
-        unit.notify(EventClass::Generic, "del", to);
-    }
-    unit.propagate(argv, store(argv, StoreOutcome::of(len == 0, existed)));
+        StoreOutcome::Stored
+    } else {
+        let existed = unit.remove(to);
+        if existed {
+            unit.notify(EventClass::Generic, "del", to);
+        }
+        StoreOutcome::of(true, existed)
+    };
+    unit.propagate(argv, store(argv, outcome));
     Ok(Reply::Integer(len as i64))
 }
 

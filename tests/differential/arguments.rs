@@ -38,17 +38,77 @@ const VALUES: &[&[u8]] = &[
     b"a value that is longer than sixty-four bytes, which no compact encoding keeps in place, whatever the type",
 ];
 const INTEGERS: &[&str] = &[
-    "9223372036854775807", "-9223372036854775808", "9223372036854775808", "-9223372036854775809", "18446744073709551616", "abc", "",
-    " 1", "+1", "01", "1.0", "-0", "4294967296", "2147483648",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "18446744073709551616",
+    "abc",
+    "",
+    " 1",
+    "+1",
+    "01",
+    "1.0",
+    "-0",
+    "4294967296",
+    "2147483648",
 ];
 const FLOATS: &[&str] = &[
-    "nan", "inf", "-inf", "+inf", "infinity", "1e400", "-1e400", "1e308", "1.7e308", "1e-400", "abc", "", " 1", "1 ", "0x10", "1e5", "5.0e3",
-    "3.14159265358979", "0.1", "0.2", "-0.0", "1e17", "123456789012345678", "1.",
+    "nan",
+    "inf",
+    "-inf",
+    "+inf",
+    "infinity",
+    "1e400",
+    "-1e400",
+    "1e308",
+    "1.7e308",
+    "1e-400",
+    "abc",
+    "",
+    " 1",
+    "1 ",
+    "0x10",
+    "1e5",
+    "5.0e3",
+    "3.14159265358979",
+    "0.1",
+    "0.2",
+    "-0.0",
+    "1e17",
+    "123456789012345678",
+    "1.",
 ];
 /// What an argument is replaced by, or what is inserted.
 const JUNK: &[&[u8]] = &[
-    b"", b"abc", b"-1", b"0", b"NX", b"XX", b"GET", b"COUNT", b"LIMIT", b"WITHSCORES", b"STORE", b"REPLACE", b"nan", b"inf", b"\xff\x00",
-    b"9223372036854775807", b"9223372036854775808", b"1e400", b" 1", b"*", b"s1", b"h1", b"l1", b"t1", b"z1", b"EX", b"KEEPTTL", b"MATCH",
+    b"",
+    b"abc",
+    b"-1",
+    b"0",
+    b"NX",
+    b"XX",
+    b"GET",
+    b"COUNT",
+    b"LIMIT",
+    b"WITHSCORES",
+    b"STORE",
+    b"REPLACE",
+    b"nan",
+    b"inf",
+    b"\xff\x00",
+    b"9223372036854775807",
+    b"9223372036854775808",
+    b"1e400",
+    b" 1",
+    b"*",
+    b"s1",
+    b"h1",
+    b"l1",
+    b"t1",
+    b"z1",
+    b"EX",
+    b"KEEPTTL",
+    b"MATCH",
 ];
 
 /// The dump of a value, and a broken one: what `RESTORE` gets.
@@ -142,23 +202,41 @@ impl Arguments {
                     _ => [b"[", &member[..]].concat().into(),
                 }
             }
-            "score" => self.mostly(|this| if this.one_in(4) { this.small(-4, 4) } else { this.half() }, FLOATS),
+            "score" => {
+                self.mostly(|this| if this.one_in(4) { this.small(-4, 4) } else { this.half() }, FLOATS)
+            }
             "scorebound" => match self.below(8) {
                 0 => Bytes::from_static(b"-inf"),
                 1 => Bytes::from_static(b"+inf"),
                 2 => [b"(", &self.half()[..]].concat().into(),
                 _ => self.of_kind("score"),
             },
-            "float" => self.mostly(|this| if this.one_in(2) { this.half() } else { this.pick(FLOATS) }, FLOATS),
+            "float" => {
+                self.mostly(|this| if this.one_in(2) { this.half() } else { this.pick(FLOATS) }, FLOATS)
+            }
             "int" => self.mostly(|this| this.small(-20, 20), INTEGERS),
             "index" => self.mostly(|this| this.small(-6, 6), INTEGERS),
-            "count" => self.mostly(|this| this.small(0, 5), &["-1", "-3", "abc", "9223372036854775807", "", "-9223372036854775808"]),
-            "draw" => self.mostly(|this| this.small(-7, 7), &["abc", "-9223372036854775808", "9223372036854775807", ""]),
-            "positive" => self.mostly(|this| this.small(1, 6), &["0", "-1", "abc", "9223372036854775807", ""]),
-            "offset" => self.mostly(|this| this.small(0, 30), &["-1", "abc", "600000000", "9223372036854775807"]),
-            "timeout" => self.mostly(|this| this.pick(&["0.01", "0.002", ".003"]), &["-1", "abc", "nan", "1e400", ""]),
+            "place" => self.mostly(|this| this.small(-6, 6), &["abc", "", "2147483647", "1.0"]),
+            "count" => self.mostly(
+                |this| this.small(0, 5),
+                &["-1", "-3", "abc", "9223372036854775807", "", "-9223372036854775808"],
+            ),
+            "draw" => self.mostly(
+                |this| this.small(-7, 7),
+                &["abc", "-9223372036854775808", "9223372036854775807", ""],
+            ),
+            "positive" => {
+                self.mostly(|this| this.small(1, 6), &["0", "-1", "abc", "9223372036854775807", ""])
+            }
+            "offset" => {
+                self.mostly(|this| this.small(0, 30), &["-1", "abc", "600000000", "9223372036854775807"])
+            }
+            "timeout" => {
+                self.mostly(|this| this.pick(&["0.01", "0.002", ".003"]), &["-1", "abc", "nan", "1e400", ""])
+            }
             "bit" => self.mostly(|this| this.small(0, 1), &["2", "-1", "abc"]),
-            "bitoffset" => self.mostly(|this| this.small(0, 90), &["-1", "abc", "4294967296", "9223372036854775807", "#1"]),
+            "bitoffset" => self
+                .mostly(|this| this.small(0, 90), &["-1", "abc", "4294967296", "9223372036854775807", "#1"]),
             "bitfieldoffset" if self.one_in(3) => [b"#", &self.small(0, 5)[..]].concat().into(),
             "bitfieldoffset" => self.of_kind("bitoffset"),
             "bittype" => {
@@ -173,14 +251,25 @@ impl Arguments {
                     _ => [b"u", &bits[..]].concat().into(),
                 }
             }
-            "db" => self.mostly(|this| this.pick(&["0", "0", "1", "9"]), &["15", "16", "-1", "abc", "4294967296", ""]),
+            "db" => self.mostly(
+                |this| this.pick(&["0", "0", "1", "9"]),
+                &["15", "16", "-1", "abc", "4294967296", ""],
+            ),
             "ms" => match self.below(12) {
-                0..2 => self.rng.random_range(NEAR_MS).to_string().into(),
-                2 => self.pick(&["0", "-1", "-5", "abc", "9223372036854775807", "9223372036854775", ""]),
+                0..3 => self.rng.random_range(NEAR_MS).to_string().into(),
+                3 => self.pick(&["0", "-1", "-5", "abc", "9223372036854775807", "9223372036854775", ""]),
                 _ => (self.far_s() * 1_000 + 137).to_string().into(),
             },
             "secs" => match self.below(12) {
-                0 => self.pick(&["0", "-1", "abc", "9223372036854775807", "9223372036854775", "-9223372036854775808", ""]),
+                0 => self.pick(&[
+                    "0",
+                    "-1",
+                    "abc",
+                    "9223372036854775807",
+                    "9223372036854775",
+                    "-9223372036854775808",
+                    "",
+                ]),
                 _ => self.far_s().to_string().into(),
             },
             "unixsecs" => match self.below(8) {
@@ -193,7 +282,8 @@ impl Arguments {
                 1 => ((self.now_s - 1_000) * 1_000).to_string().into(),
                 _ => ((self.now_s + self.far_s() + FAR_STEP_S / 2) * 1_000 + 41).to_string().into(),
             },
-            "pattern" => self.pick(&["*", "?1", "[ab]*", "f*", "s?", "*1", "", "\\*", "a", "[^a]", "h[1-2]", "**", "[a-"]),
+            "pattern" => self
+                .pick(&["*", "?1", "[ab]*", "f*", "s?", "*1", "", "\\*", "a", "[^a]", "h[1-2]", "**", "[a-"]),
             "type" => self.pick(&["string", "list", "set", "zset", "hash", "stream", "LIST", "none", ""]),
             "sortby" => self.pick(&["*", "s*", "n*", "nosort", "h1->f*", "h1->*", "z*", ""]),
             "sortget" => self.pick(&["#", "s*", "n*", "h1->f1", "h1->*", "nokey", "*"]),

@@ -200,7 +200,8 @@ static TABLE: &[Entry] = &[
     entry("llen", 4, &["LLEN list"]),
     entry("lindex", 5, &["LINDEX list index"]),
     entry("lrange", 8, &["LRANGE list index index"]),
-    entry("lset", 6, &["LSET list index value"]),
+    // Valkey cuts the index to 32 bits: `LSET l 9223372036854775807 v` writes the last element there, and is refused here.
+    entry("lset", 6, &["LSET list place value"]),
     entry("linsert", 7, &["LINSERT list (BEFORE|AFTER|ASIDE) value value"]),
     entry("lrem", 8, &["LREM list index value"]),
     entry("ltrim", 6, &["LTRIM list index index"]),

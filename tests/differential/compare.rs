@@ -38,7 +38,8 @@ pub fn same_reply(check: Check, ours: &Reply, theirs: &Reply, slack: Slack) -> b
             slack.covers(*ours, *theirs)
         }
         (Check::Seconds, Reply::Integer(ours), Reply::Integer(theirs)) if *ours >= 0 && *theirs >= 0 => {
-            slack.covers(*ours * 1_000, *theirs * 1_000) || ours.abs_diff(*theirs) <= 1
+            slack.covers(ours.saturating_mul(1_000), theirs.saturating_mul(1_000))
+                || ours.abs_diff(*theirs) <= 1
         }
         (Check::Multiset, ours, theirs) => multiset(ours, 1) == multiset(theirs, 1),
         (Check::Pairs, ours, theirs) => multiset(ours, 2) == multiset(theirs, 2),
@@ -47,7 +48,9 @@ pub fn same_reply(check: Check, ours: &Reply, theirs: &Reply, slack: Slack) -> b
         }
         // Pages are cut differently.
         (Check::Sweep, Reply::Array(_), Reply::Array(_)) => true,
-        (_, Reply::Double(ours), Reply::Double(theirs)) => ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan()),
+        (_, Reply::Double(ours), Reply::Double(theirs)) => {
+            ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan())
+        }
         (_, ours, theirs) => ours == theirs,
     }
 }

@@ -36,7 +36,11 @@ impl Node {
     pub fn parse(line: &str) -> Node {
         let mut parser = Parser { line, rest: line.as_bytes() };
         let node = parser.choice();
-        assert!(parser.rest.is_empty(), "{line:?}: cannot read from {:?}", String::from_utf8_lossy(parser.rest));
+        assert!(
+            parser.rest.is_empty(),
+            "{line:?}: cannot read from {:?}",
+            String::from_utf8_lossy(parser.rest)
+        );
         node
     }
 

@@ -80,12 +80,18 @@ impl Side {
         while let Some(command) = parser.next(&mut bytes).expect("the stream is made of commands") {
             commands.push(command);
         }
-        assert!(bytes.is_empty(), "{}: a reply came before its effects were whole: {bytes:?}", self.server.name());
+        assert!(
+            bytes.is_empty(),
+            "{}: a reply came before its effects were whole: {bytes:?}",
+            self.server.name()
+        );
         commands
     }
 
     fn time_ms(&mut self) -> u64 {
-        let Reply::Array(parts) = self.control.call(argv!["TIME"]) else { panic!("TIME answers two numbers") };
+        let Reply::Array(parts) = self.control.call(argv!["TIME"]) else {
+            panic!("TIME answers two numbers")
+        };
         let part = |at: usize| match &parts[at] {
             Reply::Bulk(text) => String::from_utf8_lossy(text).parse::<u64>().expect("a number"),
             other => panic!("TIME answers two numbers, not {other:?}"),
@@ -129,7 +135,13 @@ impl Pair {
     }
 
     /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first difference.
-    pub fn run(&mut self, commands: &Commands, steps: &[Step], batch: usize, counts: &mut Counts) -> Result<(), Difference> {
+    pub fn run(
+        &mut self,
+        commands: &Commands,
+        steps: &[Step],
+        batch: usize,
+        counts: &mut Counts,
+    ) -> Result<(), Difference> {
         self.ours.reset();
         self.theirs.reset();
         let mut run = Run {
@@ -146,11 +158,6 @@ impl Pair {
             at = end;
         }
         Ok(())
-    }
-
-    /// Sends the same commands to both over the control connections; the streams are not compared.
-    fn aside(&mut self, commands: &[Argv]) -> [Vec<Reply>; 2] {
-        [&mut self.ours, &mut self.theirs].map(|side| side.control.pipeline(commands).expect("the server answers"))
     }
 }
 
@@ -176,7 +183,8 @@ impl Run<'_> {
         }
         for (at, step) in steps.iter().enumerate().take(from + most).skip(from) {
             // What ends a transaction decides how the next commands are sent.
-            let ends = ["EXEC", "DISCARD"].iter().any(|name| step.argv[0].eq_ignore_ascii_case(name.as_bytes()));
+            let ends =
+                ["EXEC", "DISCARD"].iter().any(|name| step.argv[0].eq_ignore_ascii_case(name.as_bytes()));
             if ends || self.commands.is_near(&step.argv) {
                 return at + 1;
             }
@@ -210,7 +218,8 @@ impl Run<'_> {
         }
         let streams = self.streams();
         let sent = || batch.iter().map(|argv| show(argv)).collect::<Vec<_>>().join("; ");
-        same_stream(&streams, self.slack, &mut self.pair.exceptions).map_err(|text| format!("after {}\n{text}", sent()))?;
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", sent()))?;
         if near {
             self.wait_past_near_deadlines();
         }
@@ -239,7 +248,13 @@ impl Run<'_> {
     }
 
     /// Compares the replies to one command; the reply of `EXEC` piece by piece.
-    fn replies(&mut self, connection: usize, argv: &Argv, ours: &Reply, theirs: &Reply) -> Result<(), String> {
+    fn replies(
+        &mut self,
+        connection: usize,
+        argv: &Argv,
+        ours: &Reply,
+        theirs: &Reply,
+    ) -> Result<(), String> {
         let different = |argv: &Argv, ours: &Reply, theirs: &Reply| {
             format!("{}\n  replies  {}\n  Valkey   {}", show(argv), show_reply(ours), show_reply(theirs))
         };
@@ -326,12 +341,9 @@ impl Run<'_> {
                 self.quiet_stream(argv)?;
                 Ok(None)
             }
-            [ours, theirs] if matches!(ours, Reply::Error(_)) || matches!(theirs, Reply::Error(_)) => Err(format!(
-                "{}\n  replies  {}\n  Valkey   {}",
-                show(argv),
-                show_reply(ours),
-                show_reply(theirs)
-            )),
+            [ours, theirs] if matches!(ours, Reply::Error(_)) || matches!(theirs, Reply::Error(_)) => Err(
+                format!("{}\n  replies  {}\n  Valkey   {}", show(argv), show_reply(ours), show_reply(theirs)),
+            ),
             _ => Ok(Some(replies)),
         }
     }
@@ -339,13 +351,19 @@ impl Run<'_> {
     /// The streams, which have to be equal.
     fn quiet_stream(&mut self, argv: &Argv) -> Result<(), String> {
         let streams = self.streams();
-        same_stream(&streams, self.slack, &mut self.pair.exceptions).map_err(|text| format!("after {}\n{text}", show(argv)))
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", show(argv)))
     }
 
     /// A scan from the beginning to the end on both.
     fn sweep(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
         let Some(first) = self.one(connection, argv)? else { return Ok(()) };
         let at = if argv[0].eq_ignore_ascii_case(b"SCAN") { 1 } else { 2 };
+        if argv[at] != "0" {
+            // Another place of each server's own.
+            self.meet_all_keys(connection);
+            return Ok(());
+        }
         let mut found: [Vec<Reply>; 2] = [Vec::new(), Vec::new()];
         let Pair { ours, theirs, .. } = self.pair;
         for ((side, page), found) in [ours, theirs].into_iter().zip(first).zip(&mut found) {
@@ -371,7 +389,8 @@ impl Run<'_> {
         }
         // Dead keys are met in whatever order the keys are in.
         let streams = self.streams().map(Op::sorted);
-        same_stream(&streams, self.slack, &mut self.pair.exceptions).map_err(|text| format!("after {}\n{text}", show(argv)))
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", show(argv)))
     }
 
     /// Random elements that stay where they are.
@@ -383,7 +402,9 @@ impl Run<'_> {
         let distinct = argv.get(2).is_some_and(|count| !count.starts_with(b"-"));
         let [ours_drawn, theirs_drawn] = [&ours, &theirs].map(|reply| drawn(reply, valued));
         let possible = |drawn: &[Vec<Reply>]| {
-            drawn.iter().all(|row| all.contains(row) || (!valued && all.iter().any(|known| known[0] == row[0])))
+            drawn
+                .iter()
+                .all(|row| all.contains(row) || (!valued && all.iter().any(|known| known[0] == row[0])))
         };
         let repeated = |drawn: &[Vec<Reply>]| (1..drawn.len()).any(|at| drawn[..at].contains(&drawn[at]));
         let alike = same_reply(Check::Shape, &ours, &theirs, self.slack)
@@ -437,8 +458,10 @@ impl Run<'_> {
         let streams = self.streams();
         let whole = popped[0].len() == before.len();
         for (stream, popped) in streams.iter().zip(&popped) {
-            let taken: Vec<&Op> = stream.iter().filter(|op| op.argv[0] != "MULTI" && op.argv[0] != "EXEC").collect();
-            let mut named: Vec<&Bytes> = taken.iter().flat_map(|op| &op.argv[2.min(op.argv.len())..]).collect();
+            let taken: Vec<&Op> =
+                stream.iter().filter(|op| op.argv[0] != "MULTI" && op.argv[0] != "EXEC").collect();
+            let mut named: Vec<&Bytes> =
+                taken.iter().flat_map(|op| &op.argv[2.min(op.argv.len())..]).collect();
             let mut expected: Vec<&Bytes> = popped.iter().filter_map(|row| text_of(&row[0])).collect();
             named.sort_unstable();
             expected.sort_unstable();
@@ -453,7 +476,9 @@ impl Run<'_> {
             }
         }
         // Names differ; the verbs and their number may not.
-        let forms = |stream: &[Op]| stream.iter().map(|op| (op.db.clone(), op.argv[0].clone(), op.argv.len())).collect::<Vec<_>>();
+        let forms = |stream: &[Op]| {
+            stream.iter().map(|op| (op.db.clone(), op.argv[0].clone(), op.argv.len())).collect::<Vec<_>>()
+        };
         if forms(&streams[0]) != forms(&streams[1]) {
             return different(&format!("propagated as {streams:?}"));
         }
@@ -462,7 +487,9 @@ impl Run<'_> {
             removal.extend(popped.iter().filter_map(|row| text_of(&row[0]).cloned()));
             removal
         };
-        for (side, popped) in [&mut self.pair.ours, &mut self.pair.theirs].into_iter().zip([&popped[1], &popped[0]]) {
+        for (side, popped) in
+            [&mut self.pair.ours, &mut self.pair.theirs].into_iter().zip([&popped[1], &popped[0]])
+        {
             if !popped.is_empty() {
                 side.clients[connection].call(removal(popped));
             }
@@ -483,6 +510,12 @@ impl Run<'_> {
             let (ours, theirs) = (show_reply(&ours), show_reply(&theirs));
             return Err(format!("RANDOMKEY\n  replies  {ours}\n  Valkey   {theirs}"));
         }
+        self.meet_all_keys(connection);
+        Ok(())
+    }
+
+    /// Every dead key of a connection's database is met on both, whichever ones were met by chance.
+    fn meet_all_keys(&mut self, connection: usize) {
         for side in [&mut self.pair.ours, &mut self.pair.theirs] {
             let mut cursor = Bytes::from_static(b"0");
             loop {
@@ -495,7 +528,6 @@ impl Run<'_> {
             }
         }
         self.forget_streams();
-        Ok(())
     }
 
     /// Each server restores the other's payload; then both hold the same.
@@ -514,7 +546,10 @@ impl Run<'_> {
             self.pair.theirs.clients[connection].try_call(&restore(our_payload)),
         ];
         if !restored.iter().all(|reply| matches!(reply, Ok(Reply::Status(_)))) {
-            return Err(format!("{}: the other's payload: {restored:?}\n  {ours:?}\n  {theirs:?}", show(argv)));
+            return Err(format!(
+                "{}: the other's payload: {restored:?}\n  {ours:?}\n  {theirs:?}",
+                show(argv)
+            ));
         }
         let Reply::Status(kind) = self.pair.theirs.clients[connection].call(argv!["TYPE", "restored"]) else {
             panic!("TYPE answers a word")
@@ -580,7 +615,8 @@ fn drawn(reply: &Reply, valued: bool) -> Vec<Vec<Reply>> {
 /// A command as one would type it.
 pub fn show(argv: &[Bytes]) -> String {
     let word = |arg: &Bytes| {
-        let plain = !arg.is_empty() && arg.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\');
+        let plain = !arg.is_empty()
+            && arg.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\');
         if plain { String::from_utf8_lossy(arg).into_owned() } else { format!("\"{}\"", arg.escape_ascii()) }
     };
     argv.iter().map(word).collect::<Vec<_>>().join(" ")

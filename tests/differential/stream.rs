@@ -58,9 +58,18 @@ enum Form {
 }
 
 static EXCEPTIONS: &[Exception] = &[
-    Exception { what: "SET … IFEQ goes out without the condition (rewrite::string)", form: Form::Instead(set_without_ifeq) },
-    Exception { what: "MSETEX goes out as SETs or an MSET (rewrite::string)", form: Form::Instead(msetex_as_sets) },
-    Exception { what: "BITFIELD goes out if it only made room (rewrite::string)", form: Form::Besides(is_failing_bitfield) },
+    Exception {
+        what: "SET … IFEQ goes out without the condition (rewrite::string)",
+        form: Form::Instead(set_without_ifeq),
+    },
+    Exception {
+        what: "MSETEX goes out as SETs or an MSET (rewrite::string)",
+        form: Form::Instead(msetex_as_sets),
+    },
+    Exception {
+        what: "BITFIELD goes out if it only made room (rewrite::string)",
+        form: Form::Besides(is_failing_bitfield),
+    },
     Exception {
         what: "RESTORE goes out with a payload that every replica reads (rewrite::generic)",
         form: Form::Argument(b"RESTORE", 3, is_old_payload),
@@ -138,7 +147,10 @@ impl Exceptions {
 pub fn same_stream(streams: &[Vec<Op>; 2], slack: Slack, exceptions: &mut Exceptions) -> Result<(), String> {
     let [ours, theirs] = streams;
     let equal = ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(ours, theirs)| ours.db == theirs.db && same_argv(&ours.argv, &theirs.argv, slack));
+        && ours
+            .iter()
+            .zip(theirs)
+            .all(|(ours, theirs)| ours.db == theirs.db && same_argv(&ours.argv, &theirs.argv, slack));
     if equal || (is_well_wrapped(ours) && same_but_for_exceptions(ours, theirs, slack, exceptions)) {
         return Ok(());
     }
@@ -221,7 +233,8 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
 }
 
 fn show_ops(ops: &[Op]) -> String {
-    let db = |op: &Op| op.db.as_ref().map_or_else(String::new, |db| format!("db{} ", String::from_utf8_lossy(db)));
+    let db =
+        |op: &Op| op.db.as_ref().map_or_else(String::new, |db| format!("db{} ", String::from_utf8_lossy(db)));
     match ops {
         [] => "    (nothing)\n".to_owned(),
         ops => ops.iter().map(|op| format!("    {}{}\n", db(op), show(&op.argv))).collect(),
