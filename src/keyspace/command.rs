@@ -275,7 +275,7 @@ impl Plan {
     }
 
     /// The only command of a unit of one.
-    fn only(&self) -> Option<&'static CommandSpec> {
+    pub fn only(&self) -> Option<&'static CommandSpec> {
         match self.specs[..] {
             [Ok(spec)] => Some(spec),
             _ => None,

@@ -19,6 +19,7 @@
 //! | `shard` | tables of one shard; the only place that changes them |
 //! | `unit` | locks, expiry on access, effects of one unit |
 //! | [`command`] | what a command is; each family's file has its own table |
+//! | [`blocking`] | commands that wait for a key |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
@@ -50,7 +51,7 @@
 //! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
 
 mod bits;
-mod blocking;
+pub mod blocking;
 pub mod command;
 mod counters;
 mod dump;
@@ -82,6 +83,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use self::blocking::{Executed, Waiters};
 use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
 pub use self::error::CommandError;
@@ -185,6 +187,8 @@ pub struct Keyspace {
     /// The shard at which the next expiry cycle starts.
     expire_from: AtomicUsize,
     events: Arc<Events>,
+    /// Numbers those who wait, in their order, and what becomes ready for them.
+    waiting: Arc<AtomicU64>,
 }
 
 impl Keyspace {
@@ -199,7 +203,10 @@ impl Keyspace {
         let options =
             Options { shards: options.shards.max(1), databases: options.databases.max(1), ..options };
         let events = Arc::new(Events::new(sink));
-        let shard = || Mutex::new(Shard::new(options.databases, Arc::clone(&events)));
+        // A ticket of 0 would be before the first.
+        let waiting = Arc::new(AtomicU64::new(1));
+        let waiters = || Waiters::new(Arc::clone(&waiting));
+        let shard = || Mutex::new(Shard::new(options.databases, Arc::clone(&events), waiters()));
         Keyspace {
             shards: (0..options.shards).map(|_| shard()).collect(),
             options,
@@ -207,6 +214,7 @@ impl Keyspace {
             next_snapshot_id: AtomicU64::new(0),
             expire_from: AtomicUsize::new(0),
             events,
+            waiting,
         }
     }
 
@@ -254,6 +262,36 @@ impl Keyspace {
         self.run_alone(policy, calls, now_ms, publish, None)
     }
 
+    /// [`execute_observed`](Self::execute_observed) of one command that may wait: if it finds nothing, it is
+    /// not answered but enrolled, and whoever makes one of its keys serves it. See [`blocking`].
+    ///
+    /// In the other ways to execute, a command that would have to wait answers at once that there is nothing.
+    /// What a unit publishes for those whom it served comes to its own `publish`, a unit each, after its own.
+    pub fn execute_or_wait(
+        self: &Arc<Self>,
+        call: &Call,
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        settled: Option<&mut dyn FnMut()>,
+    ) -> Executed {
+        let calls = std::slice::from_ref(call);
+        let mut plan = Plan::new(self, calls);
+        let answers = |replies: Vec<Reply>| replies.into_iter().next().unwrap_or(Reply::Null);
+        let Some(spec) = plan.only().filter(|spec| spec.flags.contains(&Flag::Blocking)) else {
+            let replies = self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, settled);
+            return Executed::Done(answers(replies));
+        };
+        let mut unit = Unit::lock_for(self, ExpiryPolicy::Reclaim, now_ms, calls, &mut plan);
+        unit.may_wait = true;
+        let replies = unit.run(calls, plan);
+        let executed = match unit.wait.take() {
+            Some(wait) => Executed::Waiting(unit.enrol(self, call, spec, &wait)),
+            None => Executed::Done(answers(replies)),
+        };
+        unit.finish(publish, settled);
+        executed
+    }
+
     fn run_alone(
         &self,
         policy: ExpiryPolicy,
@@ -272,7 +310,7 @@ impl Keyspace {
             }
             return vec![reply];
         }
-        let mut unit = Unit::lock(self, policy, now_ms, std::mem::take(&mut plan.shards));
+        let mut unit = Unit::lock_for(self, policy, now_ms, calls, &mut plan);
         if plan.deletes_unrelated_keys() {
             unit.effects.wrap = Wrap::Never;
         }
@@ -308,7 +346,7 @@ impl Keyspace {
     ) -> Option<Vec<Reply>> {
         let mut plan = Plan::new(self, calls);
         plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
-        let mut unit = Unit::lock(self, ExpiryPolicy::Reclaim, now_ms, std::mem::take(&mut plan.shards));
+        let mut unit = Unit::lock_for(self, ExpiryPolicy::Reclaim, now_ms, calls, &mut plan);
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
             return None;
         }
@@ -401,6 +439,11 @@ impl Keyspace {
             let table = shard.table(db);
             (keys + table.map.len() as u64, with_deadline + table.deadlines.len() as u64)
         })
+    }
+
+    /// Keys that somebody waits for. Shards are counted one after the other.
+    pub fn waiting_keys(&self) -> usize {
+        (0..self.options.shards).map(|number| self.lock_shard(number).waiters.len()).sum()
     }
 
     /// Counters since the start.

@@ -1,8 +1,8 @@
 //! One shard: the tables of every database for the keys that hash to it.
 //!
-//! Everything that changes a table goes through this file, because a change has four companions
+//! Everything that changes a table goes through this file, because a change has five companions
 //! that must never be forgotten: the index of deadlines, the pre-images of the active snapshots, the
-//! version of the entry, and the watchers of the key.
+//! version of the entry, the watchers of the key, and those who wait for it.
 //!
 //! # Removal
 //!
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use indexmap::IndexMap;
 
+use super::blocking::Waiters;
 use super::events::{EventClass, Events};
 use super::snapshot::ShardSnapshot;
 use super::value::Value;
@@ -89,17 +90,19 @@ pub(super) struct Shard {
     version: u64,
     pub snapshots: Vec<ShardSnapshot>,
     pub watchers: Registry,
+    pub waiters: Waiters,
     pub stats: KeyspaceStats,
     events: Arc<Events>,
 }
 
 impl Shard {
-    pub fn new(databases: u16, events: Arc<Events>) -> Shard {
+    pub fn new(databases: u16, events: Arc<Events>, waiters: Waiters) -> Shard {
         Shard {
             tables: (0..databases).map(|_| Table::default()).collect(),
             version: 0,
             snapshots: Vec::new(),
             watchers: Registry::default(),
+            waiters,
             stats: KeyspaceStats::default(),
             events,
         }
@@ -148,6 +151,7 @@ impl Shard {
             self.events.notify(db, EventClass::New, "new", key);
         }
         self.watchers.touch(db, key, true);
+        self.waiters.note(db, key);
     }
 
     /// Changes the value of `key` in place; `None` if there is no such key.
@@ -234,7 +238,8 @@ impl Shard {
         for snapshot in &mut self.snapshots {
             snapshot.swapped(a, b);
         }
-        let Shard { tables, watchers, .. } = self;
+        let Shard { tables, watchers, waiters, .. } = self;
+        waiters.note_swapped([a, b], |db, key| tables[usize::from(db)].map.contains_key(key));
         for (db, before) in [(a, b), (b, a)] {
             let find = |db: u16, key: &[u8]| {
                 let entry = tables[usize::from(db)].map.get(key)?;

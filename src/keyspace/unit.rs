@@ -6,6 +6,7 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
+use super::blocking;
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
 use super::shard::{Entry, FlushedTable, Shard};
@@ -26,13 +27,28 @@ pub(super) type CommandResult = Result<Reply, CommandError>;
 pub(super) struct Unit<'k, 'c> {
     pub keyspace: &'k Keyspace,
     /// Locked shards, ascending.
-    locked: SmallVec<[(usize, MutexGuard<'k, Shard>); 4]>,
+    locked: Locked<'k>,
     pub policy: ExpiryPolicy,
     pub now_ms: u64,
     /// The database of the running call.
     pub db: u16,
     pub effects: Effects<'c>,
     garbage: Vec<FlushedTable>,
+    /// Whether the command may wait, rather than answer that there is nothing.
+    pub may_wait: bool,
+    /// What the command that has just run asks to wait for.
+    pub wait: Option<Wait<'c>>,
+}
+
+/// Locked shards and their numbers, ascending.
+type Locked<'k> = SmallVec<[(usize, MutexGuard<'k, Shard>); 4]>;
+
+/// What a command asks to wait for: see [`super::blocking`].
+pub(super) struct Wait<'c> {
+    pub keys: &'c [Bytes],
+    pub type_name: &'static str,
+    /// `None` waits for ever.
+    pub timeout_ms: Option<u64>,
 }
 
 impl<'k, 'c> Unit<'k, 'c> {
@@ -41,7 +57,66 @@ impl<'k, 'c> Unit<'k, 'c> {
         shards.sort_unstable();
         shards.dedup();
         let locked = shards.into_iter().map(|number| (number, keyspace.lock_shard(number))).collect();
-        Unit { keyspace, locked, policy, now_ms, db: 0, effects: Effects::new(), garbage: Vec::new() }
+        Unit::new(keyspace, policy, now_ms, locked)
+    }
+
+    fn new(keyspace: &'k Keyspace, policy: ExpiryPolicy, now_ms: u64, locked: Locked<'k>) -> Self {
+        Unit {
+            keyspace,
+            locked,
+            policy,
+            now_ms,
+            db: 0,
+            effects: Effects::new(),
+            garbage: Vec::new(),
+            may_wait: false,
+            wait: None,
+        }
+    }
+
+    /// Locks what `calls` need, `plan` being theirs, and what those need who wait for their keys.
+    pub fn lock_for(
+        keyspace: &'k Keyspace,
+        policy: ExpiryPolicy,
+        now_ms: u64,
+        calls: &[Call],
+        plan: &mut Plan,
+    ) -> Self {
+        loop {
+            let mut unit = Unit::lock(keyspace, policy, now_ms, plan.shards.clone());
+            if policy != ExpiryPolicy::Reclaim {
+                return unit;
+            }
+            let missing = blocking::missing_shards(&mut unit, calls, &plan.specs);
+            if missing.is_empty() {
+                return unit;
+            }
+            // All locks are released before more are taken, so that they are always taken in order.
+            drop(unit);
+            plan.shards.extend(missing);
+        }
+    }
+
+    /// A unit that follows `outer`, under its locks, which it has to [give back](Self::give_back).
+    pub fn within(outer: &mut Unit<'k, '_>) -> Self {
+        Unit::new(outer.keyspace, outer.policy, outer.now_ms, std::mem::take(&mut outer.locked))
+    }
+
+    /// Ends a unit [within](Self::within) another.
+    pub fn give_back(self, outer: &mut Unit<'k, '_>) {
+        outer.locked = self.locked;
+        outer.garbage.extend(self.garbage);
+    }
+
+    /// Whether every shard is locked.
+    pub fn locks_all(&self) -> bool {
+        self.locked.len() == self.keyspace.options.shards
+    }
+
+    /// A shard by its number, if it is locked.
+    pub fn locked_shard(&self, number: usize) -> Option<&Shard> {
+        let position = self.locked.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.locked[position].1)
     }
 
     /// Runs the calls in order, `plan` being theirs.
@@ -71,14 +146,16 @@ impl<'k, 'c> Unit<'k, 'c> {
         (spec.handler)(self, &call.argv)
     }
 
-    /// Publishes the effects, calls `settled`, then releases the locks, then frees what was flushed.
-    pub fn finish(self, publish: &mut dyn FnMut(&Effects<'_>), settled: Option<&mut dyn FnMut()>) {
+    /// Publishes the effects, calls `settled`, serves those who wait for what the unit made, then releases
+    /// the locks, then frees what was flushed.
+    pub fn finish(mut self, publish: &mut dyn FnMut(&Effects<'_>), settled: Option<&mut dyn FnMut()>) {
         if !self.effects.is_empty() {
             publish(&self.effects);
         }
         if let Some(settled) = settled {
             settled();
         }
+        self.serve_waiters(publish);
         let Unit { locked, garbage, .. } = self;
         drop(locked);
         let keys: usize = garbage.iter().map(|table| table.map.len()).sum();
@@ -260,15 +337,19 @@ impl<'k, 'c> Unit<'k, 'c> {
     }
 
     /// Answers for a command that found nothing in `keys` and is to wait until one of them holds a value
-    /// of the type `type_name`, at most `timeout_ms` (`None`: for ever), then to answer `on_timeout`.
+    /// of the type `type_name`, at most `timeout_ms` (`None`: for ever), and then to run again. Where it may
+    /// not wait, in an `EXEC`, it answers `at_once`.
     pub fn block(
         &mut self,
-        _keys: &'c [Bytes],
-        _type_name: &'static str,
-        _timeout_ms: Option<u64>,
-        on_timeout: Reply,
+        keys: &'c [Bytes],
+        type_name: &'static str,
+        timeout_ms: Option<u64>,
+        at_once: Reply,
     ) -> CommandResult {
-        Ok(on_timeout)
+        if self.may_wait {
+            self.wait = Some(Wait { keys, type_name, timeout_ms });
+        }
+        Ok(at_once)
     }
 
     /// Keeps a flushed table until the locks are released.

@@ -4,6 +4,7 @@
 //! after `=>` and the expected propagation after `|`. `@n` sets the clock to n milliseconds.
 
 mod bits;
+mod blocking;
 mod commands;
 mod concurrency;
 mod dump;

@@ -112,7 +112,7 @@ async fn one_who_watches_is_shown_as_such_and_kept_from_the_data_until_reset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_are_in_the_order_of_execution_and_transactions_are_not_torn() {
     const CLIENTS: usize = 4;
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 1000;
     let server = Running::start(&[]).await;
     let mut monitor = server.client().await;
     monitor.call("MONITOR").await;
@@ -120,11 +120,16 @@ async fn lines_are_in_the_order_of_execution_and_transactions_are_not_torn() {
     for number in 0..CLIENTS {
         let mut client = server.client().await;
         clients.push(tokio::spawn(async move {
+            let mut sent = BytesMut::new();
+            let values: Vec<String> = (0..ROUNDS).map(|round| format!("{number}:{round}")).collect();
+            for value in &values {
+                encode_command(&["GETSET", "k", value], &mut sent);
+                sent.extend_from_slice(b"MULTI\r\nINCR n\r\nPING\r\nEXEC\r\n");
+            }
+            client.write(&sent).await;
             let mut before = Vec::new();
-            for round in 0..ROUNDS {
-                let value = format!("{number}:{round}");
-                before.push((client.says(&format!("GETSET k {value}")).await, value));
-                client.write(b"MULTI\r\nINCR n\r\nPING\r\nEXEC\r\n").await;
+            for value in values {
+                before.push((shown(&client.reply().await), value));
                 for _ in 0..4 {
                     client.reply().await;
                 }
