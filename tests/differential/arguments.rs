@@ -21,6 +21,7 @@ const FAR_MIN_S: u64 = 1_000;
 const TYPED_KEYS: &[(&str, &[&str])] = &[
     ("string", &["s1", "s2", "s3"]),
     ("number", &["n1", "n2"]),
+    ("conditional", &["c1", "c2"]),
     ("bits", &["b1", "b2", "s1"]),
     ("hash", &["h1", "h2", "h3"]),
     ("list", &["l1", "l2", "l3"]),

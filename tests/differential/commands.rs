@@ -91,8 +91,9 @@ static TABLE: &[Entry] = &[
         "SET (string|number|key) value",
         "SET (string|number|key) value (NX|XX|GET|IFEQ value|EX secs|PX ms|EXAT unixsecs|PXAT unixms|KEEPTTL)*1-3",
         "SET (string|number|key) value PX ms",
-        "SET string few",
-        "SET string few (IFEQ few|GET|EX secs|PX ms|KEEPTTL)*1-2",
+        "SET conditional few",
+        "SET conditional few IFEQ few",
+            "SET conditional few (IFEQ few|GET|EX secs|PX ms|KEEPTTL)*1-2",
     ]).timed(),
     entry("get", 14, &["GET (string|key)"]),
     entry("getdel", 8, &["GETDEL string"]),
@@ -116,7 +117,7 @@ static TABLE: &[Entry] = &[
     entry("setrange", 6, &["SETRANGE string offset value"]),
     entry("strlen", 4, &["STRLEN string"]),
     entry("append", 8, &["APPEND string value"]),
-    entry("delifeq", 8, &["DELIFEQ (string|key) value", "DELIFEQ string few"]),
+    entry("delifeq", 8, &["DELIFEQ (string|key) value", "DELIFEQ conditional few"]),
     entry("lcs", 6, &["LCS string string (LEN|IDX|MINMATCHLEN count|WITHMATCHLEN)*0-3"]),
     // Numbers
     entry("incr", 8, &["INCR number"]),
@@ -283,13 +284,15 @@ static AROUND: &[Entry] = &[
     entry("select", 10, &["SELECT db"]),
     entry("watch", 6, &["WATCH key*1-2"]),
     entry("unwatch", 2, &["UNWATCH"]),
-    entry("ping", 2, &["PING [value]"]),
+    entry("ping", 2, &["PING value*0-2"]),
     entry("echo", 2, &["ECHO value"]),
     entry("nosuchcommand", 2, &["NOSUCHCOMMAND value*0-3"]),
 ];
 
 /// One command in this many is damaged: an argument too many, too few, or out of place.
 const DAMAGED: u32 = 14;
+/// One command in this many is only its name.
+const BARE: u32 = 30;
 /// A damaged command could name a time of this many units, which is neither near nor far: it is left as it was.
 const AMBIGUOUS: std::ops::RangeInclusive<i64> = 1..=60_000;
 /// No server is asked for more random elements than this: some answer as many as they are asked for.
@@ -366,6 +369,10 @@ impl Commands {
             }
             let mut argv = Argv::new();
             lines[arguments.below(lines.len())].expand(arguments, &mut argv);
+            if arguments.one_in(BARE) {
+                argv.truncate(1);
+                return argv;
+            }
             if !arguments.one_in(DAMAGED) {
                 return argv;
             }
@@ -382,14 +389,15 @@ fn numbers(argv: &[Bytes]) -> impl Iterator<Item = i64> {
 
 fn is_harmless(entry: &Entry, argv: &[Bytes]) -> bool {
     let drawn = matches!(entry.check, Check::Draw | Check::Pop);
+    let ambiguous = entry.timed && numbers(argv).any(|number| AMBIGUOUS.contains(&number));
     !entry.waits
-        && !(entry.timed && numbers(argv).any(|number| AMBIGUOUS.contains(&number)))
+        && !ambiguous
         && !(drawn && numbers(argv).any(|number| number < -MOST_DRAWN && number > i64::MIN))
 }
 
 fn damage(argv: &mut Argv, arguments: &mut Arguments) {
     let at = arguments.below(argv.len());
-    match arguments.below(7) {
+    match arguments.below(6) {
         0 if at > 0 => {
             argv.remove(at);
         }
@@ -399,8 +407,7 @@ fn damage(argv: &mut Argv, arguments: &mut Arguments) {
             let other = arguments.below(argv.len() - 1) + 1;
             argv.swap(at, other);
         }
-        4 => argv.truncate(1),
-        5 => argv.push(arguments.junk()),
+        4 => argv.push(arguments.junk()),
         _ => {
             let junk = arguments.junk();
             argv.insert(at + 1, junk);
