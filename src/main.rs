@@ -59,6 +59,15 @@ struct Serve {
     #[arg(long, value_name = "SIZE")]
     backlog_size: Option<String>,
 
+    /// Memory that the data may take, in bytes or with a unit (512mb, 4gb); 0 for any [default: 0]
+    #[arg(long, value_name = "SIZE")]
+    maxmemory: Option<String>,
+
+    /// What goes when the data takes more: noeviction, or allkeys- or volatile- with lru, lfu or random, or volatile-ttl
+    /// [default: noeviction]
+    #[arg(long, value_name = "POLICY")]
+    maxmemory_policy: Option<String>,
+
     /// How much to log; REPLCORE_LOG takes a tracing filter instead (replcore=debug)
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -113,6 +122,12 @@ impl Serve {
         }
         if let Some(size) = &self.backlog_size {
             config.set("repl-backlog-size", size)?;
+        }
+        if let Some(size) = &self.maxmemory {
+            config.set("maxmemory", size)?;
+        }
+        if let Some(policy) = &self.maxmemory_policy {
+            config.set("maxmemory-policy", policy)?;
         }
         for setting in &self.settings {
             let (name, value) = setting.split_once('=').ok_or_else(|| UsageError::Form(setting.clone()))?;

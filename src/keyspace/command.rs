@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, pubsub, scan, sets, strings};
+use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -186,6 +186,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     hashes::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
+    object::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,

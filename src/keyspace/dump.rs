@@ -66,12 +66,13 @@ fn payload_of(value: &Value) -> Result<Bytes, WriteError> {
 struct Options {
     replace: bool,
     absolute: bool,
+    /// For how long the key was idle, and how often it was used: they concern eviction alone.
+    idle_s: Option<u64>,
+    frequency: Option<u8>,
 }
 
 fn parse_options(args: &[Bytes]) -> Result<Options, CommandError> {
     let mut options = Options::default();
-    // How long the key was idle, and how often it was used, are read and checked: they concern eviction alone.
-    let (mut idle, mut frequency) = (false, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
@@ -80,19 +81,17 @@ fn parse_options(args: &[Bytes]) -> Result<Options, CommandError> {
         } else if is("ABSTTL") {
             options.absolute = true;
         } else if is("IDLETIME")
-            && !frequency
+            && options.frequency.is_none()
             && let Some(seconds) = args.next()
         {
-            idle = true;
-            if integer(seconds)? < 0 {
-                return Err(CommandError::RestoreIdleTime);
-            }
+            options.idle_s =
+                Some(u64::try_from(integer(seconds)?).map_err(|_| CommandError::RestoreIdleTime)?);
         } else if is("FREQ")
-            && !idle
+            && options.idle_s.is_none()
             && let Some(count) = args.next()
         {
-            frequency = true;
-            u8::try_from(integer(count)?).map_err(|_| CommandError::RestoreFrequency)?;
+            options.frequency =
+                Some(u8::try_from(integer(count)?).map_err(|_| CommandError::RestoreFrequency)?);
         } else {
             return Err(CommandError::Syntax);
         }
@@ -137,6 +136,7 @@ pub(super) fn restore<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
         };
         let db = unit.db;
         unit.home(key).insert(db, key, value, deadline_ms);
+        unit.restore_access(key, options.idle_s, options.frequency);
         unit.notify(EventClass::Generic, "restore", key);
         RestoreOutcome::Stored { deadline_ms, payload }
     };

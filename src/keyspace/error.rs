@@ -181,6 +181,26 @@ pub enum CommandError {
     /// Too few or too many arguments.
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(&'static str),
+    /// No such subcommand.
+    #[error("ERR unknown subcommand '{given}'. Try {container} HELP.")]
+    UnknownSubcommand {
+        /// What was given.
+        given: String,
+        /// The command, in upper case.
+        container: &'static str,
+    },
+    /// `OBJECT FREQ` while accesses are not counted.
+    #[error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    FrequencyNotTracked,
+    /// `OBJECT IDLETIME` while accesses are counted.
+    #[error(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+         policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    IdleTimeNotTracked,
     /// Not a data command.
     #[error("ERR unknown command '{name}', with args beginning with: {args}")]
     UnknownCommand {

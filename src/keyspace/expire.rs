@@ -144,7 +144,7 @@ fn to_seconds(ms: u64) -> u64 {
 /// -2 without a key, -1 without a deadline.
 fn report(unit: &mut Unit<'_, '_>, key: &[u8], answer: impl Fn(u64, u64) -> u64) -> Reply {
     let now_ms = unit.now_ms;
-    Reply::Integer(match unit.read(key).map(|entry| entry.deadline_ms) {
+    Reply::Integer(match unit.read_untouched(key).map(|entry| entry.deadline_ms) {
         None => -2,
         Some(None) => -1,
         Some(Some(deadline_ms)) => i64::try_from(answer(deadline_ms, now_ms)).unwrap_or(i64::MAX),

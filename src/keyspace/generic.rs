@@ -24,7 +24,6 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("rename", 3, W, TWO, rename),
     keyed("renamenx", 3, WF, TWO, renamenx),
     whole("swapdb", 3, WF, Scope::All, swapdb),
-    keyed("touch", -2, RF, ALL, exists),
     keyed("type", 2, RF, ONE, type_of),
     keyed("unlink", -2, WF, ALL, del),
 ];
@@ -42,14 +41,13 @@ pub(super) fn del<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     Ok(Reply::Integer(deleted as i64))
 }
 
-/// `EXISTS` and `TOUCH`: there is no access time to touch.
 pub(super) fn exists<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let found = argv[1..].iter().filter(|key| unit.read(key).is_some()).count();
+    let found = argv[1..].iter().filter(|key| unit.read_untouched(key).is_some()).count();
     Ok(Reply::Integer(found as i64))
 }
 
 pub(super) fn type_of<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(Reply::Simple(unit.read(&argv[1]).map_or("none", |entry| entry.value.type_name())))
+    Ok(Reply::Simple(unit.read_untouched(&argv[1]).map_or("none", |entry| entry.value.type_name())))
 }
 
 pub(super) fn rename<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -72,6 +70,9 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
     // Removed rather than overwritten: what takes its place is a new key.
     unit.remove(to);
     unit.home(to).insert(db, to, entry.value, entry.deadline_ms);
+    if let Some(access) = unit.home(to).access_mut(db, to) {
+        *access = entry.access;
+    }
     unit.notify(EventClass::Generic, "rename_from", from);
     unit.notify(EventClass::Generic, "rename_to", to);
     unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
@@ -130,6 +131,9 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     let shard = unit.home(key);
     if let Some((_, entry)) = shard.remove(from_db, key) {
         shard.insert(to_db, key, entry.value, entry.deadline_ms);
+        if let Some(access) = shard.access_mut(to_db, key) {
+            *access = entry.access;
+        }
         unit.notify(EventClass::Generic, "move_from", key);
         unit.notify_in(to_db, EventClass::Generic, "move_to", key);
     }

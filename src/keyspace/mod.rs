@@ -22,7 +22,8 @@
 //! | [`blocking`] | commands that wait for a key |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `pubsub`, `scan` | the commands |
+//! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -57,6 +58,7 @@ mod counters;
 mod dump;
 mod error;
 pub mod events;
+mod eviction;
 mod expire;
 mod generic;
 pub(crate) mod glob;
@@ -64,7 +66,9 @@ mod hashes;
 mod lcs;
 mod lists;
 mod long_double;
+pub mod memory;
 mod number;
+mod object;
 mod pubsub;
 mod scan;
 mod sets;
@@ -88,6 +92,9 @@ use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
 pub use self::error::CommandError;
 use self::events::{EventSink, Events};
+use self::eviction::Evictor;
+pub use self::eviction::Room;
+use self::memory::{Memory, MemoryLimits, UsedBytes};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
@@ -160,6 +167,8 @@ pub enum ExpiryPolicy {
 pub struct KeyspaceStats {
     /// Keys deleted because their deadline had passed, on access or by the cycle.
     pub expired_keys: u64,
+    /// Keys evicted because memory was short.
+    pub evicted_keys: u64,
     /// Lookups by reading commands that found their key.
     pub keyspace_hits: u64,
     /// Lookups by reading commands that did not.
@@ -187,6 +196,10 @@ pub struct Keyspace {
     /// The shard at which the next expiry cycle starts.
     expire_from: AtomicUsize,
     events: Arc<Events>,
+    memory: Memory,
+    evictor: Mutex<Evictor>,
+    /// What the entries of each shard take.
+    used: Box<[UsedBytes]>,
     /// Numbers those who wait, in their order, and what becomes ready for them.
     waiting: Arc<AtomicU64>,
 }
@@ -206,9 +219,13 @@ impl Keyspace {
         // A ticket of 0 would be before the first.
         let waiting = Arc::new(AtomicU64::new(1));
         let waiters = || Waiters::new(Arc::clone(&waiting));
-        let shard = || Mutex::new(Shard::new(options.databases, Arc::clone(&events), waiters()));
+        let shard = |_| Shard::new(options.databases, Arc::clone(&events), waiters());
+        let shards: Vec<Shard> = (0..options.shards).map(shard).collect();
         Keyspace {
-            shards: (0..options.shards).map(|_| shard()).collect(),
+            used: shards.iter().map(|shard| shard.used().clone()).collect(),
+            memory: Memory::default(),
+            evictor: Mutex::default(),
+            shards: shards.into_iter().map(Mutex::new).collect(),
             options,
             placement: foldhash::quality::RandomState::default(),
             next_snapshot_id: AtomicU64::new(0),
@@ -222,6 +239,22 @@ impl Keyspace {
     /// [`EventClass`](events::EventClass) values.
     pub fn set_event_classes(&self, classes: u32) {
         self.events.set_classes(classes);
+    }
+
+    /// About how many bytes the keys and values take: see [`memory`].
+    pub fn used_bytes(&self) -> u64 {
+        self.used.iter().map(UsedBytes::get).sum()
+    }
+
+    /// From now on the data is kept within these limits: see [`memory`].
+    pub fn set_memory_limits(&self, limits: MemoryLimits) {
+        if self.memory.limits() == limits {
+            return;
+        }
+        // Under the evictor's lock: no candidate of the old policy is left behind.
+        let mut evictor = self.evictor.lock();
+        self.memory.set_limits(limits);
+        evictor.forget();
     }
 
     /// The options it was made with.
@@ -452,6 +485,7 @@ impl Keyspace {
             let stats = self.lock_shard(number).stats;
             KeyspaceStats {
                 expired_keys: sum.expired_keys + stats.expired_keys,
+                evicted_keys: sum.evicted_keys + stats.evicted_keys,
                 keyspace_hits: sum.keyspace_hits + stats.keyspace_hits,
                 keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,
             }

@@ -1,8 +1,8 @@
 //! One shard: the tables of every database for the keys that hash to it.
 //!
-//! Everything that changes a table goes through this file, because a change has five companions
+//! Everything that changes a table goes through this file, because a change has six companions
 //! that must never be forgotten: the index of deadlines, the pre-images of the active snapshots, the
-//! version of the entry, the watchers of the key, and those who wait for it.
+//! version of the entry, the watchers of the key, those who wait for it, and the bytes that are in use.
 //!
 //! # Removal
 //!
@@ -19,6 +19,7 @@ use indexmap::IndexMap;
 
 use super::blocking::Waiters;
 use super::events::{EventClass, Events};
+use super::memory::{Access, FrequencyRule, UsedBytes};
 use super::snapshot::ShardSnapshot;
 use super::value::Value;
 use super::watch::Registry;
@@ -35,9 +36,23 @@ pub(super) struct Entry {
     pub deadline_ms: Option<u64>,
     /// The shard's modification count when the entry was last modified, or moved past a walk.
     pub version: u64,
+    /// Changed by reading, which is no modification.
+    pub access: Access,
 }
 
+/// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in the index.
+const ENTRY_BYTES: usize = size_of::<Bytes>() + size_of::<Entry>() + 2 * size_of::<usize>();
+
+/// What a deadline takes in the index of deadlines.
+const DEADLINE_BYTES: usize = size_of::<Due>() + size_of::<usize>();
+
 impl Entry {
+    /// About how much memory the entry of a key of `key_len` bytes takes, the key included; O(1).
+    pub fn bytes(&self, key_len: usize) -> u64 {
+        let deadline_bytes = if self.deadline_ms.is_some() { DEADLINE_BYTES } else { 0 };
+        (ENTRY_BYTES + key_len + deadline_bytes + self.value.heap_bytes()) as u64
+    }
+
     /// Whether the deadline has passed: Valkey's "now is later than the deadline".
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.deadline_ms.is_some_and(|deadline_ms| now_ms > deadline_ms)
@@ -50,6 +65,8 @@ pub(super) struct Table {
     pub map: IndexMap<Bytes, Entry, Hasher>,
     /// Every key with a deadline, the earliest first.
     pub deadlines: BTreeSet<Due>,
+    /// What the entries take: the sum of [`Entry::bytes`].
+    pub bytes: u64,
 }
 
 /// A key's place in the index of deadlines.
@@ -60,6 +77,13 @@ pub(super) struct Due {
     /// each, which is several times faster when many share one.
     tag: u64,
     pub key: Bytes,
+}
+
+impl Due {
+    /// A place in the index, to look from.
+    pub fn at(deadline_ms: u64, tag: u64) -> Due {
+        Due { deadline_ms, tag, key: Bytes::new() }
+    }
 }
 
 impl Table {
@@ -93,6 +117,10 @@ pub(super) struct Shard {
     pub waiters: Waiters,
     pub stats: KeyspaceStats,
     events: Arc<Events>,
+    /// The clock of accesses: the second of the unit that holds the lock.
+    pub now_s: u32,
+    /// What the entries of all databases take.
+    used: UsedBytes,
 }
 
 impl Shard {
@@ -105,7 +133,34 @@ impl Shard {
             waiters,
             stats: KeyspaceStats::default(),
             events,
+            now_s: 0,
+            used: UsedBytes::default(),
         }
+    }
+
+    /// What the entries take, to be read without the lock.
+    pub fn used(&self) -> &UsedBytes {
+        &self.used
+    }
+
+    /// What the entries of a database take has changed.
+    fn account(&mut self, db: u16, added: u64, removed: u64) {
+        let table = &mut self.tables[usize::from(db)];
+        table.bytes = table.bytes + added - removed;
+        self.used.set(self.used.get() + added - removed);
+    }
+
+    /// The entry at `index` is used now.
+    pub fn note_access(&mut self, db: u16, index: usize, rule: Option<FrequencyRule>) {
+        let now_s = self.now_s;
+        if let Some((_, entry)) = self.tables[usize::from(db)].map.get_index_mut(index) {
+            entry.access.note(now_s, rule);
+        }
+    }
+
+    /// What is known about the accesses to `key`, to be set.
+    pub fn access_mut(&mut self, db: u16, key: &[u8]) -> Option<&mut Access> {
+        Some(&mut self.tables[usize::from(db)].map.get_mut(key)?.access)
     }
 
     /// Tells subscribers what happened to `key`, if they want to know: see [`super::events`].
@@ -133,12 +188,18 @@ impl Shard {
     /// client's command came in.
     pub fn insert(&mut self, db: u16, key: &[u8], value: Value, deadline_ms: Option<u64>) {
         self.version += 1;
-        let entry = Entry { value, deadline_ms, version: self.version };
+        let access = Access::new(self.now_s);
+        let mut entry = Entry { value, deadline_ms, version: self.version, access };
+        let added = entry.bytes(key.len());
+        let mut removed = 0;
         let table = &mut self.tables[usize::from(db)];
         if let Some((index, stored, old)) = table.map.get_full_mut(key) {
             for snapshot in &mut self.snapshots {
                 snapshot.before_change(db, index, stored, old);
             }
+            removed = old.bytes(key.len());
+            // A lookup has come before, so the time is right; and the key is used as often as it was.
+            entry.access = old.access;
             let old_ms = std::mem::replace(old, entry).deadline_ms;
             if old_ms != deadline_ms {
                 let stored = stored.clone();
@@ -150,6 +211,7 @@ impl Shard {
             table.map.insert(stored, entry);
             self.events.notify(db, EventClass::New, "new", key);
         }
+        self.account(db, added, removed);
         self.watchers.touch(db, key, true);
         self.waiters.note(db, key);
     }
@@ -164,7 +226,10 @@ impl Shard {
         }
         self.version += 1;
         entry.version = self.version;
+        let removed = entry.value.heap_bytes() as u64;
         let result = change(&mut entry.value);
+        let added = entry.value.heap_bytes() as u64;
+        self.account(db, added, removed);
         self.watchers.touch(db, key, true);
         Some(result)
     }
@@ -178,9 +243,12 @@ impl Shard {
         }
         self.version += 1;
         entry.version = self.version;
+        let removed = entry.bytes(key.len());
         let old_ms = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
+        let added = entry.bytes(key.len());
         let stored = stored.clone();
         table.reindex(&stored, old_ms, deadline_ms);
+        self.account(db, added, removed);
         self.watchers.touch(db, key, true);
         true
     }
@@ -210,6 +278,7 @@ impl Shard {
             table.map.shrink_to(table.map.len() * 2);
         }
         table.reindex(&stored, entry.deadline_ms, None);
+        self.account(db, 0, entry.bytes(key.len()));
         self.watchers.touch(db, key, false);
         Some((stored, entry))
     }
@@ -222,6 +291,7 @@ impl Shard {
             return None;
         }
         let table = Arc::new(std::mem::take(table));
+        self.used.set(self.used.get() - table.bytes);
         self.watchers.touch_flushed(db, |key| table.map.contains_key(key));
         for snapshot in &mut self.snapshots {
             snapshot.flushed(db, &table);

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::blocking;
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
+use super::memory::seconds;
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -34,6 +35,8 @@ pub(super) struct Unit<'k, 'c> {
     pub db: u16,
     pub effects: Effects<'c>,
     garbage: Vec<FlushedTable>,
+    /// Whether a lookup counts as an access to the key; not for a client that asked for that (`CLIENT NO-TOUCH`).
+    pub notes_access: bool,
     /// Whether the command may wait, rather than answer that there is nothing.
     pub may_wait: bool,
     /// What the command that has just run asks to wait for.
@@ -56,7 +59,13 @@ impl<'k, 'c> Unit<'k, 'c> {
     pub fn lock(keyspace: &'k Keyspace, policy: ExpiryPolicy, now_ms: u64, mut shards: Shards) -> Self {
         shards.sort_unstable();
         shards.dedup();
-        let locked = shards.into_iter().map(|number| (number, keyspace.lock_shard(number))).collect();
+        let now_s = seconds(now_ms);
+        let lock = |number| {
+            let mut shard = keyspace.lock_shard(number);
+            shard.now_s = now_s;
+            (number, shard)
+        };
+        let locked = shards.into_iter().map(lock).collect();
         Unit::new(keyspace, policy, now_ms, locked)
     }
 
@@ -69,6 +78,7 @@ impl<'k, 'c> Unit<'k, 'c> {
             db: 0,
             effects: Effects::new(),
             garbage: Vec::new(),
+            notes_access: true,
             may_wait: false,
             wait: None,
         }
@@ -208,9 +218,18 @@ impl<'k, 'c> Unit<'k, 'c> {
         None
     }
 
+    /// Notes that a key that was located is used now.
+    fn note_access(&mut self, number: usize, db: u16, index: usize) {
+        if self.notes_access {
+            let rule = self.keyspace.memory.frequency_rule();
+            self.shard(number).note_access(db, index, rule);
+        }
+    }
+
     /// The entry of `key` in `db`, for a command that writes.
     pub fn find_in(&mut self, db: u16, key: &[u8]) -> Option<&Entry> {
         let (number, index) = self.locate(db, key)?;
+        self.note_access(number, db, index);
         Some(self.shard(number).table(db).map.get_index(index)?.1)
     }
 
@@ -221,15 +240,54 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// The entry of `key`, for a command that reads: counts a hit or a miss, and tells of a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate_for_reading(key, true)?;
+        let db = self.db;
+        self.note_access(number, db, index);
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    /// [`read`](Self::read) for a command that only asks about the key and does not use it.
+    pub fn read_untouched(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate_for_reading(key, true)?;
+        let db = self.db;
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    /// [`read_untouched`](Self::read_untouched) that tells nobody of a miss.
+    pub fn read_unnoticed(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (number, index) = self.locate_for_reading(key, false)?;
+        let db = self.db;
+        Some(self.shard(number).table(db).map.get_index(index)?.1)
+    }
+
+    fn locate_for_reading(&mut self, key: &[u8], notifies: bool) -> Option<(usize, usize)> {
         let db = self.db;
         let Some((number, index)) = self.locate(db, key) else {
             self.home(key).stats.keyspace_misses += 1;
-            self.notify_in(db, EventClass::Miss, "keymiss", key);
+            if notifies {
+                self.notify_in(db, EventClass::Miss, "keymiss", key);
+            }
             return None;
         };
-        let shard = self.shard(number);
-        shard.stats.keyspace_hits += 1;
-        Some(shard.table(db).map.get_index(index)?.1)
+        self.shard(number).stats.keyspace_hits += 1;
+        Some((number, index))
+    }
+
+    /// Sets what is known about the accesses to a key that has just been stored (`RESTORE … IDLETIME`, `FREQ`).
+    pub fn restore_access(&mut self, key: &[u8], idle_s: Option<u64>, frequency: Option<u8>) {
+        let (db, now_s) = (self.db, self.now_s());
+        let Some(access) = self.home(key).access_mut(db, key) else { return };
+        if let Some(idle_s) = idle_s {
+            access.set_idle_s(now_s, idle_s);
+        }
+        if let Some(frequency) = frequency {
+            access.set_frequency(now_s, frequency);
+        }
+    }
+
+    /// The clock of accesses.
+    pub fn now_s(&self) -> u32 {
+        seconds(self.now_ms)
     }
 
     /// The string under `key`, for a command that writes.

@@ -7,6 +7,7 @@
 pub use super::commandlog::CommandLogLimit;
 use super::notifications::Notifications;
 use super::parameters;
+pub use crate::keyspace::memory::{EvictionPolicy, MemoryLimits};
 
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
 pub const MIN_BACKLOG_BYTES: u64 = 16 * 1024;
@@ -75,6 +76,9 @@ pub struct Config {
     pub large_request_log: CommandLogLimit,
     /// Commands with large replies, in bytes (`commandlog-reply-larger-than`, `commandlog-large-reply-max-len`).
     pub large_reply_log: CommandLogLimit,
+    /// How much memory the data may take, and what goes when it takes more (`maxmemory`, `maxmemory-policy`,
+    /// `maxmemory-samples`, `maxmemory-eviction-tenacity`, `lfu-log-factor`, `lfu-decay-time`).
+    pub memory: MemoryLimits,
     /// Active expiry cycles per second (`hz`).
     pub hz: u64,
     /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
@@ -110,6 +114,7 @@ impl Default for Config {
             diskless_sync: true,
             min_replicas_to_write: 0,
             min_replicas_max_lag_s: 10,
+            memory: MemoryLimits::default(),
             hz: 10,
             shutdown_timeout_s: 10,
         }

@@ -1,4 +1,4 @@
-//! What happens by time: active expiry, pings in the stream, soft limits, samples.
+//! What happens by time: active expiry, evictions, pings in the stream, soft limits, samples.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ const LIMITS_PERIOD: Duration = Duration::from_millis(100);
 pub(super) async fn run(shared: Arc<Shared>) {
     tokio::join!(
         expire(&shared),
+        evict(&shared),
         ping(&shared),
         limits(&shared),
         sample(&shared),
@@ -45,6 +46,19 @@ async fn expire(shared: &Arc<Shared>) {
             Ok(report) if report.out_of_time => shared.stats.expire_cycles_over_budget.add(1),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "an expiry cycle failed"),
+        }
+    }
+}
+
+/// Goes on with the evictions that a command left, or that a lower `maxmemory` asks for, in pieces as long as a command
+/// may evict.
+async fn evict(shared: &Arc<Shared>) {
+    loop {
+        shared.more_to_evict.notified().await;
+        let evicting = Arc::clone(shared);
+        // What is left then has notified again.
+        if let Err(error) = tokio::task::spawn_blocking(move || evicting.make_room()).await {
+            tracing::error!(%error, "an eviction failed");
         }
     }
 }

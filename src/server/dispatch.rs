@@ -3,7 +3,8 @@
 //!
 //! *Data commands* belong to the keyspace, which executes them atomically and gives their effects
 //! to be published. *Server commands* are this module's own table. The order of the checks is
-//! Valkey's: authentication, existence, arity, whether it may stand in a transaction, good replicas.
+//! Valkey's: authentication, existence, arity, whether it may stand in a transaction, memory, good
+//! replicas.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,7 +18,7 @@ use super::commands;
 use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
-use crate::keyspace::{self, Call, CommandSpec};
+use crate::keyspace::{self, Call, CommandSpec, Flag, Room};
 use crate::resp::{Protocol, Reply};
 use crate::rewrite::Effects;
 
@@ -41,6 +42,11 @@ impl Command {
             Command::Data(spec) => spec.arity,
             Command::Server(command) => command.arity,
         }
+    }
+
+    /// Whether it is refused when memory is short.
+    fn needs_memory(self) -> bool {
+        matches!(self, Command::Data(spec) if spec.flags.contains(&Flag::Denyoom))
     }
 
     fn is_write(self) -> bool {
@@ -128,6 +134,7 @@ pub(super) fn wrong_arity(name: &str) -> Reply {
     error(format!("ERR wrong number of arguments for '{name}' command"))
 }
 
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 
 impl Session {
@@ -176,6 +183,9 @@ impl Session {
         }
         match command {
             Command::Data(_) => {
+                if self.shared.make_room() == Room::None && command.needs_memory() {
+                    return error(OUT_OF_MEMORY).into();
+                }
                 if command.is_write() && !self.shared.enough_good_replicas() {
                     return error(NO_REPLICAS).into();
                 }
@@ -238,6 +248,9 @@ impl Session {
     }
 
     fn queue(&mut self, command: Command, argv: Vec<Bytes>) -> Flow {
+        if self.shared.make_room() == Room::None && command.needs_memory() {
+            return self.refuse(error(OUT_OF_MEMORY));
+        }
         if command.is_write() && !self.shared.enough_good_replicas() {
             return self.refuse(error(NO_REPLICAS));
         }
@@ -296,6 +309,10 @@ impl Session {
         let transaction = self.transaction.take().ok_or_else(|| error("ERR EXEC without MULTI"))?;
         if transaction.refused {
             return Err(error("EXECABORT Transaction discarded because of previous errors."));
+        }
+        let needs_memory = transaction.queue.iter().any(|queued| queued.command.needs_memory());
+        if self.shared.make_room() == Room::None && needs_memory {
+            return Err(error(format!("EXECABORT Transaction discarded because of: {OUT_OF_MEMORY}")));
         }
         let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
         if writes && !self.shared.enough_good_replicas() {

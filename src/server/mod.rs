@@ -83,7 +83,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub use self::config::{CommandLogLimit, Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+pub use self::config::{
+    CommandLogLimit, Config, ConfigError, EvictionPolicy, MIN_BACKLOG_BYTES, MemoryLimits, OutputLimit,
+};
 pub use self::notifications::Notifications;
 
 use self::state::{Shared, cursor_limits};

@@ -3,7 +3,7 @@
 //! Memory sizes are shown in bytes and accepted with Valkey's units (`k` = 1000, `kb` = 1024, …).
 //! Reasons for a refusal are worded as Valkey words them.
 
-use super::config::{Config, ConfigError, MIN_BACKLOG_BYTES, OutputLimit};
+use super::config::{Config, ConfigError, EvictionPolicy, MIN_BACKLOG_BYTES, OutputLimit};
 use super::notifications::Notifications;
 
 type Get = fn(&Config) -> String;
@@ -95,11 +95,46 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     ),
     live("hz", |c| c.hz.to_string(), |c, v| integer(v, 1, 500).map(|n| c.hz = n)),
     live(
+        "lfu-decay-time",
+        |c| c.memory.lfu_decay_min.to_string(),
+        |c, v| {
+            integer(v, 0, i32::MAX as u64)
+                .map(|n| c.memory.lfu_decay_min = u32::try_from(n).unwrap_or(u32::MAX))
+        },
+    ),
+    live(
+        "lfu-log-factor",
+        |c| c.memory.lfu_log_factor.to_string(),
+        |c, v| {
+            integer(v, 0, i32::MAX as u64)
+                .map(|n| c.memory.lfu_log_factor = u32::try_from(n).unwrap_or(u32::MAX))
+        },
+    ),
+    live(
         "maxclients",
         |c| c.maxclients.to_string(),
         |c, v| integer(v, 1, u64::from(u32::MAX)).map(|n| c.maxclients = n),
     ),
-    live("maxmemory", |_| "0".to_owned(), |_, v| only(v, "0")),
+    live(
+        "maxmemory",
+        |c| c.memory.max_bytes.to_string(),
+        |c, v| memory(v, 0, u64::MAX).map(|bytes| c.memory.max_bytes = bytes),
+    ),
+    live(
+        "maxmemory-eviction-tenacity",
+        |c| c.memory.tenacity.to_string(),
+        |c, v| integer(v, 0, 100).map(|n| c.memory.tenacity = u32::try_from(n).unwrap_or(100)),
+    ),
+    live(
+        "maxmemory-policy",
+        |c| c.memory.policy.name().to_owned(),
+        |c, v| eviction_policy(v).map(|policy| c.memory.policy = policy),
+    ),
+    live(
+        "maxmemory-samples",
+        |c| c.memory.samples.to_string(),
+        |c, v| integer(v, 1, 64).map(|n| c.memory.samples = usize::try_from(n).unwrap_or(64)),
+    ),
     renamed(
         "min-replicas-max-lag",
         "min-slaves-max-lag",
@@ -202,6 +237,14 @@ pub(super) static PARAMETERS: &[Parameter] = &[
 
 fn only(value: &str, accepted: &str) -> Result<(), String> {
     if value == accepted { Ok(()) } else { Err(format!("this build supports only '{accepted}'")) }
+}
+
+fn eviction_policy(value: &str) -> Result<EvictionPolicy, String> {
+    let found = EvictionPolicy::ALL.into_iter().find(|policy| policy.name().eq_ignore_ascii_case(value));
+    found.ok_or_else(|| {
+        let names = EvictionPolicy::ALL.map(EvictionPolicy::name).join(", ");
+        format!("argument(s) must be one of the following: {names}")
+    })
 }
 
 fn yes_no(flag: bool) -> String {

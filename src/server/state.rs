@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rand::Rng as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::clients::Clients;
 use super::commandlog::CommandLog;
@@ -18,7 +18,7 @@ use super::replication::Replication;
 use super::stats::Stats;
 use crate::buffer::{CursorLimits, ReplicationBuffer};
 use crate::keyspace::events::EventSink;
-use crate::keyspace::{Keyspace, Options};
+use crate::keyspace::{Keyspace, Options, Room};
 use crate::rewrite::DeletionVerb;
 
 /// How far a server has come towards its end.
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub phase: watch::Sender<Phase>,
     /// Off only by `DEBUG SET-ACTIVE-EXPIRE 0`.
     pub active_expire: AtomicBool,
+    /// A command has run although memory is short, because its time for evictions was up.
+    pub more_to_evict: Notify,
     pub blocked_clients: AtomicUsize,
     /// The address the listener got.
     pub port: u16,
@@ -65,6 +67,7 @@ impl Shared {
         let sink: Arc<dyn EventSink> = Arc::clone(&pubsub) as _;
         let keyspace = Arc::new(Keyspace::with_events(options, Some(sink)));
         keyspace.set_event_classes(config.notifications.wanted());
+        keyspace.set_memory_limits(config.memory);
         Shared {
             keyspace,
             replication: Replication::new(buffer, random_id()),
@@ -75,6 +78,7 @@ impl Shared {
             command_log: CommandLog::default(),
             phase: watch::Sender::new(Phase::Running),
             active_expire: AtomicBool::new(true),
+            more_to_evict: Notify::new(),
             blocked_clients: AtomicUsize::new(0),
             port,
             run_id: random_id().to_string(),
@@ -113,7 +117,25 @@ impl Shared {
         self.pubsub.configure(&config);
         self.monitors.configure(&config);
         self.keyspace.set_event_classes(config.notifications.wanted());
+        self.keyspace.set_memory_limits(config.memory);
         self.config.store(Arc::new(config));
+        self.more_to_evict.notify_one();
+    }
+
+    /// Evicts keys if the data takes more than `maxmemory`, for as long as one command may, and has the rest done beside
+    /// the commands.
+    pub fn make_room(&self) -> Room {
+        if !self.keyspace.is_over_memory_limit() {
+            return Room::Enough;
+        }
+        let room = self.keyspace.make_room(unix_ms(), &mut |effects| {
+            // A failure has broken the history already, and the key is gone in either case.
+            let _ = self.publish(effects);
+        });
+        if room == Room::Later {
+            self.more_to_evict.notify_one();
+        }
+        room
     }
 }
 

@@ -10,6 +10,7 @@ mod concurrency;
 mod dump;
 mod expiry;
 mod lists;
+mod memory;
 mod numbers;
 mod reference;
 mod scanning;

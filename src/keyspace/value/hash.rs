@@ -17,9 +17,13 @@ pub const HASH_COMPACT_MAX_ITEM_BYTES: usize = 64;
 /// Fields and their values, each field once.
 ///
 /// The compact form keeps the order of insertion. The table loses it when a field is removed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Hash {
     repr: Repr,
+    /// Bytes of all fields and values.
+    payload_bytes: usize,
+    /// It once had more fields, or a longer item, than Valkey keeps in a listpack.
+    has_outgrown_listpack: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -28,11 +32,18 @@ enum Repr {
     Table(IndexMap<Bytes, Bytes, Hasher>),
 }
 
-impl Default for Hash {
+impl Default for Repr {
     fn default() -> Self {
-        Hash { repr: Repr::Compact(Vec::new()) }
+        Repr::Compact(Vec::new())
     }
 }
+
+/// The most fields that Valkey keeps in a listpack, with its default configuration.
+const LISTPACK_MAX_FIELDS: usize = 512;
+
+/// What a field takes beside its bytes and its value's: two handles, and in a table the hash and the place in the index.
+const COMPACT_FIELD_BYTES: usize = 2 * size_of::<Bytes>();
+const TABLE_FIELD_BYTES: usize = COMPACT_FIELD_BYTES + 3 * size_of::<usize>();
 
 impl Hash {
     /// An empty hash.
@@ -74,8 +85,32 @@ impl Hash {
         }
     }
 
+    /// The form in which Valkey would have it.
+    pub fn encoding(&self) -> &'static str {
+        if self.has_outgrown_listpack { "hashtable" } else { "listpack" }
+    }
+
+    /// About how much memory the contents take.
+    pub fn heap_bytes(&self) -> usize {
+        let field_bytes = if self.is_compact() { COMPACT_FIELD_BYTES } else { TABLE_FIELD_BYTES };
+        self.payload_bytes + self.len() * field_bytes
+    }
+
     /// Sets `field` and returns its old value.
     pub fn insert(&mut self, field: Bytes, value: Bytes) -> Option<Bytes> {
+        let (field_len, value_len) = (field.len(), value.len());
+        let old = self.insert_item(field, value);
+        self.payload_bytes += value_len;
+        match &old {
+            Some(old) => self.payload_bytes -= old.len(),
+            None => self.payload_bytes += field_len,
+        }
+        self.has_outgrown_listpack |=
+            field_len.max(value_len) > HASH_COMPACT_MAX_ITEM_BYTES || self.len() > LISTPACK_MAX_FIELDS;
+        old
+    }
+
+    fn insert_item(&mut self, field: Bytes, value: Bytes) -> Option<Bytes> {
         if let Repr::Compact(pairs) = &mut self.repr {
             let fits = field.len().max(value.len()) <= HASH_COMPACT_MAX_ITEM_BYTES;
             match pairs.iter().position(|(f, _)| *f == field) {
@@ -96,13 +131,15 @@ impl Hash {
 
     /// Removes `field` and returns its value.
     pub fn remove(&mut self, field: &[u8]) -> Option<Bytes> {
-        match &mut self.repr {
+        let removed = match &mut self.repr {
             Repr::Compact(pairs) => {
                 let index = pairs.iter().position(|(f, _)| f == field)?;
-                Some(pairs.remove(index).1)
+                pairs.remove(index).1
             }
-            Repr::Table(table) => table.swap_remove(field),
-        }
+            Repr::Table(table) => table.swap_remove(field)?,
+        };
+        self.payload_bytes -= field.len() + removed.len();
+        Some(removed)
     }
 
     /// The pairs, in the current order.

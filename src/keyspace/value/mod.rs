@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::number::parse_i64;
+
 pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
 pub use self::list::{List, ListEnd};
 pub use self::set::{
@@ -45,6 +47,46 @@ impl Value {
     }
 }
 
+impl Value {
+    /// About how much memory the value takes beside its place in the entry; O(1).
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Value::String(bytes) => bytes.len(),
+            Value::List(list) => list.allocated_bytes(),
+            Value::Set(set) => set.allocated_bytes(),
+            Value::ZSet(zset) => zset.allocated_bytes(),
+            Value::Hash(hash) => hash.allocated_bytes(),
+        }
+    }
+
+    /// The encoding that Valkey would have chosen for what is under `key`, as `OBJECT ENCODING` names it.
+    pub(super) fn encoding(&self, key: &[u8]) -> &'static str {
+        match self {
+            Value::String(bytes) => string_encoding(key.len(), bytes),
+            Value::List(list) => Collection::encoding(&**list),
+            Value::Set(set) => Collection::encoding(&**set),
+            Value::ZSet(zset) => Collection::encoding(&**zset),
+            Value::Hash(hash) => Collection::encoding(&**hash),
+        }
+    }
+}
+
+/// Valkey keeps a number as a number, and puts a string into one allocation with its key if both are short: together
+/// this much, or less by the longer header of a long key.
+fn string_encoding(key_len: usize, value: &[u8]) -> &'static str {
+    const EMBEDDED_MAX_BYTES: usize = 113;
+    const LONG_KEY_MIN_BYTES: usize = 32;
+    const LONG_KEY_HEADER_BYTES: usize = 2;
+    let header_bytes = if key_len < LONG_KEY_MIN_BYTES { 0 } else { LONG_KEY_HEADER_BYTES };
+    if parse_i64(value).is_some() {
+        "int"
+    } else if key_len + value.len() + header_bytes <= EMBEDDED_MAX_BYTES {
+        "embstr"
+    } else {
+        "raw"
+    }
+}
+
 /// A type of value that is made of elements: created by the first, removed with the last.
 pub(super) trait Collection: Clone + Default {
     /// The collection in `value`, if it is of this type.
@@ -55,10 +97,19 @@ pub(super) trait Collection: Clone + Default {
     fn into_value(self) -> Value;
     /// Whether there is no element.
     fn has_no_elements(&self) -> bool;
+    /// About how much memory the elements take; O(1).
+    fn heap_bytes(&self) -> usize;
+    /// The encoding that Valkey would have chosen.
+    fn encoding(&self) -> &'static str;
+
+    /// With what is allocated for the collection itself and its two counts of references.
+    fn allocated_bytes(&self) -> usize {
+        2 * size_of::<usize>() + size_of::<Self>() + self.heap_bytes()
+    }
 }
 
 macro_rules! collection {
-    ($type:ident) => {
+    ($type:ident, $heap_bytes:expr, $encoding:expr) => {
         impl Collection for $type {
             fn of(value: &Value) -> Option<&Self> {
                 match value {
@@ -81,11 +132,29 @@ macro_rules! collection {
             fn has_no_elements(&self) -> bool {
                 self.is_empty()
             }
+
+            fn heap_bytes(&self) -> usize {
+                let heap_bytes: fn(&$type) -> usize = $heap_bytes;
+                heap_bytes(self)
+            }
+
+            fn encoding(&self) -> &'static str {
+                let encoding: fn(&$type) -> &'static str = $encoding;
+                encoding(self)
+            }
         }
     };
 }
 
-collection!(List);
-collection!(Set);
-collection!(ZSet);
-collection!(Hash);
+collection!(List, List::heap_bytes, List::encoding);
+collection!(Set, Set::heap_bytes, |set| set.encoding().name());
+collection!(ZSet, |zset| zset.len() * ELEMENT_BYTES, |zset| small_or(zset.len(), "skiplist"));
+collection!(Hash, Hash::heap_bytes, Hash::encoding);
+
+/// What an element takes if it is short.
+const ELEMENT_BYTES: usize = 64;
+
+/// A listpack holds 128 short elements.
+fn small_or(len: usize, large: &'static str) -> &'static str {
+    if len <= 128 { "listpack" } else { large }
+}

@@ -24,10 +24,16 @@ const REBUILD_FACTOR: usize = 5;
 /// can answer what a client expects: sorted integers, a short list in order of insertion, a table in no order. A
 /// set goes from the first to the others as it grows. It goes back only where Valkey builds a new set: when
 /// [most members are taken](Set::take).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Set {
     repr: Repr,
+    /// Bytes of all members, as they are written.
+    payload_bytes: usize,
 }
+
+/// What a member takes beside its bytes: a handle, and in a table the hash and the place in the index.
+const COMPACT_MEMBER_BYTES: usize = size_of::<Bytes>();
+const TABLE_MEMBER_BYTES: usize = COMPACT_MEMBER_BYTES + 3 * size_of::<usize>();
 
 /// The form of a set, named as `OBJECT ENCODING` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +65,9 @@ enum Repr {
     Table(IndexSet<Bytes, Hasher>),
 }
 
-impl Default for Set {
+impl Default for Repr {
     fn default() -> Self {
-        Set { repr: Repr::Integers(Vec::new()) }
+        Repr::Integers(Vec::new())
     }
 }
 
@@ -74,7 +80,7 @@ impl Set {
     /// An empty set in the form of a short list, which becomes one of integers only by
     /// [`shrink_to_integers`](Self::shrink_to_integers).
     pub(in super::super) fn compact() -> Self {
-        Set { repr: Repr::Compact(Vec::new()) }
+        Set { repr: Repr::Compact(Vec::new()), payload_bytes: 0 }
     }
 
     /// Chooses the form for about `count` members that are about to be added, `first` before all others: a set
@@ -120,6 +126,15 @@ impl Set {
         }
     }
 
+    /// About how much memory the contents take.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.repr {
+            Repr::Integers(members) => members.len() * size_of::<i64>(),
+            Repr::Compact(members) => self.payload_bytes + members.len() * COMPACT_MEMBER_BYTES,
+            Repr::Table(members) => self.payload_bytes + members.len() * TABLE_MEMBER_BYTES,
+        }
+    }
+
     /// Whether the set is in one of its small forms, which are scanned in one step.
     pub fn is_compact(&self) -> bool {
         self.encoding() != SetEncoding::Hashtable
@@ -148,6 +163,12 @@ impl Set {
 
     /// Adds `member`; `stored` is what is kept of it if it is new and no integer.
     fn insert_with(&mut self, member: &[u8], stored: impl FnOnce() -> Bytes) -> bool {
+        let is_new = self.insert_in_form(member, stored);
+        self.payload_bytes += if is_new { member.len() } else { 0 };
+        is_new
+    }
+
+    fn insert_in_form(&mut self, member: &[u8], stored: impl FnOnce() -> Bytes) -> bool {
         match &mut self.repr {
             Repr::Integers(members) => {
                 if let Some(integer) = parse_i64(member) {
@@ -195,7 +216,7 @@ impl Set {
 
     /// Removes a member; returns whether it was in the set.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.repr {
+        let removed = match &mut self.repr {
             Repr::Integers(members) => {
                 let found = parse_i64(member).and_then(|member| members.binary_search(&member).ok());
                 found.map(|at| members.remove(at)).is_some()
@@ -209,7 +230,9 @@ impl Set {
                 shrink(members);
                 removed
             }
-        }
+        };
+        self.payload_bytes -= if removed { member.len() } else { 0 };
+        removed
     }
 
     /// Removes the members at `indices`, which are different and below the length, and returns them in the order they had.
@@ -220,6 +243,7 @@ impl Set {
         indices.sort_unstable_by(|a, b| b.cmp(a));
         let remaining = self.len() - indices.len();
         let rebuilds = remaining * REBUILD_FACTOR <= indices.len();
+        let payload_before = self.payload_bytes;
         let mut taken: Vec<Bytes> = match &mut self.repr {
             Repr::Integers(members) => indices.into_iter().map(|at| decimal(members.remove(at))).collect(),
             Repr::Compact(members) => indices.into_iter().map(|at| members.remove(at)).collect(),
@@ -237,6 +261,7 @@ impl Set {
                 taken
             }
         };
+        self.payload_bytes = payload_before - taken.iter().map(Bytes::len).sum::<usize>();
         taken.reverse();
         taken
     }

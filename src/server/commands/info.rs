@@ -88,16 +88,24 @@ fn clients(shared: &Shared, out: &mut String) {
     );
 }
 
-/// What the operating system says; without it, zeros.
+/// What is counted: the data, and the replication buffer, which `maxmemory` is not about. What the operating system says,
+/// without it zero.
 fn memory(shared: &Shared, out: &mut String) {
     let rss_bytes = resident_bytes().unwrap_or(0);
     let buffer = shared.replication.buffer.stats();
+    let limits = shared.config.load().memory;
+    let dataset_bytes = shared.keyspace.used_bytes();
+    let used_bytes = dataset_bytes + buffer.retained_bytes;
     fields!(
         out,
-        "used_memory" = rss_bytes,
+        "used_memory" = used_bytes,
         "used_memory_rss" = rss_bytes,
-        "maxmemory" = 0,
-        "maxmemory_policy" = "noeviction",
+        "used_memory_dataset" = dataset_bytes,
+        "maxmemory" = limits.max_bytes,
+        "maxmemory_policy" = limits.policy.name(),
+        "mem_fragmentation_ratio" = format_args!("{:.2}", rss_bytes as f64 / used_bytes.max(1) as f64),
+        "mem_fragmentation_bytes" = i128::from(rss_bytes) - i128::from(used_bytes),
+        "mem_not_counted_for_evict" = buffer.retained_bytes,
         "mem_replication_backlog" = buffer.retained_bytes,
         "mem_total_replication_buffers" = buffer.retained_bytes,
     );
@@ -143,7 +151,7 @@ fn stats(shared: &Shared, out: &mut String) {
         "pubsub_channels" = shared.pubsub.count_active(Kind::Channel),
         "pubsub_patterns" = shared.pubsub.count_active(Kind::Pattern),
         "pubsubshard_channels" = shared.pubsub.count_active(Kind::ShardChannel),
-        "evicted_keys" = 0,
+        "evicted_keys" = keyspace.evicted_keys,
         "keyspace_hits" = keyspace.keyspace_hits,
         "keyspace_misses" = keyspace.keyspace_misses,
         "total_error_replies" = stats.error_replies.get(),

@@ -2,6 +2,7 @@
 
 mod commandlog;
 mod commands;
+mod eviction;
 mod monitor;
 mod pubsub;
 mod replication;
