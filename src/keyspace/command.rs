@@ -9,7 +9,10 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
-use super::{bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings};
+use super::{
+    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings, zsets,
+    zstores,
+};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -99,13 +102,22 @@ pub struct CommandSpec {
     pub step: i32,
     pub(super) more_keys: MoreKeys,
     scope: Scope,
+    subcommands: SubcommandCheck,
     pub(super) handler: Handler,
 }
+
+/// Refuses arguments without a subcommand that exists and can take them.
+type SubcommandCheck = fn(&[Bytes]) -> Result<(), CommandError>;
 
 impl CommandSpec {
     /// Whether the command may change data.
     pub fn is_write(&self) -> bool {
         self.flags.contains(&Flag::Write)
+    }
+
+    /// Whether the command may wait for a key.
+    pub fn may_wait(&self) -> bool {
+        self.flags.contains(&Flag::Blocking)
     }
 
     /// Whether `argc` arguments, the name included, are acceptable.
@@ -123,6 +135,17 @@ impl CommandSpec {
     pub(super) const fn with_more_keys(mut self, more_keys: MoreKeys) -> Self {
         self.more_keys = more_keys;
         self
+    }
+
+    /// The same command with subcommands, which are looked up as early as the command itself.
+    pub(super) const fn with_subcommands(mut self, check: SubcommandCheck) -> Self {
+        self.subcommands = check;
+        self
+    }
+
+    /// Whether `argv` names a subcommand, if there are any, with as many arguments as it takes.
+    pub fn check_subcommand(&self, argv: &[Bytes]) -> Result<(), CommandError> {
+        (self.subcommands)(argv)
     }
 
     /// The same command with locks that depend on its arguments.
@@ -191,6 +214,8 @@ static FAMILIES: &[&[CommandSpec]] = &[
     scan::COMMANDS,
     sets::COMMANDS,
     strings::COMMANDS,
+    zsets::COMMANDS,
+    zstores::COMMANDS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static [u8], &'static CommandSpec, Hasher>> =
@@ -320,6 +345,7 @@ pub(super) const fn keyed(
         step,
         more_keys: MoreKeys::None,
         scope: Scope::Keys,
+        subcommands: |_| Ok(()),
         handler,
     }
 }
@@ -340,6 +366,7 @@ pub(super) const fn whole(
         step: 0,
         more_keys: MoreKeys::None,
         scope,
+        subcommands: |_| Ok(()),
         handler,
     }
 }

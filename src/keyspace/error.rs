@@ -27,6 +27,39 @@ pub enum CommandError {
     /// More keys announced than there are arguments.
     #[error("ERR Number of keys can't be greater than number of args")]
     NumkeysTooLarge,
+    /// A sum of scores that is none.
+    #[error("ERR resulting score is not a number (NaN)")]
+    ScoreNan,
+    /// A score that bounds a range and is none.
+    #[error("ERR min or max is not a float")]
+    BoundNotFloat,
+    /// Bytes that do not bound a range.
+    #[error("ERR min or max not valid string range item")]
+    BoundNotLex,
+    /// Contradicting conditions.
+    #[error("ERR XX and NX options at the same time are not compatible")]
+    XxWithNx,
+    /// Contradicting conditions.
+    #[error("ERR GT, LT, and/or NX options at the same time are not compatible")]
+    GtLtOrNx,
+    /// More than one member to increment.
+    #[error("ERR INCR option supports a single increment-element pair")]
+    IncrOfSeveral,
+    /// A weight that is no number.
+    #[error("ERR weight value is not a float")]
+    WeightNotFloat,
+    /// No keys to combine.
+    #[error("ERR at least 1 input key is needed for '{0}' command")]
+    NoInputKeys(&'static str),
+    /// `LIMIT` with a range of ranks.
+    #[error("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")]
+    LimitOfRanks,
+    /// `WITHSCORES` with a range of bytes.
+    #[error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")]
+    ScoresOfLexRange,
+    /// `NOSCORES` where there are no scores.
+    #[error("ERR NOSCORES option can only be used in ZSCAN")]
+    NoScores,
     /// A limit that is no number, or negative.
     #[error("ERR LIMIT can't be negative")]
     LimitNegative,

@@ -23,7 +23,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -78,6 +78,8 @@ mod strings;
 mod unit;
 mod value;
 pub mod watch;
+mod zsets;
+mod zstores;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -99,10 +101,9 @@ use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
 pub use self::value::{
-    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, List, ListEnd, Value, ZSet,
-};
-pub use self::value::{
-    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
+    HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, LexBound, LexRange, List, ListEnd,
+    SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, ScoreRange, Set,
+    SetEncoding, Value, ZSET_COMPACT_MAX_MEMBER_BYTES, ZSET_COMPACT_MAX_MEMBERS, ZSet, ZSetEncoding,
 };
 pub use self::watch::WatchSet;
 use crate::resp::Reply;
@@ -310,7 +311,7 @@ impl Keyspace {
         let calls = std::slice::from_ref(call);
         let mut plan = Plan::new(self, calls);
         let answers = |replies: Vec<Reply>| replies.into_iter().next().unwrap_or(Reply::Null);
-        let Some(spec) = plan.only().filter(|spec| spec.flags.contains(&Flag::Blocking)) else {
+        let Some(spec) = plan.only().filter(|spec| spec.may_wait()) else {
             let replies = self.run_alone(ExpiryPolicy::Reclaim, calls, now_ms, publish, settled);
             return Executed::Done(answers(replies));
         };

@@ -15,6 +15,18 @@ pub(super) fn integer(bytes: &[u8]) -> Result<i64, CommandError> {
     parse_i64(bytes).ok_or(CommandError::NotInteger)
 }
 
+/// A decimal double argument, or an infinity: not NaN, and neither too large nor, unless it is zero, too small for one.
+pub(super) fn parse_double(bytes: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+    let significand = || bytes.iter().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
+    let lost = if value.is_infinite() {
+        bytes.iter().any(u8::is_ascii_digit)
+    } else {
+        value == 0.0 && significand().any(|byte| (b'1'..=b'9').contains(byte))
+    };
+    (!lost && !value.is_nan()).then_some(value)
+}
+
 /// A decimal integer as a string value.
 pub(super) fn decimal(n: i64) -> Bytes {
     Bytes::copy_from_slice(itoa::Buffer::new().format(n).as_bytes())

@@ -1,4 +1,4 @@
-//! Walking the keyspace: `SCAN`, `HSCAN`, `SSCAN`, `KEYS`.
+//! Walking the keyspace: `SCAN`, `HSCAN`, `SSCAN`, `ZSCAN`, `KEYS`.
 //!
 //! # Cursors
 //!
@@ -18,7 +18,7 @@
 //! lose keys: the last entry, unvisited, would move into the visited part.) A key that was returned may be
 //! moved below `index` and returned again; Valkey's `SCAN` repeats keys too.
 //!
-//! `HSCAN` and `SSCAN` do the same within a hash and a set; a compact one is returned whole, as Valkey's
+//! `HSCAN`, `SSCAN` and `ZSCAN` do the same within a hash, a set and a sorted set; a compact one is returned whole, as Valkey's
 //! listpacks are. One that grows from compact to table keeps no cursor, because a compact one never gave
 //! one out.
 
@@ -30,8 +30,9 @@ use super::command::printable;
 use super::command::{CommandSpec, ONE, R, Scope, keyed, whole};
 use super::number::integer;
 use super::unit::{CommandResult, Unit};
-use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, Set, glob};
+use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, Set, ZSet, glob};
 use crate::resp::Reply;
+use crate::rewrite::zset::score_text;
 use crate::rewrite::{Effects, Wrap};
 
 /// The commands of this file.
@@ -40,6 +41,7 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     whole("keys", 2, R, Scope::All, keys),
     whole("scan", -2, R, Scope::Sweep, scan),
     keyed("sscan", -3, R, ONE, sscan),
+    keyed("zscan", -3, R, ONE, zscan),
 ];
 
 /// How many elements a call visits when the client does not say.
@@ -62,6 +64,7 @@ enum Walked {
     Keys,
     Fields,
     Members,
+    Scores,
 }
 
 #[derive(Default)]
@@ -70,6 +73,7 @@ struct ScanOptions<'a> {
     count: Option<usize>,
     type_name: Option<&'static str>,
     without_values: bool,
+    without_scores: bool,
 }
 
 impl<'a> ScanOptions<'a> {
@@ -80,6 +84,8 @@ impl<'a> ScanOptions<'a> {
             match arg.to_ascii_uppercase().as_slice() {
                 b"NOVALUES" if walked == Walked::Fields => options.without_values = true,
                 b"NOVALUES" => return Err(CommandError::NoValues),
+                b"NOSCORES" if walked == Walked::Scores => options.without_scores = true,
+                b"NOSCORES" => return Err(CommandError::NoScores),
                 b"COUNT" => {
                     let count = integer(args.next().ok_or(CommandError::Syntax)?)?;
                     let count = usize::try_from(count).ok().filter(|&count| count > 0);
@@ -260,6 +266,52 @@ pub(super) fn sscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
     let next = visited.start as u64;
     let members = visited.rev().filter_map(|index| set.get_index(index));
     Ok(page(next, members.filter(wanted).map(Reply::Bulk).collect()))
+}
+
+pub(super) fn zscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let cursor = cursor(&argv[2])?;
+    let Some(zset) = unit.read_as::<ZSet>(&argv[1])? else { return Ok(page(0, Vec::new())) };
+    let options = ScanOptions::parse(&argv[3..], Walked::Scores)?;
+    let (compact, mut found) = (zset.is_compact(), Vec::new());
+    let mut emit = |(member, score): (&Bytes, f64)| {
+        if options.wants(member) {
+            found.push(Reply::Bulk(member.clone()));
+            // A string in RESP3 as well; its form is that of Valkey's encodings.
+            let text = if compact { score_text(score) } else { text_of_17_digits(score) };
+            found.extend((!options.without_scores).then_some(Reply::Bulk(text)));
+        }
+    };
+    if compact {
+        zset.iter().for_each(emit);
+        return Ok(page(0, found));
+    }
+    let visited = options.visited(cursor, zset.len());
+    let next = visited.start as u64;
+    visited.rev().filter_map(|index| zset.get_index(index)).for_each(&mut emit);
+    Ok(page(next, found))
+}
+
+/// A score as C's `%.17g` prints it.
+fn text_of_17_digits(score: f64) -> Bytes {
+    const DIGITS: i32 = 17;
+    if !score.is_finite() {
+        return score_text(score);
+    }
+    let scientific = format!("{score:.0$e}", DIGITS as usize - 1);
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let text = if (-4..DIGITS).contains(&exponent) {
+        // As many places as make 17 digits in all; never negative.
+        format!("{score:.0$}", (DIGITS - 1 - exponent) as usize)
+    } else {
+        digits.to_owned()
+    };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if (-4..DIGITS).contains(&exponent) {
+        return Bytes::copy_from_slice(text.as_bytes());
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    Bytes::from(format!("{text}e{sign}{:02}", exponent.abs()))
 }
 
 /// `KEYS`: hides expired keys and leaves them where they are.

@@ -43,7 +43,8 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 /// Whole numbers up to 2^62 are integers (`-0` keeps its sign); everything else is the shortest text that reads back as
 /// the same double, plain while that is short (`0.00001`, `123456789012345680000`), with an exponent otherwise
 /// (`1e+22`, `1e-7`); then `inf`, `-inf`, `nan`. Measured on Valkey 9.1.2, whose digit generator (Grisu2) is one digit
-/// longer than the shortest in about one of a thousand random doubles; the value read back is the same.
+/// longer than the shortest, or has another last digit than the closest, in about one of a thousand random doubles; the
+/// value read back is the same.
 ///
 /// ```
 /// # use replcore::resp::write_double;

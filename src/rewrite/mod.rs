@@ -148,6 +148,7 @@ pub mod staged;
 pub mod store;
 pub mod stream;
 pub mod string;
+pub mod zset;
 
 use std::borrow::Cow;
 

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::config::OutputLimit;
 use super::outbox::Outbox;
-use crate::resp::Protocol;
+use crate::keyspace::blocking::Place;
+use crate::resp::{Protocol, Reply};
 
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,11 +68,64 @@ pub(super) struct Client {
     pub profile: Mutex<Profile>,
     /// What others have for it.
     pub outbox: Outbox,
+    /// What it waits for, if that can be ended from elsewhere.
+    unblock: Mutex<Option<Unblock>>,
     killed: AtomicBool,
     kill: Notify,
 }
 
+/// How to end a client's wait.
+#[derive(Debug)]
+pub(super) enum Unblock {
+    /// It waits for a key.
+    Key(Place),
+    /// It waits for replicas.
+    Replicas(oneshot::Sender<UnblockAs>),
+}
+
+/// What an unblocked client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnblockAs {
+    /// What it would be told if its time were over.
+    Timeout,
+    /// That it was unblocked.
+    Error,
+}
+
+/// What a client is told that was unblocked with an error.
+pub(super) fn unblocked_error() -> Reply {
+    Reply::Error("UNBLOCKED client unblocked via CLIENT UNBLOCK".into())
+}
+
+/// A client can be unblocked while this lives.
+#[derive(Debug)]
+pub(super) struct Unblockable<'a>(&'a Client);
+
+impl Drop for Unblockable<'_> {
+    fn drop(&mut self) {
+        self.0.unblock.lock().take();
+    }
+}
+
 impl Client {
+    /// Lets others end its wait.
+    pub fn unblockable(&self, how: Unblock) -> Unblockable<'_> {
+        *self.unblock.lock() = Some(how);
+        Unblockable(self)
+    }
+
+    /// Ends its wait, if it waits; returns whether it did.
+    pub fn unblock(&self, what: UnblockAs) -> bool {
+        // The lock is released before those of the keyspace are taken.
+        let unblock = self.unblock.lock().take();
+        match (unblock, what) {
+            (None, _) => false,
+            (Some(Unblock::Key(place)), UnblockAs::Timeout) => place.end(Reply::NullArray),
+            (Some(Unblock::Key(place)), UnblockAs::Error) => place.end(unblocked_error()),
+            (Some(Unblock::Replicas(waiting)), what) => waiting.send(what).is_ok(),
+        }
+    }
+
     /// Asks the connection to end; it does at its next await.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
@@ -196,11 +250,17 @@ impl Clients {
             net_output_bytes: AtomicU64::new(0),
             profile: Mutex::default(),
             outbox: Outbox::default(),
+            unblock: Mutex::default(),
             killed: AtomicBool::new(false),
             kill: Notify::new(),
         });
         by_id.insert(client.id, Arc::clone(&client));
         Some(Registration { client, clients: Arc::clone(self) })
+    }
+
+    /// A connection by its number.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.by_id.lock().get(&id).cloned()
     }
 
     /// All connections, oldest first.

@@ -29,14 +29,17 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::clients::Registration;
+use super::clients::{Registration, Unblock, UnblockAs, unblocked_error};
 use super::commands::SyncRequest;
 use super::dispatch::Flow;
 use super::monitor;
 use super::replication;
 use super::session::{ReplyMode, Session};
 use super::state::Shared;
+use crate::keyspace::blocking::Waiting;
 use crate::resp::{CommandParser, Limits, ProtocolError, Reply};
 
 /// Replies are written at the latest when so many bytes have come together.
@@ -181,8 +184,13 @@ impl Connection {
                 }
                 Flow::Wait { offset, replicas, timeout } => {
                     self.flush().await?;
-                    let count = self.wait_for_replicas(offset, replicas, timeout).await?;
-                    self.push(&Reply::Integer(count))?;
+                    let reply = self.wait_for_replicas(offset, replicas, timeout).await?;
+                    self.push(&reply)?;
+                }
+                Flow::Block(waiting) => {
+                    let reply = self.wait_for_key(waiting).await?;
+                    errors += u64::from(matches!(reply, Reply::Error(_)));
+                    self.answer(&reply).await?;
                 }
                 Flow::Sleep(duration) => {
                     self.flush().await?;
@@ -493,11 +501,49 @@ impl Connection {
         offset: u64,
         replicas: i64,
         timeout: Option<Duration>,
-    ) -> Result<i64, End> {
+    ) -> Result<Reply, End> {
         let shared = Arc::clone(&self.session.shared);
-        let count = self.blocked(shared.replication.wait_for_replicas(offset, replicas, timeout)).await?;
-        // Cut short by the end of input: as many as have it now.
-        Ok(count.unwrap_or_else(|| shared.replication.count_acked(offset)))
+        let client = Arc::clone(&self.session.client);
+        let (sender, unblocked) = oneshot::channel();
+        let _unblockable = client.unblockable(Unblock::Replicas(sender));
+        let count = async {
+            tokio::select! {
+                count = shared.replication.wait_for_replicas(offset, replicas, timeout) => Ok(count),
+                Ok(how) = unblocked => Err(how),
+            }
+        };
+        Ok(match self.blocked(count).await? {
+            Some(Ok(count)) => Reply::Integer(count),
+            Some(Err(UnblockAs::Error)) => unblocked_error(),
+            // Cut short: as many as have it now.
+            Some(Err(UnblockAs::Timeout)) | None => Reply::Integer(shared.replication.count_acked(offset)),
+        })
+    }
+
+    /// Waits until a command is served, its time is over, or it is unblocked; returns what to answer.
+    async fn wait_for_key(&mut self, mut waiting: Waiting) -> Result<Reply, End> {
+        let client = Arc::clone(&self.session.client);
+        // A timeout beyond what a clock can show is none.
+        let deadline = waiting.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        let _unblockable = client.unblockable(Unblock::Key(waiting.place()));
+        self.session.publish_profile(self.session.last_command);
+        self.flush().await?;
+        let end = async {
+            match deadline {
+                None => Some(waiting.end().await),
+                Some(deadline) => tokio::time::timeout_at(deadline, waiting.end()).await.ok(),
+            }
+        };
+        let served = match self.blocked(end).await? {
+            Some(Some(served)) => served,
+            Some(None) => waiting.time_out(),
+            // As in Valkey, the client goes at once, and what it has sent after this with it.
+            None => return Err(End::Closed),
+        };
+        if let Some(took) = served.took {
+            self.session.note_served(waiting.argv(), took, &served.reply);
+        }
+        Ok(served.reply)
     }
 
     async fn sleep(&mut self, duration: Duration) -> Result<(), End> {

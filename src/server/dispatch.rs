@@ -18,6 +18,7 @@ use super::commands;
 use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
+use crate::keyspace::blocking::{Executed, Waiting};
 use crate::keyspace::{self, Call, CommandSpec, Flag, Room};
 use crate::resp::{Protocol, Reply};
 use crate::rewrite::Effects;
@@ -73,6 +74,8 @@ pub(super) enum Flow {
         replicas: i64,
         timeout: Option<Duration>,
     },
+    /// The command waits for a key: answer with the end of that.
+    Block(Waiting),
     /// `DEBUG SLEEP`: answer `+OK` after a while.
     Sleep(Duration),
     /// `PSYNC` or `SYNC`: the connection becomes a replica's.
@@ -159,6 +162,11 @@ impl Session {
             }
             return self.refuse(wrong_arity(command.name()));
         }
+        if let Command::Data(spec) = command
+            && let Err(refusal) = spec.check_subcommand(&argv)
+        {
+            return self.refuse(error(refusal.to_string()));
+        }
         if self.is_restricted() && !ALLOWED_TO_SUBSCRIBERS.contains(&command.name()) {
             let name = command_with_subcommand(command, &argv);
             return self.refuse(error(format!(
@@ -182,7 +190,7 @@ impl Session {
             }
         }
         match command {
-            Command::Data(_) => {
+            Command::Data(spec) => {
                 if self.shared.make_room() == Room::None && command.needs_memory() {
                     return error(OUT_OF_MEMORY).into();
                 }
@@ -192,6 +200,16 @@ impl Session {
                 let heavy = argv.len() >= HEAVY_PARTS || HEAVY.contains(&command.name());
                 let call = [Call { db: self.db, argv }];
                 let stopwatch = Stopwatch::start(&self.shared.config.load());
+                if spec.may_wait() {
+                    return match beside_the_runtime(heavy, || self.run_or_wait(&call[0])) {
+                        Executed::Done(reply) => {
+                            commandlog::note(self, &call[0].argv, stopwatch.elapsed(), Some(&reply));
+                            Flow::Reply(reply)
+                        }
+                        // Logged when it is served.
+                        Executed::Waiting(waiting) => Flow::Block(waiting),
+                    };
+                }
                 let reply = beside_the_runtime(heavy, || self.run_data(&call)).into_iter().next();
                 commandlog::note(self, &call[0].argv, stopwatch.elapsed(), reply.as_ref());
                 reply.map_or(Flow::Silent, Flow::Reply)
@@ -294,6 +312,25 @@ impl Session {
         error(format!("EXECABORT Transaction discarded because of: {reason}"))
     }
 
+    /// Runs a data command that may wait and remembers the end of what it published.
+    fn run_or_wait(&mut self, call: &Call) -> Executed {
+        let shared = &self.shared;
+        let mut end = self.last_write_offset;
+        let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
+        let mut settled =
+            || shared.monitors.record(self.client.addr, [Ran { db: call.db, argv: &call.argv }]);
+        let settled: Option<&mut dyn FnMut()> = if shared.monitors.any() { Some(&mut settled) } else { None };
+        let executed = shared.keyspace.execute_or_wait(call, unix_ms(), &mut publish, settled);
+        self.last_write_offset = end;
+        executed
+    }
+
+    /// Remembers that a command that waited was served: what it published is in the stream.
+    pub fn note_served(&mut self, argv: &[Bytes], took: Duration, reply: &Reply) {
+        self.last_write_offset = self.shared.replication.buffer.end_offset();
+        commandlog::note(self, argv, took, Some(reply));
+    }
+
     /// `EXEC`.
     pub fn exec(&mut self, argv: &[Bytes]) -> Flow {
         let ran = self.exec_queue(argv);
@@ -389,7 +426,7 @@ impl Session {
                 }
                 Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)),
                 Flow::Sleep(_) => Reply::Simple("OK"),
-                Flow::Silent | Flow::Sync(_) => Reply::Null,
+                Flow::Silent | Flow::Block(_) | Flow::Sync(_) => Reply::Null,
             });
         }
         let reply = Some(Reply::Array(replies));

@@ -26,8 +26,8 @@ fn elements_are_pushed_and_popped_at_both_ends() {
          exists l                   => :0
          llen l                     => :0
          lpop l                     => nil
-         lpop l 0                   => NullArray
-         rpop l 1                   => NullArray
+         lpop l 0                   => nothing
+         rpop l 1                   => nothing
          lpop l x                   => -ERR value is out of range, must be positive
          lpop l -1                  => -ERR value is out of range, must be positive
          lpop l 1 2                 => -ERR wrong number of arguments for 'lpop' command
@@ -162,7 +162,7 @@ fn a_pop_from_several_keys_takes_the_first_that_is_there() {
          lmpop 2 a b left           => [b [1]] | LPOP b 1
          LMPOP 2 a b right count 2  => [b [4 3]] | RPOP b 2
          lmpop 1 b left count 10    => [b [2]] | LPOP b 1
-         lmpop 1 b left             => NullArray
+         lmpop 1 b left             => nothing
          lmpop 0 b left             => -ERR numkeys should be greater than 0
          lmpop x b left             => -ERR numkeys should be greater than 0
          lmpop 2 b left             => -ERR syntax error
@@ -194,11 +194,11 @@ fn a_blocking_command_that_finds_something_propagates_the_plain_one() {
 #[test]
 fn a_blocking_command_that_may_not_wait_answers_at_once() {
     session(
-        "blpop no 0                 => NullArray
-         brpop no 0                 => NullArray
+        "blpop no 0                 => nothing
+         brpop no 0                 => nothing
          blmove no d left left 0    => nil
          brpoplpush no d 0          => nil
-         blmpop 0 1 no left         => NullArray",
+         blmpop 0 1 no left         => nothing",
     );
 }
 
@@ -212,12 +212,12 @@ fn timeouts_are_read_as_strictly_as_in_valkey() {
          blpop no -inf              => -ERR timeout is negative
          blpop no -1e300            => -ERR timeout is negative
          blpop no -0.0011           => -ERR timeout is negative
-         blpop no -0.001            => NullArray
+         blpop no -0.001            => nothing
          blpop no inf               => -ERR timeout is out of range
          blpop no 1e300             => -ERR timeout is out of range
          blpop no 9223372036854775  => -ERR timeout is out of range
-         blpop no 9223372036854774  => NullArray
-         blpop no 0x1p3             => NullArray
+         blpop no 9223372036854774  => nothing
+         blpop no 0x1p3             => nothing
          rpush l a                  => :1 | rpush l a
          blpop l x                  => -ERR timeout is not a float or out of range
          blmove no d up left x      => -ERR syntax error

@@ -17,6 +17,9 @@ mod scanning;
 mod sets;
 mod snapshots;
 mod watching;
+mod zsets;
+
+use bytes::BytesMut;
 
 use super::*;
 
@@ -99,6 +102,12 @@ pub(super) fn text(reply: &Reply) -> String {
             let pair = |(k, v): &(Reply, Reply)| format!("{}={}", text(k), text(v));
             format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
         }
+        Reply::Double(value) => {
+            let mut text = BytesMut::new();
+            crate::resp::write_double(*value, &mut text);
+            format!(",{}", String::from_utf8_lossy(&text))
+        }
+        Reply::NullArray => "nothing".to_owned(),
         Reply::Set(items) => format!("<{}>", items.iter().map(text).collect::<Vec<_>>().join(" ")),
         other => format!("{other:?}"),
     }

@@ -16,7 +16,10 @@ pub use self::list::{List, ListEnd};
 pub use self::set::{
     SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
 };
-pub use self::zset::ZSet;
+pub use self::zset::{
+    LexBound, LexRange, ScoreRange, ZSET_COMPACT_MAX_MEMBER_BYTES, ZSET_COMPACT_MAX_MEMBERS, ZSet,
+    ZSetEncoding,
+};
 
 /// A value. Cloning one is O(1): the contents are shared, and copied when one of the holders changes
 /// them.

@@ -8,6 +8,7 @@ mod set;
 mod store;
 mod stream;
 mod string;
+mod zset;
 
 use super::frame::{self, FrameSink, ZERO_COPY_MIN_BYTES};
 use super::*;

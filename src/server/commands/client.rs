@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::clients::{Client, Role};
+use super::super::clients::{Client, Role, UnblockAs};
 use super::super::dispatch::{Flow, error, shown};
 use super::super::session::{ReplyMode, Session, keep};
 use super::connection::integer;
@@ -13,7 +13,8 @@ use super::subcommand_error;
 use crate::resp::Reply;
 
 const KNOWN: &[&str] = &[
-    "getname", "id", "info", "kill", "list", "no-evict", "no-touch", "reply", "setinfo", "setname", "unpause",
+    "getname", "id", "info", "kill", "list", "no-evict", "no-touch", "reply", "setinfo", "setname",
+    "unblock", "unpause",
 ];
 
 pub(super) fn client(session: &mut Session, argv: &[Bytes]) -> Flow {
@@ -36,6 +37,7 @@ pub(super) fn client(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"no-evict", [flag]) => set_flag(session, flag, |profile| &mut profile.no_evict),
         (b"no-touch", [flag]) => set_flag(session, flag, |profile| &mut profile.no_touch),
         (b"reply", [mode]) => return reply_mode(session, mode),
+        (b"unblock", [id, reason @ ..]) => unblock(session, id, reason),
         (b"unpause", []) => Reply::Simple("OK"),
         _ => subcommand_error("client", KNOWN, argv),
     };
@@ -105,6 +107,22 @@ fn reply_mode(session: &mut Session, mode: &[u8]) -> Flow {
         return error("ERR syntax error").into();
     }
     Flow::Silent
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`. As in Valkey, the reason is looked at if nothing follows it.
+fn unblock(session: &Session, id: &[u8], reason: &[Bytes]) -> Reply {
+    let what = match reason {
+        [reason] if reason.eq_ignore_ascii_case(b"error") => UnblockAs::Error,
+        [reason] if !reason.eq_ignore_ascii_case(b"timeout") => {
+            return error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        }
+        _ => UnblockAs::Timeout,
+    };
+    let Some(id) = integer(id) else {
+        return error("ERR value is not an integer or out of range");
+    };
+    let client = u64::try_from(id).ok().and_then(|id| session.shared.clients.get(id));
+    Reply::Integer(client.is_some_and(|client| client.unblock(what)).into())
 }
 
 fn listing(clients: &[Arc<Client>], session: &Session) -> Reply {

@@ -85,6 +85,7 @@ fn clients(shared: &Shared, out: &mut String) {
         "blocked_clients" = shared.blocked_clients.load(Ordering::Relaxed),
         "pubsub_clients" = list.iter().filter(|client| client.profile.lock().is_subscriber()).count(),
         "watching_clients" = watching,
+        "total_blocking_keys" = shared.keyspace.waiting_keys(),
     );
 }
 

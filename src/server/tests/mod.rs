@@ -1,5 +1,6 @@
 //! The server on real sockets, in process: each test starts one and talks to it.
 
+mod blocking;
 mod commandlog;
 mod commands;
 mod eviction;

@@ -5,7 +5,7 @@ use super::*;
 use crate::rdb::{Event, Limits, Reader};
 
 /// The stream's form of a command.
-fn wire(line: &str) -> Vec<u8> {
+pub(super) fn wire(line: &str) -> Vec<u8> {
     let argv: Vec<&str> = line.split(' ').collect();
     let mut out = BytesMut::new();
     encode_command(&argv, &mut out);
@@ -26,9 +26,9 @@ async fn greeted(server: &Running, eof: bool) -> TestClient {
 }
 
 /// What a full resync delivered.
-struct Full {
+pub(super) struct Full {
     replid: String,
-    offset: u64,
+    pub offset: u64,
     rdb: Bytes,
 }
 
@@ -78,7 +78,7 @@ fn entries(rdb: &[u8]) -> Vec<String> {
     entries
 }
 
-async fn online(server: &Running) -> (TestClient, Full) {
+pub(super) async fn online(server: &Running) -> (TestClient, Full) {
     let mut replica = greeted(server, false).await;
     replica.send("PSYNC ? -1").await;
     let full = full(&mut replica).await;
