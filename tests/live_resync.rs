@@ -330,7 +330,7 @@ fn a_replica_that_stops_reading_is_dropped_at_its_limit_and_gets_a_full_resync_w
     }
     let reason = match primary.program {
         Program::Replcore => "the replica is too slow",
-        Program::Valkey | Program::Redis => "output buffer limits",
+        Program::Valkey | Program::Valkey90 | Program::Redis => "output buffer limits",
     };
     assert_eq!(primary.log_count(reason), 1, "the log says why");
     wait_until("what it pinned is given back", RESYNC, || {

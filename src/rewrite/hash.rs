@@ -68,8 +68,9 @@ pub enum Leftovers {
     Reclaimed,
 }
 
-/// What a command that names fields did to them. Fields are positions in the command's argv, in ascending order; one that
-/// is named several times is listed once, at the position that had the effect.
+/// What a command that names fields did to them. Fields are positions in the command's argv, in ascending order: those where
+/// it had an effect, so that a field which is named several times is listed once if it was deleted, and each time if it was
+/// given a deadline each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touched<'o> {
     /// The fields that it really changed or deleted; none of them was dead.

@@ -9,12 +9,13 @@
 //! | `XREADGROUP`, new entries | delivered | per entry `XCLAIM k g c 0 id TIME ms RETRYCOUNT 1 FORCE JUSTID LASTID id`, per stream `XGROUP SETID k g last ENTRIESREAD n` |
 //! | the same with `NOACK` | delivered | per stream `XGROUP SETID k g last ENTRIESREAD n`; ahead of it `XGROUP CREATECONSUMER k g c` for a new consumer |
 //! | `XREADGROUP`, pending entries again | delivered | per entry `XCLAIM k g c 0 id TIME ms RETRYCOUNT n FORCE JUSTID LASTID last` |
-//! | `XCLAIM`, `XAUTOCLAIM` | claimed, or dropped because the entry is deleted | the same per entry |
+//! | `XCLAIM`, `XAUTOCLAIM` | claimed | the same per entry |
+//! | the same | dropped, because the entry is deleted from the stream | the same per entry, with the consumer that it was pending for |
 //! | `XCLAIM` with `LASTID` | nothing claimed, the group moved on | `XGROUP SETID k g last ENTRIESREAD n` |
-//! | any of these three | the consumer is new and nothing was delivered to it | `XGROUP CREATECONSUMER k g c` |
+//! | any of these | the consumer is new and nothing was delivered to it | `XGROUP CREATECONSUMER k g c` |
 //! | `XACK`, `XDEL` | at least one | verbatim, the whole list |
-//! | `XSETID`, `XGROUP CREATE`, `SETID`, `DELCONSUMER` | done | verbatim |
-//! | `XGROUP CREATECONSUMER`, `DESTROY` | created / destroyed | verbatim |
+//! | `XSETID`, `XGROUP CREATE`, `SETID` | done | verbatim |
+//! | `XGROUP CREATECONSUMER`, `DELCONSUMER`, `DESTROY` | created / deleted / destroyed | verbatim |
 //!
 //! `LIMIT` beside `=` is a syntax error for a client; a replica ignores it in what comes from its primary. `$` in `XGROUP` stays:
 //! the replica's last ID is the primary's.
@@ -68,7 +69,8 @@ impl fmt::Display for StreamId {
 pub struct Extent {
     /// The number of entries.
     pub entries: u64,
-    /// The first entry, if there is one.
+    /// The first entry, if there is one; or a smaller ID, if no entry was ever left between the two. (Valkey names the
+    /// first ID of the first node that it keeps, which may be that of a deleted entry.)
     pub first: Option<StreamId>,
 }
 
@@ -135,12 +137,25 @@ pub enum Delivered<'o> {
     Again(&'o [Pending]),
 }
 
+/// A pending entry that an `XCLAIM` or `XAUTOCLAIM` met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met<'o> {
+    /// Claimed; as it is pending now.
+    Claimed(Pending),
+    /// Not pending any more, because the entry is deleted from the stream.
+    Dropped {
+        /// As it was pending before.
+        pending: Pending,
+        /// The consumer that it was pending for.
+        owner: &'o Bytes,
+    },
+}
+
 /// What an `XCLAIM` or `XAUTOCLAIM` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimOutcome<'o> {
-    /// The entries that were claimed, as they are pending now, and those that were dropped because they are deleted from the
-    /// stream, as they were pending before; in the order they were met.
-    pub entries: &'o [Pending],
+    /// The entries that were claimed or dropped, in the order they were met.
+    pub entries: &'o [Met<'o>],
     /// Whether the group did not know the consumer before.
     pub consumer_created: bool,
     /// Whether the command moved the group's last delivered ID (`LASTID`).
@@ -232,14 +247,17 @@ pub fn xclaim(argv: &[Bytes], outcome: ClaimOutcome<'_>) -> Rewritten {
     }
     let target = Target { key: &argv[1], group: &argv[2], consumer: &argv[3] };
     let last_id = outcome.group.last_id;
-    let mut commands: Vec<Argv> = outcome.entries.iter().map(|entry| target.claim(entry, last_id)).collect();
-    if commands.is_empty() {
-        if outcome.consumer_created {
-            commands.push(target.create_consumer());
-        }
-        if outcome.group_moved {
-            commands.push(target.set_id(outcome.group));
-        }
+    let mut commands = Vec::new();
+    let claimed = outcome.entries.iter().any(|entry| matches!(entry, Met::Claimed(_)));
+    if outcome.consumer_created && !claimed {
+        commands.push(target.create_consumer());
+    }
+    commands.extend(outcome.entries.iter().map(|entry| match entry {
+        Met::Claimed(pending) => target.claim(pending, last_id),
+        Met::Dropped { pending, owner } => Target { consumer: owner, ..target }.claim(pending, last_id),
+    }));
+    if outcome.group_moved && outcome.entries.is_empty() {
+        commands.push(target.set_id(outcome.group));
     }
     Ok(Propagation::of(commands))
 }
@@ -276,15 +294,16 @@ pub fn xgroup(argv: &[Bytes], outcome: XGroupOutcome) -> Rewritten {
     let command = identify(argv, &[("xgroup", 4)], "XGROUP")?;
     let is = |name: &str| argv[1].eq_ignore_ascii_case(name.as_bytes());
     match outcome {
-        // Valkey counts the deletion of an absent consumer as a change.
-        XGroupOutcome::AlreadySo if is("DELCONSUMER") => Ok(Propagation::Verbatim),
-        XGroupOutcome::AlreadySo if is("CREATECONSUMER") || is("DESTROY") => Ok(Propagation::Nothing),
+        XGroupOutcome::AlreadySo if is("CREATECONSUMER") || is("DELCONSUMER") || is("DESTROY") => {
+            Ok(Propagation::Nothing)
+        }
         XGroupOutcome::AlreadySo => Err(Mismatch::outcome(command, "it succeeds by a change, or is refused")),
         XGroupOutcome::Done => Ok(Propagation::Verbatim),
     }
 }
 
 /// A consumer of a group of a stream.
+#[derive(Clone, Copy)]
 struct Target<'a> {
     key: &'a Bytes,
     group: &'a Bytes,

@@ -27,6 +27,8 @@ const TYPED_KEYS: &[(&str, &[&str])] = &[
     ("list", &["l1", "l2", "l3"]),
     ("set", &["t1", "t2", "t3"]),
     ("zset", &["z1", "z2", "z3"]),
+    // Ranges of bytes have a meaning where all scores are the same.
+    ("lexset", &["y1", "y2"]),
 ];
 /// Keys that no command prefers.
 const OTHER_KEYS: &[&[u8]] = &[b"", b"\x00\xff\r\nkey", b"fnx", b"fields"];

@@ -23,6 +23,8 @@ pub enum Check {
     Seconds,
     /// Equal types: the value is the server's own business.
     Shape,
+    /// Equal, but for the encodings of strings: here the content decides, in Valkey also how it came to be.
+    Encoding,
     /// A cursor and a page: followed to its end on both servers, all elements compared as a multiset.
     Sweep,
     /// Random elements: as many on both, all of them there, different ones where they have to be.
@@ -155,7 +157,7 @@ static TABLE: &[Entry] = &[
     entry("dump", 8, &["DUMP key"]).check(Check::Dump),
     entry("restore", 14, &["RESTORE key (0|ms) payload (REPLACE|ABSTTL|IDLETIME count|FREQ count)*0-2", "RESTORE key unixms payload ABSTTL [REPLACE]"])
         .timed().not_for_redis(),
-    entry("object", 8, &["OBJECT (ENCODING|REFCOUNT|FREQ) key", "OBJECT (HELP|ENCODING|NONE)"]),
+    entry("object", 8, &["OBJECT (ENCODING|REFCOUNT|FREQ) key", "OBJECT (HELP|ENCODING|NONE)"]).check(Check::Encoding),
     entry("memory", 2, &["MEMORY USAGE key [SAMPLES count]"]).check(Check::Shape),
     entry("sort", 12, &[
         "SORT (list|set|zset|key) [BY sortby] [LIMIT index index] (GET sortget)*0-2 [ASC|DESC] [ALPHA]",
@@ -210,11 +212,11 @@ static TABLE: &[Entry] = &[
     entry("lmove", 8, &["LMOVE list list (LEFT|RIGHT) (LEFT|RIGHT)"]),
     entry("rpoplpush", 7, &["RPOPLPUSH list list"]),
     entry("lmpop", 8, &["LMPOP counted{list} (LEFT|RIGHT) [COUNT positive]"]),
-    entry("blpop", 4, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
-    entry("brpop", 4, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
-    entry("blmove", 4, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
-    entry("brpoplpush", 4, &["BRPOPLPUSH list list timeout"]).waits(),
-    entry("blmpop", 4, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
+    entry("blpop", 8, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
+    entry("brpop", 8, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
+    entry("blmove", 8, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
+    entry("brpoplpush", 8, &["BRPOPLPUSH list list timeout"]).waits(),
+    entry("blmpop", 8, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
     // Sets
     entry("sadd", 20, &["SADD set member*1-5"]),
     entry("srem", 8, &["SREM set member*1-3"]),
@@ -234,7 +236,7 @@ static TABLE: &[Entry] = &[
     entry("sdiffstore", 7, &["SDIFFSTORE set set*1-3"]),
     entry("sscan", 6, &["SSCAN set 0 (MATCH pattern|COUNT positive)*0-2"]).check(Check::Sweep),
     // Sorted sets
-    entry("zadd", 30, &["ZADD zset (score member)*1-4", "ZADD zset (NX|XX|GT|LT|CH|INCR)*1-3 (score member)*1-2"]),
+    entry("zadd", 36, &["ZADD zset (score member)*1-4", "ZADD lexset (0 member)*1-4", "ZADD zset (NX|XX|GT|LT|CH|INCR)*1-3 (score member)*1-2"]),
     entry("zincrby", 8, &["ZINCRBY zset score member"]),
     entry("zrem", 8, &["ZREM zset member*1-3"]),
     entry("zcard", 4, &["ZCARD zset"]),
@@ -243,31 +245,31 @@ static TABLE: &[Entry] = &[
     entry("zrank", 5, &["ZRANK zset member [WITHSCORE]"]),
     entry("zrevrank", 5, &["ZREVRANK zset member [WITHSCORE]"]),
     entry("zcount", 5, &["ZCOUNT zset scorebound scorebound"]),
-    entry("zlexcount", 5, &["ZLEXCOUNT zset lexbound lexbound"]),
+    entry("zlexcount", 5, &["ZLEXCOUNT lexset lexbound lexbound"]),
     entry("zrange", 12, &[
         "ZRANGE zset index index [REV] [WITHSCORES]",
         "ZRANGE zset scorebound scorebound BYSCORE [REV] [LIMIT index index] [WITHSCORES]",
-        "ZRANGE zset lexbound lexbound BYLEX [REV] [LIMIT index index]",
+        "ZRANGE lexset lexbound lexbound BYLEX [REV] [LIMIT index index]",
     ]),
     entry("zrevrange", 5, &["ZREVRANGE zset index index [WITHSCORES]"]),
     entry("zrangebyscore", 6, &["ZRANGEBYSCORE zset scorebound scorebound [WITHSCORES] [LIMIT index index]"]),
     entry("zrevrangebyscore", 6, &["ZREVRANGEBYSCORE zset scorebound scorebound [WITHSCORES] [LIMIT index index]"]),
-    entry("zrangebylex", 5, &["ZRANGEBYLEX zset lexbound lexbound [LIMIT index index]"]),
-    entry("zrevrangebylex", 5, &["ZREVRANGEBYLEX zset lexbound lexbound [LIMIT index index]"]),
+    entry("zrangebylex", 5, &["ZRANGEBYLEX lexset lexbound lexbound [LIMIT index index]"]),
+    entry("zrevrangebylex", 5, &["ZREVRANGEBYLEX lexset lexbound lexbound [LIMIT index index]"]),
     entry("zrangestore", 7, &[
         "ZRANGESTORE zset zset index index [REV]",
         "ZRANGESTORE (zset|key) zset scorebound scorebound BYSCORE [REV] [LIMIT index index]",
-        "ZRANGESTORE zset zset lexbound lexbound BYLEX [REV] [LIMIT index index]",
+        "ZRANGESTORE zset lexset lexbound lexbound BYLEX [REV] [LIMIT index index]",
     ]),
     entry("zremrangebyrank", 5, &["ZREMRANGEBYRANK zset index index"]),
     entry("zremrangebyscore", 5, &["ZREMRANGEBYSCORE zset scorebound scorebound"]),
-    entry("zremrangebylex", 5, &["ZREMRANGEBYLEX zset lexbound lexbound"]),
+    entry("zremrangebylex", 5, &["ZREMRANGEBYLEX lexset lexbound lexbound"]),
     entry("zpopmin", 7, &["ZPOPMIN zset [count]"]),
     entry("zpopmax", 7, &["ZPOPMAX zset [count]"]),
     entry("zmpop", 7, &["ZMPOP counted{zset} (MIN|MAX) [COUNT positive]"]),
-    entry("bzpopmin", 4, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
-    entry("bzpopmax", 4, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
-    entry("bzmpop", 4, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
+    entry("bzpopmin", 8, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
+    entry("bzpopmax", 8, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
+    entry("bzmpop", 8, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
     entry("zrandmember", 6, &["ZRANDMEMBER zset [draw [WITHSCORES]]"]).check(Check::Draw),
     entry("zunion", 5, &["ZUNION counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
     entry("zinter", 5, &["ZINTER counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
@@ -334,6 +336,11 @@ impl Commands {
     /// How the replies to `argv` are compared.
     pub fn check(&self, argv: &[Bytes]) -> Check {
         self.find(argv).map_or(Check::Exact, |entry| entry.check)
+    }
+
+    /// Whether a transaction cannot have this: what it takes or meets is a matter of chance.
+    pub fn is_by_chance(&self, argv: &[Bytes]) -> bool {
+        matches!(self.check(argv), Check::Pop | Check::RandomKey) || argv[0].eq_ignore_ascii_case(b"SCAN")
     }
 
     fn find(&self, argv: &[Bytes]) -> Option<&Entry> {

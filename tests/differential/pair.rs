@@ -205,7 +205,7 @@ impl Run<'_> {
         }
         let batch: Vec<Argv> = steps
             .iter()
-            .filter(|step| self.commands.check(&step.argv) != Check::Pop)
+            .filter(|step| !self.commands.is_by_chance(&step.argv))
             .map(|step| step.argv.clone())
             .collect();
         let start = Instant::now();

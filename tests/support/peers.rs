@@ -1,6 +1,6 @@
 //! The real servers: found, or fetched once into `target/peers` (see `peers.py`).
 //!
-//! `REPLCORE_TEST_VALKEY` and `REPLCORE_TEST_REDIS` name other binaries to run instead.
+//! `REPLCORE_TEST_VALKEY`, `REPLCORE_TEST_VALKEY90` and `REPLCORE_TEST_REDIS` name other binaries to run instead.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,12 @@ use std::sync::OnceLock;
 pub fn valkey() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| find("valkey", "REPLCORE_TEST_VALKEY"))
+}
+
+/// The `valkey-server` of version 9.0.0.
+pub fn valkey90() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| find("valkey90", "REPLCORE_TEST_VALKEY90"))
 }
 
 /// The `redis-server` to run.

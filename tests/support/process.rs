@@ -28,6 +28,8 @@ pub enum Program {
     Replcore,
     /// Valkey 9.1.2.
     Valkey,
+    /// Valkey 9.0.0: the oldest that has field deadlines.
+    Valkey90,
     /// Redis 7.0.15.
     Redis,
 }
@@ -47,7 +49,7 @@ impl Program {
     /// snapshots are too new for it. So with that stand-in both are Valkey.)
     pub fn replicas() -> [Program; 2] {
         match Program::primary() {
-            Program::Valkey => [Program::Valkey, Program::Valkey],
+            Program::Valkey | Program::Valkey90 => [Program::Valkey, Program::Valkey],
             Program::Replcore | Program::Redis => [Program::Valkey, Program::Redis],
         }
     }
@@ -60,6 +62,7 @@ impl Program {
                 return command;
             }
             Program::Valkey => peers::valkey(),
+            Program::Valkey90 => peers::valkey90(),
             Program::Redis => peers::redis(),
         };
         let mut command = Command::new(binary);
@@ -73,7 +76,8 @@ impl Program {
             "--appendonly",
             "no",
         ]);
-        command.args(["--enable-debug-command", "local"]);
+        // For DEBUG SET-ACTIVE-EXPIRE: what has expired is to stay until a test says otherwise.
+        command.args(["--enable-debug-command", "yes"]);
         command.args(["--repl-diskless-sync-delay", "0", "--dir"]).arg(dir);
         command
     }

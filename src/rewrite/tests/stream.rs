@@ -1,6 +1,7 @@
 use super::{argv, sent};
 use crate::rewrite::Mismatch;
 use crate::rewrite::stream::*;
+use bytes::Bytes;
 
 const fn id(ms: u64, seq: u64) -> StreamId {
     StreamId { ms, seq }
@@ -105,8 +106,17 @@ fn pending_entries_delivered_again_are_sent_with_their_counts() {
 fn claims_are_sent_one_by_one() {
     let none = ClaimOutcome { entries: &[], consumer_created: false, group_moved: false, group: GROUP };
     let words = "xclaim s g c 0 3-1 4-1 LASTID 4-1";
-    let some = ClaimOutcome { entries: &PENDING[..1], consumer_created: true, group_moved: true, ..none };
+    let claimed = [Met::Claimed(PENDING[0])];
+    let some = ClaimOutcome { entries: &claimed, consumer_created: true, group_moved: true, ..none };
     assert_eq!(claim_sent(words, some), "XCLAIM s g c 0 3-1 TIME 70 RETRYCOUNT 2 FORCE JUSTID LASTID 4-1");
+    let owner = Bytes::from("old");
+    let dropped = Met::Dropped { pending: PENDING[1], owner: &owner };
+    let drop = "XCLAIM s g old 0 4-1 TIME 71 RETRYCOUNT 5 FORCE JUSTID LASTID 4-1";
+    assert_eq!(claim_sent(words, ClaimOutcome { entries: &[dropped], ..none }), drop);
+    let created = ClaimOutcome { entries: &[dropped], consumer_created: true, ..none };
+    assert_eq!(claim_sent(words, created), format!("XGROUP CREATECONSUMER s g c; {drop}"));
+    let both = ClaimOutcome { entries: &[dropped, claimed[0]], consumer_created: true, ..none };
+    assert!(claim_sent(words, both).starts_with(&format!("{drop}; XCLAIM s g c 0 3-1")));
     assert_eq!(claim_sent(words, none), "");
     let moved = ClaimOutcome { group_moved: true, ..none };
     assert_eq!(claim_sent(words, moved), "XGROUP SETID s g 4-1 ENTRIESREAD 4");
@@ -129,7 +139,8 @@ fn the_rest_goes_out_as_sent_if_it_did_something() {
     assert!(group("xgroup destroy s g", XGroupOutcome::Done));
     assert!(!group("xgroup destroy s g", XGroupOutcome::AlreadySo));
     assert!(!group("xgroup createconsumer s g c", XGroupOutcome::AlreadySo));
-    assert!(group("xgroup delconsumer s g c", XGroupOutcome::AlreadySo));
+    assert!(!group("xgroup delconsumer s g c", XGroupOutcome::AlreadySo));
+    assert!(group("xgroup delconsumer s g c", XGroupOutcome::Done));
 }
 
 #[test]
