@@ -187,7 +187,9 @@ pub(super) fn bitcount<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
         [] => Range { start: 0, end: None, unit: None },
         [start] => Range { start: integer(start)?, end: None, unit: None },
         [start, end, unit @ ..] if unit.len() <= 1 => {
-            Range { start: integer(start)?, end: Some(integer(end)?), unit: unit.first() }
+            let start = integer(start)?;
+            counts_bits(unit.first())?;
+            Range { start, end: Some(integer(end)?), unit: unit.first() }
         }
         _ => return Err(CommandError::Syntax),
     };

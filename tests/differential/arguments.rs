@@ -27,7 +27,7 @@ const TYPED_KEYS: &[(&str, &[&str])] = &[
     ("list", &["l1", "l2", "l3"]),
     ("set", &["t1", "t2", "t3"]),
     ("zset", &["z1", "z2", "z3"]),
-    // Ranges of bytes have a meaning where all scores are the same.
+    // The last, and never mixed with others: ranges of bytes have a meaning where all scores are the same.
     ("lexset", &["y1", "y2"]),
 ];
 /// Keys that no command prefers.
@@ -165,13 +165,13 @@ impl Arguments {
         if self.one_in(12) {
             return self.pick(OTHER_KEYS);
         }
-        let (_, keys) = TYPED_KEYS[self.below(TYPED_KEYS.len())];
+        let (_, keys) = TYPED_KEYS[self.below(TYPED_KEYS.len() - 1)];
         self.pick(keys)
     }
 
     fn key(&mut self, kind: &str) -> Option<Bytes> {
         let (_, keys) = TYPED_KEYS.iter().find(|(name, _)| *name == kind)?;
-        Some(if self.one_in(20) { self.any_key() } else { self.pick(keys) })
+        Some(if kind != "lexset" && self.one_in(20) { self.any_key() } else { self.pick(keys) })
     }
 
     fn small(&mut self, from: i64, to: i64) -> Bytes {

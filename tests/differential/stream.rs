@@ -80,6 +80,10 @@ static EXCEPTIONS: &[Exception] = &[
         what: "Z…STORE and ZREMRANGEBYLEX go out as their result where replicas may come to another (rewrite::zset)",
         form: Form::Result(uncertain_zset),
     },
+    Exception {
+        what: "SORT … STORE goes out as its result where ties or hash fields decide (rewrite::sort)",
+        form: Form::Result(uncertain_sort),
+    },
 ];
 
 fn is(arg: &Bytes, word: &str) -> bool {
@@ -135,6 +139,15 @@ fn uncertain_zset(argv: &Argv) -> Option<&Bytes> {
         _ => false,
     };
     argv.get(1).filter(|_| uncertain)
+}
+
+/// Where `SORT` stores, if its result may depend on the server.
+fn uncertain_sort(argv: &Argv) -> Option<&Bytes> {
+    let has = |word: &str| argv.iter().any(|arg| is(arg, word));
+    let uncertain =
+        (has("ALPHA") && has("BY")) || argv.iter().any(|arg| arg.windows(2).any(|two| two == b"->"));
+    let at = argv.iter().rposition(|arg| is(arg, "STORE"))?;
+    argv.get(at + 1).filter(|_| uncertain && is(&argv[0], "SORT"))
 }
 
 fn is_failing_bitfield(argv: &Argv) -> bool {
@@ -230,7 +243,7 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
                         && op.argv.get(1) == Some(key)
                         && verbs.iter().any(|verb| op.argv[0] == verb)
                 };
-                if !is_result(op, &["UNLINK", "DEL", "ZREM"]) {
+                if !is_result(op, &["UNLINK", "DEL", "ZREM", "ZADD", "RPUSH"]) {
                     return false;
                 }
                 // What is added follows the deletion of what was there.
@@ -238,7 +251,9 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
                     |add: &Op| others.first().is_some_and(|other| same_argv(&add.argv, &other.argv, slack));
                 ours = match rest.split_first() {
                     Some((add, rest))
-                        if op.argv[0] != "ZREM" && is_result(add, &["ZADD"]) && !is_next(add) =>
+                        if is_result(op, &["UNLINK", "DEL"])
+                            && is_result(add, &["ZADD", "RPUSH"])
+                            && !is_next(add) =>
                     {
                         rest
                     }
