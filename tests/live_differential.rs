@@ -20,7 +20,8 @@ use differential::arguments::Payloads;
 use differential::commands::Commands;
 use differential::counts::Counts;
 use differential::pair::{Difference, Pair, show};
-use differential::sequence::{Limits, Step, generate};
+use differential::replicas::{Disturbance, Replicas};
+use differential::sequence::{Step, generate};
 use differential::shrink::shrink;
 use support::client::argv;
 use support::{Scratch, note};
@@ -91,14 +92,20 @@ fn random_sequences(options: &Options) -> Result<(), Failed> {
     let mut pair = Pair::start(&scratch);
     let commands = Commands::of(replcore::keyspace::commands().map(|spec| spec.name))?;
     let payloads = Arc::new(payloads(&mut pair, &commands));
+    let replicas = Replicas::attach(&pair.ours.server, &scratch);
     let mut counts = Counts::default();
     let mut reports: Vec<Report> = Vec::new();
     let sequences = options.iterations.div_ceil(options.length);
     for index in 0..sequences {
         let seed = options.seed.wrapping_add(index as u64);
-        let steps = generate(&commands, seed, options.length, Limits::default(), Arc::clone(&payloads));
-        if let Err(difference) = pair.run(&commands, &steps, usize::MAX, &mut counts) {
-            let report = explain(&mut pair, &commands, seed, &steps, &difference);
+        let steps = generate(&commands, seed, options.length, Arc::clone(&payloads));
+        let disturbance = Disturbance::of(index);
+        replicas.disturb(disturbance);
+        let outcome = pair.run(&commands, &steps, usize::MAX, &mut counts);
+        replicas.recover(disturbance);
+        let outcome = outcome.and_then(|()| same_values(&mut pair, &replicas, steps.len() - 1));
+        if let Err(difference) = outcome {
+            let report = explain(&mut pair, &commands, &replicas, seed, &steps, &difference);
             match reports.iter_mut().find(|known| known.shown_by == report.shown_by) {
                 Some(known) => known.times += 1,
                 None => {
@@ -137,11 +144,34 @@ struct Report {
     text: String,
 }
 
+/// After a sequence the model holds the same values, and the replicas hold what their primary holds.
+fn same_values(pair: &mut Pair, replicas: &Replicas, step: usize) -> Result<(), Difference> {
+    pair.reclaim();
+    let mut differences = pair.different_contents();
+    differences.extend(replicas.differences(&pair.ours.server));
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(Difference { step, values: true, text: differences.join("\n") }),
+    }
+}
+
 /// A difference with the shortest sequence that shows one.
-fn explain(pair: &mut Pair, commands: &Commands, seed: u64, steps: &[Step], found: &Difference) -> Report {
+fn explain(
+    pair: &mut Pair,
+    commands: &Commands,
+    replicas: &Replicas,
+    seed: u64,
+    steps: &[Step],
+    found: &Difference,
+) -> Report {
     let mut last = None;
     let mut unused = Counts::default();
-    let mut fails = |steps: &[Step]| match pair.run(commands, steps, 1, &mut unused) {
+    let of_values = found.values;
+    let mut run = |steps: &[Step]| {
+        pair.run(commands, steps, 1, &mut unused)?;
+        if of_values { same_values(pair, replicas, steps.len() - 1) } else { Ok(()) }
+    };
+    let mut fails = |steps: &[Step]| match run(steps) {
         Ok(()) => false,
         Err(difference) => {
             last = Some(difference);

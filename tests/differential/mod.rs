@@ -13,6 +13,7 @@
 //! | [`sequence`] | sequences: connections, transactions |
 //! | [`pair`] | runs a sequence on both servers and finds the first difference |
 //! | [`compare`], [`stream`] | when replies and streams are the same |
+//! | [`replicas`] | a Valkey and a Redis that replicate from this server and must equal it after each sequence |
 //! | [`shrink`] | the shortest sequence that shows a difference |
 //! | [`counts`] | how often each command was run and to what effect |
 //!
@@ -25,6 +26,7 @@ pub mod compare;
 pub mod counts;
 pub mod grammar;
 pub mod pair;
+pub mod replicas;
 pub mod sequence;
 pub mod shrink;
 pub mod stream;

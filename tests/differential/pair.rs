@@ -17,9 +17,12 @@ use super::counts::Counts;
 use super::sequence::{CONNECTIONS, Step};
 use super::stream::{Exceptions, Op, same_stream};
 use crate::support::client::{Argv, argv};
+use crate::support::keyspace::{compare_within, read};
 use crate::support::stream::{Answer, RawReplica};
 use crate::support::{Client, Program, Scratch, Server};
 
+/// How many databases the servers have.
+const DATABASES: u16 = 16;
 /// The most commands sent before their replies are read.
 const BATCH: usize = 32;
 /// No clock is behind another for longer.
@@ -105,6 +108,8 @@ impl Side {
 pub struct Difference {
     /// Index of the step that showed it (the last of its batch).
     pub step: usize,
+    /// Whether it was found in the values that the servers held in the end.
+    pub values: bool,
     /// What differed, with both sides.
     pub text: String,
 }
@@ -114,6 +119,8 @@ pub struct Pair {
     pub ours: Side,
     pub theirs: Side,
     pub exceptions: Exceptions,
+    /// By how much deadlines of the last sequence may differ.
+    slack_ms: u64,
 }
 
 /// What a connection has queued between MULTI and EXEC.
@@ -131,7 +138,25 @@ impl Pair {
             ours: Side::start(Program::primary(), "primary", scratch),
             theirs: Side::start(Program::Valkey, "model", scratch),
             exceptions: Exceptions::default(),
+            slack_ms: 0,
         }
+    }
+
+    /// Deletes every dead key of both, as active expiry would.
+    pub fn reclaim(&mut self) {
+        for side in [&mut self.ours, &mut self.theirs] {
+            for db in 0..DATABASES {
+                side.control.call(argv!["SELECT", db]);
+                side.control.call(argv!["SCAN", 0, "COUNT", 1_000_000]);
+            }
+            side.control.call(argv!["SELECT", 0]);
+            side.drain();
+        }
+    }
+
+    /// Where the values of both differ, if they do.
+    pub fn different_contents(&mut self) -> Vec<String> {
+        compare_within(&read(&self.theirs.server), &read(&self.ours.server), self.slack_ms)
     }
 
     /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first difference.
@@ -154,9 +179,11 @@ impl Pair {
         let mut at = 0;
         while at < steps.len() {
             let end = run.end_of_batch(steps, at, batch.min(BATCH));
-            run.batch(&steps[at..end]).map_err(|text| Difference { step: end - 1, text })?;
+            run.batch(&steps[at..end]).map_err(|text| Difference { step: end - 1, values: false, text })?;
             at = end;
         }
+        let slack_ms = run.slack.ms.unsigned_abs();
+        self.slack_ms = slack_ms;
         Ok(())
     }
 }
