@@ -17,6 +17,8 @@
 //! | [`shrink`] | the shortest sequence that shows a difference |
 //! | [`counts`] | how often each command was run and to what effect |
 //!
+//! Commands that wait are sent in transactions, where they do not; those that do wait are in `live_blocking.rs`.
+//!
 //! A run is repeated by its seed. Nothing depends on the moment: deadlines are either over before the next command (the run
 //! waits until both clocks are past them) or far apart and far away, and active expiry is off.
 

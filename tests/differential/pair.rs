@@ -37,6 +37,8 @@ pub struct Side {
     clients: Vec<Client>,
     recorder: RawReplica,
     offset: u64,
+    /// The database that the stream is in.
+    db: Option<Bytes>,
     acknowledged: Instant,
 }
 
@@ -53,7 +55,7 @@ impl Side {
         recorder.snapshot();
         recorder.acknowledge(offset);
         let clients = (0..CONNECTIONS).map(|_| server.client()).collect();
-        Side { server, control, clients, recorder, offset, acknowledged: Instant::now() }
+        Side { server, control, clients, recorder, offset, db: None, acknowledged: Instant::now() }
     }
 
     /// An empty keyspace, and connections as new: the last one speaks RESP3.
@@ -69,7 +71,7 @@ impl Side {
     }
 
     /// What the stream got since the last call.
-    fn drain(&mut self) -> Vec<Argv> {
+    fn drain(&mut self) -> Vec<Op> {
         let end = self.control.info_section("replication").number("master_repl_offset");
         let len = end.checked_sub(self.offset).expect("an offset does not go back");
         let mut bytes = BytesMut::from(&self.recorder.bytes(len as usize)[..]);
@@ -88,7 +90,7 @@ impl Side {
             "{}: a reply came before its effects were whole: {bytes:?}",
             self.server.name()
         );
-        commands
+        Op::sequence(commands, &mut self.db)
     }
 
     fn time_ms(&mut self) -> u64 {
@@ -159,6 +161,36 @@ impl Pair {
         compare_within(&read(&self.theirs.server), &read(&self.ours.server), self.slack_ms)
     }
 
+    /// Lets both reclaim what is dead as time goes by, or not.
+    pub fn set_active_expiry(&mut self, on: bool) {
+        for side in [&mut self.ours, &mut self.theirs] {
+            side.control.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", u32::from(on)]);
+        }
+    }
+
+    /// Runs a sequence on empty keyspaces without a look at replies and streams; what is a matter of chance is left out.
+    pub fn apply(&mut self, commands: &Commands, steps: &[Step], counts: &mut Counts) {
+        let certain =
+            |step: &&Step| !commands.check(&step.argv).is_alone() && !commands.is_by_chance(&step.argv);
+        let steps: Vec<Step> = steps.iter().filter(certain).cloned().collect();
+        let mut run = self.begin(commands, counts);
+        let mut at = 0;
+        while at < steps.len() {
+            let end = run.end_of_batch(&steps, at, BATCH);
+            run.apply(&steps[at..end]);
+            at = end;
+        }
+        let slack_ms = run.slack.ms.unsigned_abs();
+        self.slack_ms = slack_ms;
+    }
+
+    fn begin<'a>(&'a mut self, commands: &'a Commands, counts: &'a mut Counts) -> Run<'a> {
+        self.ours.reset();
+        self.theirs.reset();
+        let transactions = vec![Transaction::default(); CONNECTIONS];
+        Run { commands, transactions, slack: Slack::default(), counts, pair: self }
+    }
+
     /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first difference.
     pub fn run(
         &mut self,
@@ -167,15 +199,7 @@ impl Pair {
         batch: usize,
         counts: &mut Counts,
     ) -> Result<(), Difference> {
-        self.ours.reset();
-        self.theirs.reset();
-        let mut run = Run {
-            commands,
-            transactions: vec![Transaction::default(); CONNECTIONS],
-            slack: Slack::default(),
-            counts,
-            pair: self,
-        };
+        let mut run = self.begin(commands, counts);
         let mut at = 0;
         while at < steps.len() {
             let end = run.end_of_batch(steps, at, batch.min(BATCH));
@@ -253,6 +277,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A batch that is not judged.
+    fn apply(&mut self, steps: &[Step]) {
+        let connection = steps[0].connection;
+        let batch: Vec<Argv> = steps.iter().map(|step| step.argv.clone()).collect();
+        let start = Instant::now();
+        let [_, theirs] = self.send(connection, &batch);
+        self.slack.widen(start.elapsed());
+        let mut near = false;
+        for (argv, reply) in batch.iter().zip(&theirs) {
+            self.counts.add(self.commands.name(argv), reply);
+            near |= self.follow(connection, argv, reply);
+        }
+        self.forget_streams();
+        if near {
+            self.wait_past_near_deadlines();
+        }
+    }
+
     /// Sends a batch to both servers at once and returns both servers' replies.
     fn send(&mut self, connection: usize, batch: &[Argv]) -> [Vec<Reply>; 2] {
         let Pair { ours, theirs, .. } = self.pair;
@@ -270,8 +312,7 @@ impl Run<'_> {
     }
 
     fn streams(&mut self) -> [Vec<Op>; 2] {
-        let [ours, theirs] = [&mut self.pair.ours, &mut self.pair.theirs].map(Side::drain);
-        [Op::sequence(ours), Op::sequence(theirs)]
+        [&mut self.pair.ours, &mut self.pair.theirs].map(Side::drain)
     }
 
     /// Compares the replies to one command; the reply of `EXEC` piece by piece.

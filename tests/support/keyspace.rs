@@ -51,10 +51,7 @@ pub type Contents = BTreeMap<(u16, Bytes), Entry>;
 /// Returns how many keys they hold.
 #[track_caller]
 pub fn assert_converged(primary: &Server, replicas: &[Server]) -> usize {
-    wait_until("keys with near deadlines are reclaimed", EXPIRED, || match due(primary) {
-        0 => Ok(()),
-        due => Err(format!("{due} keys are due")),
-    });
+    wait_reclaimed(primary);
     let (expected, replicas_differences) = differences(primary, replicas);
     for (replica, (got, differences)) in replicas.iter().zip(replicas_differences) {
         for difference in differences.iter().take(SHOWN_DIFFERENCES) {
@@ -71,6 +68,15 @@ pub fn assert_converged(primary: &Server, replicas: &[Server]) -> usize {
         );
     }
     expected.len()
+}
+
+/// Waits until all that is due soon is gone.
+#[track_caller]
+pub fn wait_reclaimed(server: &Server) {
+    wait_until("keys with near deadlines are reclaimed", EXPIRED, || match due(server) {
+        0 => Ok(()),
+        due => Err(format!("{due} keys are due")),
+    });
 }
 
 /// Waits until the replicas have caught up; what the primary holds, and what each replica holds and how it differs.
