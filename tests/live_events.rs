@@ -791,3 +791,40 @@ fn every_command_of_the_keyspace_is_in_the_script() {
         .collect();
     assert!(missing.is_empty(), "no line of the script runs {missing:?}");
 }
+#[test]
+fn a_served_client_causes_the_events_of_valkey() {
+    let scratch = Scratch::new("events-blocked");
+    let valkey = Server::start(Program::Valkey, "valkey", &scratch);
+    let own = Server::start(Program::Replcore, "replcore", &scratch);
+    let mut seen = Vec::new();
+    for server in [&valkey, &own] {
+        let mut listening = Listening::to(server.address());
+        let mut told = Vec::new();
+        for (waits, serves) in [
+            ("blpop l 0", "rpush l a"),
+            ("blpop l 0", "rpush l a b"),
+            ("blmove l m left right 0", "rpush l a"),
+            ("brpoplpush l m 0", "lpush l a"),
+            ("blmpop 0 1 l left count 5", "rpush l a b"),
+            ("bzpopmin z 0", "zadd z 1 a"),
+            ("bzmpop 0 1 z max", "zadd z 1 a 2 b"),
+        ] {
+            if !is_known(waits) || !is_known(serves) {
+                continue;
+            }
+            // Nothing is left for the next to be served at once.
+            listening.client.call(argv!["FLUSHALL"]);
+            let mut waiting = server.client();
+            waiting.send(&words(waits)).expect("sent");
+            wait_until("a blocked client", Duration::from_secs(20), || {
+                let blocked = listening.client.info_section("clients").number("blocked_clients");
+                if blocked == 1 { Ok(()) } else { Err(format!("{blocked}")) }
+            });
+            listening.client.call(words(serves));
+            waiting.receive().expect("an answer");
+            told.extend(listening.told().into_iter().map(|event| format!("{waits}, {serves}: {event}")));
+        }
+        seen.push(told);
+    }
+    assert_eq!(seen[1], seen[0]);
+}

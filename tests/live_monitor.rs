@@ -77,6 +77,7 @@ const SCRIPT: &[&str] = &[
     "keys *",
     "scan 0",
     "slowlog get",
+    "blpop nobody 0.01",
     "monitor nonsense",
     "flushall",
 ];
@@ -125,4 +126,21 @@ fn the_lines_are_those_of_valkey() {
         assert_eq!(line, expected, "line {index}");
     }
     assert_eq!(lines.len(), expected.len());
+}
+
+#[test]
+fn a_command_that_waits_is_shown_once_and_when_it_begins_to_wait() {
+    let scratch = Scratch::new("monitor-waiting");
+    for program in [Program::Valkey, Program::Replcore] {
+        let server = Server::start(program, "server", &scratch);
+        let (mut monitor, mut waiting, mut client) = (server.client(), server.client(), server.client());
+        monitor.call(argv!["MONITOR"]);
+        waiting.send(&argv!["BLPOP", "l", 0]).expect("sent");
+        let mut next = || without_origin(&monitor.receive().expect("a line"));
+        assert_eq!(next(), r#"[0] "BLPOP" "l" "0""#);
+        client.call(argv!["RPUSH", "l", "a"]);
+        waiting.receive().expect("an answer");
+        client.call(argv!["ECHO", "the end"]);
+        assert_eq!([next(), next()], [r#"[0] "RPUSH" "l" "a""#, r#"[0] "ECHO" "the end""#]);
+    }
 }

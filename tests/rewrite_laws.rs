@@ -77,7 +77,9 @@ fn hold<S: Strategy<Value = History>>(histories: S, law: impl Fn(&History) -> La
 
 #[test]
 fn the_stream_of_the_keyspace_is_clock_free_and_prefix_closed() {
-    hold(histories(commands::any(), MAX_STEPS), |history| on_keyspace(history, None));
+    let few = commands::few_at_a_time().prop_flat_map(|commands| histories(commands, MAX_STEPS));
+    let of_all = histories(commands::any(), MAX_STEPS);
+    hold(prop_oneof![3 => few, 1 => of_all], |history| on_keyspace(history, None));
 }
 
 #[test]
@@ -128,6 +130,7 @@ const KEYS: &[Row] = &[
         "EXPIRE and PEXPIRE as sent",
         &["SET {s} {v}", "EXPIRE {s} {ex}", "PEXPIRE {s} {px}"],
     ),
+    Row(Exhibit::RestoreRelative, "RESTORE with a relative time", &["RESTORE {s} {px} {payload}"]),
     Row(
         Exhibit::SetPastVerbatim,
         "SET with a time already past as sent",

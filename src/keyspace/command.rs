@@ -10,8 +10,8 @@ use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
 use super::{
-    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, strings, zsets,
-    zstores,
+    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, sort, strings,
+    zsets, zstores,
 };
 
 /// The shards that a unit locks.
@@ -198,6 +198,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
     zsets::COMMANDS,
     zstores::COMMANDS,

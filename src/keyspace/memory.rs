@@ -18,6 +18,7 @@
 //! kept up only under a policy that asks for it. Both are Valkey's. An access is no modification: it changes no
 //! version, is in no snapshot and in no stream.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -183,6 +184,30 @@ pub(super) struct Access {
     /// The minute, modulo 2^16, up to which the counter has been aged.
     aged_at_min: u16,
     frequency: u8,
+}
+
+thread_local! {
+    /// Whether this thread runs for a client whose lookups do not count.
+    static UNTOUCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` so that its lookups are no accesses to the keys, as a client can ask for (`CLIENT NO-TOUCH`); `TOUCH`
+/// is one all the same.
+pub fn untouched<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            UNTOUCHED.set(self.0);
+        }
+    }
+    // Also if `work` panics.
+    let _restore = Restore(UNTOUCHED.replace(true));
+    work()
+}
+
+/// Whether lookups count as accesses now.
+pub(super) fn notes_access() -> bool {
+    !UNTOUCHED.get()
 }
 
 /// The clock of accesses; enough until 2106.

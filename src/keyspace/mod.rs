@@ -23,7 +23,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -74,6 +74,7 @@ mod scan;
 mod sets;
 mod shard;
 pub mod snapshot;
+mod sort;
 mod strings;
 mod unit;
 mod value;

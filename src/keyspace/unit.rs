@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::blocking;
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
-use super::memory::seconds;
+use super::memory::{self, seconds};
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -78,7 +78,7 @@ impl<'k, 'c> Unit<'k, 'c> {
             db: 0,
             effects: Effects::new(),
             garbage: Vec::new(),
-            notes_access: true,
+            notes_access: memory::notes_access(),
             may_wait: false,
             wait: None,
         }

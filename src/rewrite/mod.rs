@@ -144,6 +144,7 @@ pub mod hyperloglog;
 pub mod list;
 pub mod pubsub;
 pub mod set;
+pub mod sort;
 pub mod staged;
 pub mod store;
 pub mod stream;

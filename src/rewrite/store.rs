@@ -8,6 +8,8 @@
 //!
 //! Positions are stored by [`super::geo`].
 //!
+//! `SORT … STORE` is in [`sort`](super::sort).
+//!
 //! The replica has the same sources, because the primary deletes an expired source, with a command
 //! in the stream, before it looks at it; so it computes the same result.
 
@@ -52,7 +54,6 @@ pub fn store(argv: &[Bytes], outcome: StoreOutcome) -> Rewritten {
         ("zinterstore", 4),
         ("zunionstore", 4),
         ("zdiffstore", 4),
-        ("sort", 4),
         ("bitop", 4),
     ];
     identify(argv, COMMANDS, "SINTERSTORE … BITOP, the commands that store a result")?;

@@ -19,6 +19,7 @@ use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
 use crate::keyspace::blocking::{Executed, Waiting};
+use crate::keyspace::memory::untouched;
 use crate::keyspace::{self, Call, CommandSpec, Flag, Room};
 use crate::resp::{Protocol, Reply};
 use crate::rewrite::Effects;
@@ -143,6 +144,10 @@ const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 impl Session {
     /// Executes one command, or queues it.
     pub fn execute(&mut self, argv: Vec<Bytes>) -> Flow {
+        if self.no_touch { untouched(|| self.dispatch(argv)) } else { self.dispatch(argv) }
+    }
+
+    fn dispatch(&mut self, argv: Vec<Bytes>) -> Flow {
         let Some(name) = argv.first() else { return Flow::Silent };
         let found = find(name);
         if found.is_none() && speaks_http(name) {

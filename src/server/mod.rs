@@ -36,7 +36,8 @@
 //!
 //! Commands run on the runtime's threads. The keyspace's shard locks are held for one unit and never
 //! across an await; everything else that is shared is either swapped whole (configuration, history),
-//! an independent counter, or behind a lock that is taken rarely (registries).
+//! an independent counter, or behind a lock that is taken rarely (registries). Messages are delivered under shard locks: the
+//! order is shard, then registry (shared), then outbox, and nothing waits under any of them.
 //!
 //! # Differences from Valkey, on purpose
 //!

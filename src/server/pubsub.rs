@@ -27,7 +27,7 @@ use super::config::{Config, OutputLimit};
 use super::notifications::Notifications;
 use crate::keyspace::events::{EventSink, KeyEvent, MessageKind};
 use crate::keyspace::glob;
-use crate::resp::{Protocol, Reply};
+use crate::resp::{Protocol, encode_command, encoded_len};
 
 /// What can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,9 +239,12 @@ fn push_to_all(subscribers: &Subscribers, parts: &[&[u8]], limit: OutputLimit) -
             Protocol::Resp3 => &mut resp3,
         };
         let encoded: &Bytes = encoded.get_or_insert_with(|| {
-            let parts = parts.iter().map(|part| Reply::Bulk(Bytes::copy_from_slice(part))).collect();
-            let mut out = BytesMut::new();
-            Reply::Push(parts).encode(protocol, &mut out);
+            let mut out = BytesMut::with_capacity(encoded_len(parts));
+            encode_command(parts, &mut out);
+            if protocol == Protocol::Resp3 {
+                // A push is an array with another mark.
+                out[0] = b'>';
+            }
             out.freeze()
         });
         client.push(encoded.clone(), limit);

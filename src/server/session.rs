@@ -71,6 +71,8 @@ pub(super) struct Session {
     /// The end of this connection's last write in the stream: what `WAIT` waits for.
     pub last_write_offset: u64,
     pub reply_mode: ReplyMode,
+    /// Its lookups are no accesses to the keys (`CLIENT NO-TOUCH`).
+    pub no_touch: bool,
     pub subscriptions: Subscriptions,
     /// Whether it is shown what all clients run.
     pub monitoring: bool,
@@ -96,6 +98,7 @@ impl Session {
             watching: 0,
             last_write_offset: 0,
             reply_mode: ReplyMode::On,
+            no_touch: false,
             subscriptions: Subscriptions::default(),
             monitoring: false,
             facts: ReplicaFacts::default(),
@@ -145,6 +148,8 @@ impl Session {
         profile.name = Bytes::new();
         profile.no_evict = false;
         profile.no_touch = false;
+        drop(profile);
+        self.no_touch = false;
     }
 
     /// Brings what `CLIENT LIST` shows up to date.

@@ -3,9 +3,12 @@
 //! A word in braces stands for something random ([`placeholder`]). Keys, members and fields are few, so that commands
 //! meet what others left; a key is now and then one of another type.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
+use proptest::strategy::Union;
 use replcore::keyspace::{commands, lookup};
 use replcore::rewrite::Argv;
 
@@ -196,6 +199,11 @@ fn key(of_type: char) -> BoxedStrategy<Argv> {
 }
 
 fn payloads() -> Vec<Bytes> {
+    static PAYLOADS: LazyLock<Vec<Bytes>> = LazyLock::new(dump_some);
+    PAYLOADS.clone()
+}
+
+fn dump_some() -> Vec<Bytes> {
     let mut payloads = vec![dumped("SET k restored"), dumped("HSET k f1 restored f2 10")];
     for (name, command) in
         [("rpush", "RPUSH k m1 m2"), ("sadd", "SADD k m1 m2"), ("zadd", "ZADD k 1 m1 2.5 m2")]
@@ -254,7 +262,7 @@ pub fn template(form: &'static str) -> BoxedStrategy<Argv> {
 
 /// Commands of some of these forms.
 pub fn any_of(forms: &[&'static str]) -> BoxedStrategy<Argv> {
-    proptest::strategy::Union::new(forms.iter().map(|form| template(form))).boxed()
+    Union::new(forms.iter().map(|form| template(form))).boxed()
 }
 
 /// Commands called `name`; `None` if nobody has written down how they look.
@@ -267,5 +275,29 @@ pub fn any() -> BoxedStrategy<Argv> {
     // One that empties a database would leave too little to the others.
     let weight = |name: &str| if name.starts_with("flush") { 1 } else { 8 };
     let known = commands().filter_map(|spec| Some((weight(spec.name), named(spec.name)?)));
-    proptest::strategy::Union::new_weighted(known.collect()).boxed()
+    Union::new_weighted(known.collect()).boxed()
+}
+
+/// Few commands at a time, which so meet each other more often, and deadlines on what they make.
+pub fn few_at_a_time() -> impl Strategy<Value = BoxedStrategy<Argv>> {
+    const DEADLINES: &[&str] = &["PEXPIRE {key} {px}", "EXPIRE {key} {ex}", "PEXPIREAT {key} {pxat}"];
+    let mut names: Vec<&'static str> = commands().map(|spec| spec.name).collect();
+    names.retain(|name| TEMPLATES.iter().any(|(listed, _)| listed == name));
+    names.sort_unstable();
+    subsequence(names, 3..12).prop_map(|names| {
+        let mut of: Vec<(u32, BoxedStrategy<Argv>)> =
+            names.iter().filter_map(|name| Some((3, named(name)?))).collect();
+        of.push((4, any_of(DEADLINES)));
+        of.push((
+            4,
+            any_of(&[
+                "SET {s} {v}",
+                "RPUSH {l} {m} {m}",
+                "SADD {t} {m} {m}",
+                "ZADD {z} 1 {m} 2 {m}",
+                "HSET {h} {field} {v}",
+            ]),
+        ));
+        Union::new_weighted(of).boxed()
+    })
 }

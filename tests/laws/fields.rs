@@ -495,8 +495,8 @@ impl Apply for Server {
         Ok(())
     }
 
-    fn state(&self) -> Hashes {
-        self.hashes.clone()
+    fn state(&self) -> Option<Hashes> {
+        Some(self.hashes.clone())
     }
 }
 

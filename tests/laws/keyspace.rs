@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::sample::Index;
-use replcore::keyspace::{Call, ExpiryPolicy, Keyspace, Options, SnapshotEntry, Value};
+use replcore::keyspace::{Call, ExpiryPolicy, Keyspace, Options, Snapshot, SnapshotEntry, Value};
 use replcore::resp::Reply;
 use replcore::rewrite::Effects;
 
 use super::museum::Exhibit;
-use super::stream::{Apply, Primary, Stream};
+use super::stream::{Answers, Apply, Primary, Stream};
 use super::{DATABASES, History, Law, START_MS, Sent, Step, Timed, argv};
 
 /// What is stored under a key, whatever order the tables have it in.
@@ -69,10 +69,15 @@ enum Platform {
     ShortLongDouble,
 }
 
+/// Units that have been read and not applied, each with the clock at which it was read.
+type Queued = Vec<(Vec<Sent>, u64)>;
+
 /// A keyspace that applies a stream.
 pub struct Follower {
     keyspace: Arc<Keyspace>,
     platform: Platform,
+    /// The snapshot it is still loading, and what came on the stream meanwhile.
+    loading: Option<(Snapshot, Queued)>,
 }
 
 impl Follower {
@@ -93,16 +98,8 @@ impl Follower {
         let sum = (old + by).to_string();
         Call { db: call.db, argv: argv([b"SET", &call.argv[1][..], sum.as_bytes(), b"KEEPTTL"]) }
     }
-}
 
-impl Apply for Follower {
-    type State = State;
-
-    fn state(&self) -> State {
-        state(&self.keyspace)
-    }
-
-    fn apply(&mut self, unit: &[Sent], now_ms: u64) -> Law {
+    fn apply_now(&self, unit: &[Sent], now_ms: u64) -> Law {
         let calls: Vec<Call> = calls(unit).into_iter().map(|call| self.computed_here(call, now_ms)).collect();
         let replies = self.keyspace.execute_under(ExpiryPolicy::Ignore, &calls, now_ms, &mut |_| ());
         for (sent, reply) in unit.iter().zip(replies) {
@@ -112,11 +109,96 @@ impl Apply for Follower {
         }
         Ok(())
     }
+
+    /// Loads one more part of the snapshot, which the primary has gone on changing; after the last one, applies what
+    /// came meanwhile.
+    fn load_more(&mut self) -> Law {
+        let Some((snapshot, _)) = &mut self.loading else { return Ok(()) };
+        if let Some(entries) = snapshot.next_batch() {
+            load(&self.keyspace, &entries);
+        } else if let Some((_, queued)) = self.loading.take() {
+            for (unit, now_ms) in queued {
+                self.apply_now(&unit, now_ms)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Apply for Follower {
+    type State = State;
+
+    fn apply(&mut self, unit: &[Sent], now_ms: u64) -> Law {
+        match &mut self.loading {
+            None => self.apply_now(unit, now_ms),
+            Some((_, queued)) => {
+                queued.push((unit.to_vec(), now_ms));
+                self.load_more()
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Law {
+        while self.loading.is_some() {
+            self.load_more()?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Option<State> {
+        self.loading.is_none().then(|| state(&self.keyspace))
+    }
+
+    fn answers(&self) -> Answers {
+        answers(&self.keyspace)
+    }
+}
+
+/// What a client reads: by key, the answers of the commands that show all there is.
+fn answers(keyspace: &Keyspace) -> Answers {
+    let ask = |db: u16, words: &[&[u8]]| {
+        let call = Call { db, argv: argv(words) };
+        let mut replies = keyspace.execute_under(ExpiryPolicy::Ignore, &[call], 0, &mut |_| ());
+        replies.pop().unwrap_or(Reply::Null)
+    };
+    let mut answers = Answers::new();
+    for db in 0..DATABASES {
+        let Reply::Array(keys) = ask(db, &[b"KEYS", b"*"]) else { panic!("KEYS answers an array") };
+        for key in keys {
+            let Reply::Bulk(key) = key else { panic!("a key is a bulk string") };
+            let kind = ask(db, &[b"TYPE", &key]);
+            let value = match &kind {
+                Reply::Simple(kind) if *kind == "string" => ask(db, &[b"GET", &key]),
+                Reply::Simple(kind) if *kind == "list" => ask(db, &[b"LRANGE", &key, b"0", b"-1"]),
+                Reply::Simple(kind) if *kind == "set" => ask(db, &[b"SMEMBERS", &key]),
+                Reply::Simple(kind) if *kind == "zset" => {
+                    ask(db, &[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"])
+                }
+                Reply::Simple(kind) if *kind == "hash" => ask(db, &[b"HGETALL", &key]),
+                other => panic!("TYPE {key:?} answers {other:?}"),
+            };
+            assert!(!matches!(value, Reply::Error(_)), "{key:?}: {value:?}");
+            // Sets and hashes have no order.
+            let value = match value {
+                Reply::Map(pairs) => sorted(pairs.iter().map(|pair| format!("{pair:?}"))),
+                Reply::Set(members) => sorted(members.iter().map(|member| format!("{member:?}"))),
+                value => format!("{value:?}"),
+            };
+            let deadline_ms = ask(db, &[b"PEXPIRETIME", &key]);
+            answers.insert((db, key), format!("{kind:?} {value} {deadline_ms:?}"));
+        }
+    }
+    answers
+}
+
+fn sorted(items: impl Iterator<Item = String>) -> String {
+    let mut items: Vec<String> = items.collect();
+    items.sort();
+    items.join(", ")
 }
 
 /// Loads a snapshot's entries through commands, as a loader does: nothing is judged by the clock.
-fn load(entries: &[SnapshotEntry]) -> Arc<Keyspace> {
-    let loaded = keyspace();
+fn load(loaded: &Keyspace, entries: &[SnapshotEntry]) {
     let run = |db: u16, words: Vec<Bytes>| {
         let command = super::shown(&words);
         let call = Call { db, argv: words };
@@ -148,7 +230,6 @@ fn load(entries: &[SnapshotEntry]) -> Arc<Keyspace> {
             run(*db, with("PEXPIREAT", vec![Bytes::from(ms.to_string())]));
         }
     }
-    loaded
 }
 
 /// A keyspace that executes as a primary.
@@ -188,16 +269,19 @@ impl Primary for Leader {
 
     fn snapshot(&mut self, stream: &Stream) -> Follower {
         let ((), snapshot) = self.keyspace.cut(|| stream.mark());
-        let entries: Vec<SnapshotEntry> = snapshot.flatten().collect();
-        Follower { keyspace: load(&entries), platform: Platform::Same }
+        Follower { keyspace: keyspace(), platform: Platform::Same, loading: Some((snapshot, Vec::new())) }
     }
 
     fn state(&self) -> State {
         state(&self.keyspace)
     }
 
+    fn answers(&self) -> Answers {
+        answers(&self.keyspace)
+    }
+
     fn replicas(&self) -> Vec<(&'static str, Follower)> {
-        let follower = |platform| Follower { keyspace: keyspace(), platform };
+        let follower = |platform| Follower { keyspace: keyspace(), platform, loading: None };
         vec![
             ("a replica", follower(Platform::Same)),
             ("a replica with a 64-bit long double", follower(Platform::ShortLongDouble)),

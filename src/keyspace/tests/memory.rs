@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::events::{EventSink, KeyEvent, MessageKind};
-use super::super::memory::{EvictionPolicy, MemoryLimits};
+use super::super::memory::{EvictionPolicy, MemoryLimits, untouched};
 use super::*;
 
 /// The bytes that clients put into a value, counted one by one.
@@ -17,7 +17,7 @@ fn payload_bytes(value: &Value) -> usize {
         Value::Set(set) if set.encoding() == SetEncoding::Intset => 0,
         Value::Set(set) => set.iter().map(|member| member.len()).sum(),
         Value::List(list) => list.iter().map(Bytes::len).sum(),
-        _ => 0,
+        Value::ZSet(zset) => zset.iter().map(|(member, _)| member.len()).sum(),
     }
 }
 
@@ -77,7 +77,13 @@ fn rebuilt(value: &Value) -> Value {
             list.iter().for_each(|element| rebuilt.push_back(element.clone()));
             Value::List(Arc::new(rebuilt))
         }
-        other => other.clone(),
+        Value::ZSet(zset) => {
+            let mut rebuilt = ZSet::new();
+            rebuilt.expect(if zset.is_compact() { 0 } else { usize::MAX }, 0);
+            zset.iter().for_each(|(member, score)| _ = rebuilt.insert(member.clone(), score));
+            Value::ZSet(Arc::new(rebuilt))
+        }
+        Value::String(_) => value.clone(),
     }
 }
 
@@ -113,6 +119,12 @@ fn any_command() -> impl Strategy<Value = String> {
         1 => (key(), field(), value()).prop_map(|(k, f, v)| format!("linsert {k} before {f} {v}")),
         1 => (key(), 0i8..3, -3i8..3).prop_map(|(k, a, b)| format!("ltrim {k} {a} {b}")),
         1 => (key(), key()).prop_map(|(a, b)| format!("lmove {a} {b} left right")),
+        4 => (key(), field(), -3i8..3).prop_map(|(k, f, n)| format!("zadd {k} {n} {f}")),
+        2 => (key(), value(), -3i8..3).prop_map(|(k, v, n)| format!("zadd {k} {n} {v}")),
+        2 => (key(), field()).prop_map(|(k, f)| format!("zrem {k} {f}")),
+        1 => (key(), 1u8..3).prop_map(|(k, n)| format!("zpopmin {k} {n}")),
+        1 => (key(), 0u8..2, 0u8..3).prop_map(|(k, a, b)| format!("zremrangebyrank {k} {a} {b}")),
+        1 => (key(), key(), key()).prop_map(|(a, b, c)| format!("zunionstore {a} 2 {b} {c}")),
         2 => (key(), 1u8..60).prop_map(|(k, ms)| format!("pexpire {k} {ms}")),
         1 => key().prop_map(|k| format!("persist {k}")),
         1 => (key(), key()).prop_map(|(a, b)| format!("rename {a} {b}")),
@@ -193,7 +205,9 @@ fn contents(server: &Server) -> Contents {
     let shown = |value: &Value| match value {
         Value::Hash(hash) => format!("{:?}", hash.iter().collect::<BTreeMap<_, _>>()),
         Value::Set(set) => format!("{:?}", set.iter().collect::<BTreeSet<_>>()),
-        other => format!("{other:?}"),
+        Value::List(list) => format!("{:?}", list.iter().collect::<Vec<_>>()),
+        Value::ZSet(zset) => format!("{:?}", zset.iter().collect::<Vec<_>>()),
+        Value::String(text) => format!("{text:?}"),
     };
     snapshot
         .flatten()
@@ -400,6 +414,21 @@ fn asking_about_a_key_is_no_access_to_it() {
          set b 2                     => OK | set b 2
          object idletime b           => :0",
     );
+}
+
+#[test]
+fn a_client_can_ask_for_its_lookups_not_to_count() {
+    let mut server = Server::new();
+    server.run("set a 1");
+    server.now_ms += 60_000;
+    let idle = |server: &mut Server| text(&server.run("object idletime a"));
+    untouched(|| server.run_all(&["get a", "append a x"]));
+    assert_eq!(idle(&mut server), ":60");
+    untouched(|| server.run("touch a"));
+    assert_eq!(idle(&mut server), ":0");
+    server.now_ms += 10_000;
+    server.run("get a");
+    assert_eq!(idle(&mut server), ":0", "afterwards they count again");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod reference;
 mod scanning;
 mod sets;
 mod snapshots;
+mod sorting;
 mod watching;
 mod zsets;
 

@@ -151,13 +151,5 @@ macro_rules! collection {
 
 collection!(List, List::heap_bytes, List::encoding);
 collection!(Set, Set::heap_bytes, |set| set.encoding().name());
-collection!(ZSet, |zset| zset.len() * ELEMENT_BYTES, |zset| small_or(zset.len(), "skiplist"));
+collection!(ZSet, ZSet::heap_bytes, |zset| zset.encoding().name());
 collection!(Hash, Hash::heap_bytes, Hash::encoding);
-
-/// What an element takes if it is short.
-const ELEMENT_BYTES: usize = 64;
-
-/// A listpack holds 128 short elements.
-fn small_or(len: usize, large: &'static str) -> &'static str {
-    if len <= 128 { "listpack" } else { large }
-}

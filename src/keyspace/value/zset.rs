@@ -22,10 +22,18 @@ pub const ZSET_COMPACT_MAX_MEMBER_BYTES: usize = 64;
 /// Members with their scores, each member once; ordered by score, then by the member's bytes. No score is NaN.
 ///
 /// As in Valkey, the compact form does not tell `-0` from `0`, and there is no way back to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ZSet {
     repr: Repr,
+    /// Bytes of all members.
+    payload_bytes: usize,
 }
+
+/// What a member takes beside its bytes: its place in the order, and in a table a handle, the score, the hash and the
+/// place in the index.
+const COMPACT_MEMBER_BYTES: usize = size_of::<Ranked>();
+const TABLE_MEMBER_BYTES: usize =
+    COMPACT_MEMBER_BYTES + size_of::<Bytes>() + size_of::<f64>() + 3 * size_of::<usize>();
 
 /// The form of a sorted set, named as `OBJECT ENCODING` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,9 +169,9 @@ impl LexRange {
     }
 }
 
-impl Default for ZSet {
+impl Default for Repr {
     fn default() -> Self {
-        ZSet { repr: Repr::Compact(Vec::new()) }
+        Repr::Compact(Vec::new())
     }
 }
 
@@ -201,6 +209,12 @@ impl ZSet {
         }
     }
 
+    /// About how much memory the contents take.
+    pub fn heap_bytes(&self) -> usize {
+        let member_bytes = if self.is_compact() { COMPACT_MEMBER_BYTES } else { TABLE_MEMBER_BYTES };
+        self.payload_bytes + self.len() * member_bytes
+    }
+
     /// Whether the sorted set is in its compact form, which is scanned in one step.
     pub fn is_compact(&self) -> bool {
         self.encoding() == ZSetEncoding::Listpack
@@ -226,6 +240,12 @@ impl ZSet {
 
     /// Sets the score of `member`; `stored` is what is kept of it if it is new.
     fn insert_with(&mut self, member: &[u8], score: f64, stored: impl FnOnce() -> Bytes) -> Option<f64> {
+        let old = self.insert_in_form(member, score, stored);
+        self.payload_bytes += if old.is_none() { member.len() } else { 0 };
+        old
+    }
+
+    fn insert_in_form(&mut self, member: &[u8], score: f64, stored: impl FnOnce() -> Bytes) -> Option<f64> {
         debug_assert!(!score.is_nan());
         if let Repr::Compact(members) = &mut self.repr {
             let fits =
@@ -279,25 +299,27 @@ impl ZSet {
 
     /// Removes `member` and returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        match &mut self.repr {
+        let score = match &mut self.repr {
             Repr::Compact(members) => {
                 let (at, _) = find(members, member)?;
-                Some(members.remove(at).score)
+                members.remove(at).score
             }
             Repr::Table(table) => {
                 let (member, score) = table.scores.swap_remove_entry(member)?;
                 let removed = table.ranks.remove(&Ranked { score, member });
                 debug_assert!(removed, "every member has a rank");
                 table.shrink();
-                Some(score)
+                score
             }
-        }
+        };
+        self.payload_bytes -= member.len();
+        Some(score)
     }
 
     /// Removes the members of these ranks and returns them with their scores, ascending.
     pub fn remove_ranks(&mut self, ranks: Range<usize>) -> Vec<(Bytes, f64)> {
         let ranks = ranks.start.min(self.len())..ranks.end.min(self.len());
-        match &mut self.repr {
+        let removed: Vec<(Bytes, f64)> = match &mut self.repr {
             _ if ranks.is_empty() => Vec::new(),
             Repr::Compact(members) => members.drain(ranks).map(|it| (it.member, it.score)).collect(),
             Repr::Table(table) => {
@@ -314,7 +336,9 @@ impl ZSet {
                 removed.reverse();
                 removed
             }
-        }
+        };
+        self.payload_bytes -= removed.iter().map(|(member, _)| member.len()).sum::<usize>();
+        removed
     }
 
     /// How many members come before `member`, which must be in the set.

@@ -5,6 +5,7 @@ mod hyperloglog;
 mod list;
 mod pubsub;
 mod set;
+mod sort;
 mod store;
 mod stream;
 mod string;

@@ -35,7 +35,11 @@ pub(super) fn client(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"list", _) => list(session, args),
         (b"kill", [_, ..]) => kill(session, args),
         (b"no-evict", [flag]) => set_flag(session, flag, |profile| &mut profile.no_evict),
-        (b"no-touch", [flag]) => set_flag(session, flag, |profile| &mut profile.no_touch),
+        (b"no-touch", [flag]) => {
+            let reply = set_flag(session, flag, |profile| &mut profile.no_touch);
+            session.no_touch = session.client.profile.lock().no_touch;
+            reply
+        }
         (b"reply", [mode]) => return reply_mode(session, mode),
         (b"unblock", [id, reason @ ..]) => unblock(session, id, reason),
         (b"unpause", []) => Reply::Simple("OK"),

@@ -135,3 +135,21 @@ async fn the_settings_are_those_of_valkey() {
     assert_eq!(client.info("maxmemory").await, Some(100 << 20));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asked_for_it_leaves_no_trace() {
+    let server = Running::start(&[("maxmemory-policy", "allkeys-lfu")]).await;
+    let mut client = server.client().await;
+    client.call("set a 1").await;
+    client.call("client no-touch on").await;
+    for line in ["get a", "multi", "get a", "get a", "exec"].repeat(20) {
+        client.call(line).await;
+    }
+    assert_eq!(client.says("object freq a").await, "5", "as often as when it was new");
+    client.call("reset").await;
+    for _ in 0..20 {
+        client.call("get a").await;
+    }
+    assert_ne!(client.says("object freq a").await, "5");
+    server.stop().await;
+}

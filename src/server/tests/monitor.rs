@@ -109,51 +109,84 @@ async fn one_who_watches_is_shown_as_such_and_kept_from_the_data_until_reset() {
     server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lines_are_in_the_order_of_execution_and_transactions_are_not_torn() {
+/// Lets clients run `commands(client, round)` at the same time, each its rounds in one pipeline; returns the replies
+/// of each client.
+async fn run_at_once(
+    server: &Running,
+    rounds: usize,
+    commands: impl Fn(usize, usize) -> Vec<Vec<String>>,
+) -> Vec<Vec<Reply>> {
     const CLIENTS: usize = 4;
-    const ROUNDS: usize = 1000;
-    let server = Running::start(&[]).await;
-    let mut monitor = server.client().await;
-    monitor.call("MONITOR").await;
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let mut client = server.client().await;
+        let mut sent = BytesMut::new();
+        let all: Vec<Vec<String>> = (0..rounds).flat_map(|round| commands(number, round)).collect();
+        all.iter().for_each(|argv| encode_command(argv, &mut sent));
         clients.push(tokio::spawn(async move {
-            let mut sent = BytesMut::new();
-            let values: Vec<String> = (0..ROUNDS).map(|round| format!("{number}:{round}")).collect();
-            for value in &values {
-                encode_command(&["GETSET", "k", value], &mut sent);
-                sent.extend_from_slice(b"MULTI\r\nINCR n\r\nPING\r\nEXEC\r\n");
-            }
             client.write(&sent).await;
-            let mut before = Vec::new();
-            for value in values {
-                before.push((shown(&client.reply().await), value));
-                for _ in 0..4 {
-                    client.reply().await;
-                }
+            let mut replies = Vec::new();
+            for _ in all {
+                replies.push(client.reply().await);
             }
-            before
+            replies
         }));
     }
-    let mut before = std::collections::HashMap::new();
+    let mut replies = Vec::new();
     for client in clients {
-        before.extend(client.await.expect("no panic").into_iter().map(|(before, value)| (value, before)));
+        replies.push(client.await.expect("no panic"));
+    }
+    replies
+}
+
+fn argv(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn lines_are_in_the_order_of_execution() {
+    const ROUNDS: usize = 5000;
+    let server = Running::start(&[]).await;
+    let mut monitor = server.client().await;
+    monitor.call("MONITOR").await;
+    let value = |number, round| format!("{number}:{round}");
+    let replies = run_at_once(&server, ROUNDS, |number, round| {
+        vec![argv(&format!("GETSET k {}", value(number, round)))]
+    })
+    .await;
+    let mut replaced = std::collections::HashMap::new();
+    for (number, replies) in replies.iter().enumerate() {
+        for (round, reply) in replies.iter().enumerate() {
+            replaced.insert(value(number, round), shown(reply));
+        }
     }
     let mut last = "nil".to_owned();
-    let mut lines = 0;
-    while lines < CLIENTS * ROUNDS * 5 {
+    for _ in 0..replaced.len() {
         let line = next(&mut monitor).await;
-        lines += 1;
-        if let Some(value) = line.strip_prefix(r#"0 "GETSET" "k" ""#) {
-            let value = value.trim_end_matches('"').to_owned();
-            assert_eq!(before[&value], last, "what {value} replaced");
-            last = value;
-        } else if line == r#"0 "INCR" "n""# {
+        let value = line.strip_prefix(r#"0 "GETSET" "k" ""#).expect("the command").trim_end_matches('"');
+        assert_eq!(replaced[value], last, "what {value} replaced");
+        value.clone_into(&mut last);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_shown_between_the_commands_of_a_transaction() {
+    const ROUNDS: usize = 500;
+    let server = Running::start(&[]).await;
+    let mut monitor = server.client().await;
+    monitor.call("MONITOR").await;
+    let replies = run_at_once(&server, ROUNDS, |number, _| {
+        vec![argv("MULTI"), argv(&format!("INCR n{number}")), argv("PING"), argv("EXEC")]
+    })
+    .await;
+    let mut transactions = 0;
+    while transactions < replies.len() * ROUNDS {
+        let line = next(&mut monitor).await;
+        if line.starts_with(r#"0 "INCR""#) {
             assert_eq!(next(&mut monitor).await, r#"0 "PING""#);
             assert_eq!(next(&mut monitor).await, r#"0 "EXEC""#);
-            lines += 2;
+            transactions += 1;
         } else {
             assert_eq!(line, r#"0 "MULTI""#);
         }
