@@ -34,6 +34,7 @@ fn over_a_dead_field(command: &str, tell: fn(&[Bytes], &mut Client) -> Rewritten
     Exception {
         setup: SETUP,
         expired: Some(("k", "dead")),
+        chance: None,
         command: words(command),
         replica: Program::Valkey,
         ours: Ours::Told(tell),
@@ -116,8 +117,15 @@ fn on_a_replica_without_it(
     command: &str,
     ours: fn(&[Bytes], &mut Client) -> Rewritten,
 ) {
-    Exception { setup, expired: None, command: words(command), replica: program, ours: Ours::Told(ours) }
-        .show();
+    Exception {
+        setup,
+        expired: None,
+        chance: None,
+        command: words(command),
+        replica: program,
+        ours: Ours::Told(ours),
+    }
+    .show();
 }
 
 #[test]

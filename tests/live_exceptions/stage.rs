@@ -33,6 +33,8 @@ pub struct Exception<'a> {
     pub setup: &'a [&'a str],
     /// A field that has to have expired then.
     pub expired: Option<(&'a str, &'a str)>,
+    /// What Valkey has to answer then; it is set up anew until it does.
+    pub chance: Option<(&'a str, i64)>,
     /// The command.
     pub command: Argv,
     /// Who is the replica.
@@ -58,6 +60,16 @@ impl Exception<'_> {
         client.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         let mut recorder = Recorder::attach(primary.address());
         self.set_up(&mut client);
+        if let Some((question, answer)) = self.chance {
+            wait_until("chance has it so", STEP, || match client.call_integer(words(question)) {
+                seen if seen == answer => Ok(()),
+                seen => {
+                    client.call(argv!["FLUSHALL"]);
+                    self.set_up(&mut client);
+                    Err(seen.to_string())
+                }
+            });
+        }
         let setup = recorder.take();
         let before = hashes(&mut client);
 
@@ -65,7 +77,7 @@ impl Exception<'_> {
         let fed = match self.replica {
             Program::Redis => {
                 let mut feed = Feed::attach(&replica, &snapshot(RdbVersion::Redis10, |_| {}));
-                setup.iter().for_each(|command| feed.command_as_is(command.clone()));
+                feed.as_they_are(&setup);
                 Some(feed)
             }
             _ => {
@@ -80,7 +92,7 @@ impl Exception<'_> {
         assert!(!matches!(reply, Reply::Error(_)), "{:?}: {reply:?}", self.command);
         let sent = recorder.take();
         match fed {
-            Some(mut feed) => sent.iter().for_each(|command| feed.command_as_is(command.clone())),
+            Some(mut feed) => feed.as_they_are(&sent),
             None => drop(wait_caught_up(&primary, &replica, STEP)),
         }
         let expected = contents(&mut client);
@@ -103,7 +115,7 @@ impl Exception<'_> {
                     }
                     _ => {
                         let mut feed = Feed::attach(&replica, &snapshot(RdbVersion::Redis10, |_| {}));
-                        setup.iter().for_each(|command| feed.command_as_is(command.clone()));
+                        feed.as_they_are(&setup);
                         feed
                     }
                 };

@@ -19,8 +19,15 @@ fn group(client: &mut Client) -> Group {
 #[track_caller]
 fn show(command: &str, ours: fn(&[Bytes], &mut Client) -> Rewritten) {
     let command = words(command);
-    Exception { setup: SETUP, expired: None, command, replica: Program::Valkey, ours: Ours::Told(ours) }
-        .show();
+    Exception {
+        setup: SETUP,
+        expired: None,
+        chance: None,
+        command,
+        replica: Program::Valkey,
+        ours: Ours::Told(ours),
+    }
+    .show();
 }
 
 fn new_reader(argv: &[Bytes], client: &mut Client) -> Rewritten {
