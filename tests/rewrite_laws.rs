@@ -102,7 +102,7 @@ fn every_command_that_writes_is_among_the_random_ones_and_has_had_an_effect() {
             panic!("{}: laws/commands.rs has no template", spec.name);
         };
         let mut runner = TestRunner::new_with_rng(config(1), deterministic());
-        let before = histories(commands::any(), MAX_STEPS);
+        let before = plain_histories(commands::preparing(), MAX_STEPS);
         let sample = (before, plain_histories(command, 2));
         let effective = (0..COMMAND_CASES).any(|_| {
             let Ok(tree) = sample.new_tree(&mut runner) else { return false };

@@ -187,7 +187,9 @@ pub(super) fn bitcount<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
         [] => Range { start: 0, end: None, unit: None },
         [start] => Range { start: integer(start)?, end: None, unit: None },
         [start, end, unit @ ..] if unit.len() <= 1 => {
-            Range { start: integer(start)?, end: Some(integer(end)?), unit: unit.first() }
+            let start = integer(start)?;
+            counts_bits(unit.first())?;
+            Range { start, end: Some(integer(end)?), unit: unit.first() }
         }
         _ => return Err(CommandError::Syntax),
     };
@@ -276,15 +278,21 @@ pub(super) fn bitop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
             }
         }
     }
-    let existed = unit.find(to).is_some();
-    if len > 0 {
+    let outcome = if len > 0 {
+        // Deletes it, with a command in the stream, if it has expired.
+        unit.find(to);
         let db = unit.db;
         unit.home(to).insert(db, to, Value::String(Bytes::from(result)), None);
         unit.notify(EventClass::String, "set", to);
-    } else if unit.remove(to) {
-        unit.notify(EventClass::Generic, "del", to);
-    }
-    unit.propagate(argv, store(argv, StoreOutcome::of(len == 0, existed)));
+        StoreOutcome::Stored
+    } else {
+        let existed = unit.remove(to);
+        if existed {
+            unit.notify(EventClass::Generic, "del", to);
+        }
+        StoreOutcome::of(true, existed)
+    };
+    unit.propagate(argv, store(argv, outcome));
     Ok(Reply::Integer(len as i64))
 }
 

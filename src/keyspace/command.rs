@@ -102,8 +102,12 @@ pub struct CommandSpec {
     pub step: i32,
     pub(super) more_keys: MoreKeys,
     scope: Scope,
+    subcommands: SubcommandCheck,
     pub(super) handler: Handler,
 }
+
+/// Refuses arguments without a subcommand that exists and can take them.
+type SubcommandCheck = fn(&[Bytes]) -> Result<(), CommandError>;
 
 impl CommandSpec {
     /// Whether the command may change data.
@@ -131,6 +135,17 @@ impl CommandSpec {
     pub(super) const fn with_more_keys(mut self, more_keys: MoreKeys) -> Self {
         self.more_keys = more_keys;
         self
+    }
+
+    /// The same command with subcommands, which are looked up as early as the command itself.
+    pub(super) const fn with_subcommands(mut self, check: SubcommandCheck) -> Self {
+        self.subcommands = check;
+        self
+    }
+
+    /// Whether `argv` names a subcommand, if there are any, with as many arguments as it takes.
+    pub fn check_subcommand(&self, argv: &[Bytes]) -> Result<(), CommandError> {
+        (self.subcommands)(argv)
     }
 
     /// The same command with locks that depend on its arguments.
@@ -247,8 +262,10 @@ pub fn unknown_command(argv: &[Bytes]) -> CommandError {
 /// The most bytes of a client's argument that an error line shows, as in Valkey.
 const MAX_SHOWN_BYTES: usize = 128;
 
-/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them, without line breaks.
+/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them and none from the first zero byte on, as in
+/// Valkey, without line breaks.
 pub(super) fn printable(bytes: &[u8]) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
     text.replace(['\r', '\n'], " ")
 }
@@ -329,6 +346,7 @@ pub(super) const fn keyed(
         step,
         more_keys: MoreKeys::None,
         scope: Scope::Keys,
+        subcommands: |_| Ok(()),
         handler,
     }
 }
@@ -349,6 +367,7 @@ pub(super) const fn whole(
         step: 0,
         more_keys: MoreKeys::None,
         scope,
+        subcommands: |_| Ok(()),
         handler,
     }
 }

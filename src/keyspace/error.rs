@@ -12,6 +12,9 @@ pub enum CommandError {
     /// A count outside of what can be answered.
     #[error("ERR value is out of range")]
     OutOfRange,
+    /// A number outside of 32 bits.
+    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
+    IntOutOfRange,
     /// A count whose magnitude cannot be represented.
     #[error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")]
     CountOutOfRange,

@@ -83,11 +83,10 @@ fn rename_to<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], replace: bool) -> R
 fn database(unit: &Unit<'_, '_>, arg: &[u8]) -> Result<u16, CommandError> {
     let number = integer(arg)?;
     let in_range = u16::try_from(number).ok().filter(|&db| db < unit.keyspace.options().databases);
-    // Valkey reads an `int` here: a wider number is as good as none.
     in_range.ok_or(if i32::try_from(number).is_ok() {
         CommandError::DbOutOfRange
     } else {
-        CommandError::NotInteger
+        CommandError::IntOutOfRange
     })
 }
 
@@ -144,7 +143,7 @@ pub(super) fn move_key<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
 
 pub(super) fn swapdb<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let named = |unit: &Unit<'_, '_>, arg: &[u8], invalid| match database(unit, arg) {
-        Err(CommandError::NotInteger) => Err(invalid),
+        Err(CommandError::NotInteger | CommandError::IntOutOfRange) => Err(invalid),
         other => Ok(other),
     };
     let first = named(unit, &argv[1], CommandError::InvalidFirstDb)?;

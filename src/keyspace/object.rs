@@ -12,8 +12,8 @@ use crate::resp::Reply;
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
-    keyed("memory", -2, R, SECOND, memory),
-    keyed("object", -2, R, SECOND, object),
+    keyed("memory", -2, R, SECOND, memory).with_subcommands(|argv| memory_subcommand(argv).map(|_| ())),
+    keyed("object", -2, R, SECOND, object).with_subcommands(|argv| object_subcommand(argv).map(|_| ())),
     keyed("touch", -2, RF, ALL, touch),
 ];
 
@@ -68,8 +68,7 @@ fn subcommand(
     if fits { Ok(name) } else { Err(CommandError::Arity(full_name)) }
 }
 
-/// `OBJECT ENCODING|FREQ|IDLETIME|REFCOUNT key`. Asking is no access.
-pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+fn object_subcommand(argv: &[Bytes]) -> Result<&'static str, CommandError> {
     let known = [
         ("encoding", "object|encoding", 1),
         ("freq", "object|freq", 1),
@@ -77,7 +76,16 @@ pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
         ("idletime", "object|idletime", 1),
         ("refcount", "object|refcount", 1),
     ];
-    let name = subcommand(argv, "OBJECT", &known)?;
+    subcommand(argv, "OBJECT", &known)
+}
+
+fn memory_subcommand(argv: &[Bytes]) -> Result<&'static str, CommandError> {
+    subcommand(argv, "MEMORY", &[("help", "memory|help", 0), ("usage", "memory|usage", 1)])
+}
+
+/// `OBJECT ENCODING|FREQ|IDLETIME|REFCOUNT key`. Asking is no access.
+pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let name = object_subcommand(argv)?;
     if name == "help" {
         return Ok(help(OBJECT_HELP));
     }
@@ -97,8 +105,7 @@ pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 
 /// `MEMORY USAGE key [SAMPLES count]`: what the entry counts for. Nothing has to be sampled, the size is known.
 pub(super) fn memory<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let known = [("help", "memory|help", 0), ("usage", "memory|usage", 1)];
-    if subcommand(argv, "MEMORY", &known)? == "help" {
+    if memory_subcommand(argv)? == "help" {
         return Ok(help(MEMORY_HELP));
     }
     for option in argv[3..].chunks(2) {

@@ -50,10 +50,11 @@ const DEFAULT_COUNT: usize = 10;
 /// The types that `SCAN … TYPE` knows, whether or not this keyspace stores them.
 const TYPE_NAMES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
 
-/// A cursor argument: plain decimal digits.
+/// A cursor argument: decimal digits, with blanks and a plus sign before them as in Valkey.
 fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
-    let digits = !arg.is_empty() && arg.iter().all(u8::is_ascii_digit);
-    let text = if digits { std::str::from_utf8(arg).ok() } else { None };
+    let digits = arg.trim_ascii_start();
+    // Rust's parser takes the plus sign, and no minus sign.
+    let text = std::str::from_utf8(digits).ok();
     text.and_then(|text| text.parse().ok()).ok_or(CommandError::InvalidCursor)
 }
 

@@ -4,9 +4,10 @@
 //!
 //! A replica that applies what this module produces, in order, ends in the primary's state,
 //! whatever its clock says and however late it reads. So no relative time, no random choice and no
-//! result that the replica would have to compute in floating point leaves here: deadlines are
-//! absolute, increments of floats are final values, and a key that the primary found expired is
-//! deleted by a command of its own.
+//! computation that another server may round or order otherwise leaves here: deadlines are absolute,
+//! increments of `long double`s and sums of several doubles are final values (one sum of two doubles
+//! is the same everywhere: see [`zset`]), and a key that the primary found expired is deleted by a
+//! command of its own.
 //!
 //! Where Valkey's form has that property it is produced byte for byte (measured against Valkey
 //! 9.1.2): a command that needs no rewriting goes out with the bytes the client sent, letter case

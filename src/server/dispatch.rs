@@ -162,7 +162,15 @@ impl Session {
         };
         self.last_command = command.name();
         if !arity_fits(command.arity(), argv.len()) {
+            if command.name() == "exec" {
+                return self.abort("wrong number of arguments for 'exec' command").into();
+            }
             return self.refuse(wrong_arity(command.name()));
+        }
+        if let Command::Data(spec) = command
+            && let Err(refusal) = spec.check_subcommand(&argv)
+        {
+            return self.refuse(error(refusal.to_string()));
         }
         if self.is_restricted() && !ALLOWED_TO_SUBSCRIBERS.contains(&command.name()) {
             let name = command_with_subcommand(command, &argv);
@@ -300,6 +308,13 @@ impl Session {
         };
         self.last_write_offset = end;
         replies
+    }
+
+    /// An `EXEC` that cannot be: the transaction is gone.
+    fn abort(&mut self, reason: &str) -> Reply {
+        self.transaction = None;
+        self.unwatch();
+        error(format!("EXECABORT Transaction discarded because of: {reason}"))
     }
 
     /// Runs a data command that may wait and remembers the end of what it published.
@@ -516,7 +531,8 @@ fn unknown_command(argv: &[Bytes]) -> Reply {
     error(format!("ERR unknown command '{}', with args beginning with: {args}", shown(name)))
 }
 
-/// Bytes as they may stand in an error line.
+/// Bytes as they may stand in an error line: up to the first zero byte, as in Valkey.
 pub(super) fn shown(bytes: &[u8]) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(bytes).chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }).collect()
 }

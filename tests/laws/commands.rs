@@ -278,9 +278,18 @@ pub fn any() -> BoxedStrategy<Argv> {
     Union::new_weighted(known.collect()).boxed()
 }
 
+/// A value of each type.
+const SOMETHING: &[&str] =
+    &["SET {s} {v}", "RPUSH {l} {m} {m}", "SADD {t} {m} {m}", "ZADD {z} 1 {m} 2 {m}", "HSET {h} {field} {v}"];
+const DEADLINES: &[&str] = &["PEXPIRE {key} {px}", "EXPIRE {key} {ex}", "PEXPIREAT {key} {pxat}"];
+
+/// Commands that leave something for others to work on.
+pub fn preparing() -> BoxedStrategy<Argv> {
+    prop_oneof![6 => any_of(SOMETHING), 1 => any_of(DEADLINES)].boxed()
+}
+
 /// Few commands at a time, which so meet each other more often, and deadlines on what they make.
 pub fn few_at_a_time() -> impl Strategy<Value = BoxedStrategy<Argv>> {
-    const DEADLINES: &[&str] = &["PEXPIRE {key} {px}", "EXPIRE {key} {ex}", "PEXPIREAT {key} {pxat}"];
     let mut names: Vec<&'static str> = commands().map(|spec| spec.name).collect();
     names.retain(|name| TEMPLATES.iter().any(|(listed, _)| listed == name));
     names.sort_unstable();
@@ -288,16 +297,7 @@ pub fn few_at_a_time() -> impl Strategy<Value = BoxedStrategy<Argv>> {
         let mut of: Vec<(u32, BoxedStrategy<Argv>)> =
             names.iter().filter_map(|name| Some((3, named(name)?))).collect();
         of.push((4, any_of(DEADLINES)));
-        of.push((
-            4,
-            any_of(&[
-                "SET {s} {v}",
-                "RPUSH {l} {m} {m}",
-                "SADD {t} {m} {m}",
-                "ZADD {z} 1 {m} 2 {m}",
-                "HSET {h} {field} {v}",
-            ]),
-        ));
+        of.push((4, any_of(SOMETHING)));
         Union::new_weighted(of).boxed()
     })
 }

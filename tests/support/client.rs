@@ -109,6 +109,12 @@ impl Client {
         Ok(replies)
     }
 
+    /// Sends commands, few enough that nobody has to read meanwhile; their replies are still to be received.
+    pub fn send_all(&mut self, commands: &[Argv]) -> io::Result<()> {
+        commands.iter().for_each(|argv| encode_command(argv, &mut self.output));
+        self.flush()
+    }
+
     /// Sends one command; its reply is still to be received.
     pub fn send(&mut self, argv: &[Bytes]) -> io::Result<()> {
         encode_command(argv, &mut self.output);

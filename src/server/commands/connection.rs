@@ -6,6 +6,7 @@ use super::super::dispatch::{Flow, error, shown, wrong_arity};
 use super::super::session::{Session, keep};
 use super::super::state::Shared;
 use super::client::is_plain_word;
+use crate::keyspace::CommandError;
 use crate::resp::{Protocol, Reply};
 
 /// The Redis version whose commands and replies are spoken, for clients that look at it.
@@ -151,7 +152,13 @@ impl Shared {
         let number = integer(text).ok_or_else(|| error("ERR value is not an integer or out of range"))?;
         let databases = self.config.load().databases;
         let db = u16::try_from(number).ok().filter(|db| *db < databases);
-        db.ok_or_else(|| error("ERR DB index is out of range"))
+        db.ok_or_else(|| {
+            let refusal = match i32::try_from(number) {
+                Ok(_) => CommandError::DbOutOfRange,
+                Err(_) => CommandError::IntOutOfRange,
+            };
+            error(refusal.to_string())
+        })
     }
 }
 

@@ -1,0 +1,423 @@
+//! The table of commands: how each is made, how often, and how its replies are compared.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::arguments::{Arguments, NEAR_MS};
+use super::grammar::Node;
+use crate::support::client::Argv;
+
+/// How the replies of two servers to one command are compared. Errors are always compared exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Equal.
+    Exact,
+    /// Aggregates with the same elements in any order.
+    Multiset,
+    /// Fields with values in any order.
+    Pairs,
+    /// A point in time or a duration in milliseconds that depends on the moment of a command.
+    Milliseconds,
+    /// The same in seconds.
+    Seconds,
+    /// Equal types: the value is the server's own business.
+    Shape,
+    /// Equal, but for the encodings of strings: here the content decides, in Valkey also how it came to be.
+    Encoding,
+    /// A cursor and a page: followed to its end on both servers, all elements compared as a multiset.
+    Sweep,
+    /// Random elements: as many on both, all of them there, different ones where they have to be.
+    Draw,
+    /// Elements taken at random: checked as [`Check::Draw`] and against the stream, then taken from the other server too.
+    Pop,
+    /// A random key that exists.
+    RandomKey,
+    /// A serialised value: each server restores the other's.
+    Dump,
+}
+
+impl Check {
+    /// Whether the command is sent alone, because more has to be done about it than compare a reply.
+    pub fn is_alone(self) -> bool {
+        matches!(self, Check::Sweep | Check::Draw | Check::Pop | Check::RandomKey | Check::Dump)
+    }
+}
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub name: &'static str,
+    weight: u32,
+    pub check: Check,
+    /// Whether an argument may be a time from now.
+    timed: bool,
+    /// Whether it may wait: its timeouts are short.
+    pub waits: bool,
+    /// Whether a Redis 7.0 understands what it propagates.
+    pub for_redis: bool,
+    lines: &'static [&'static str],
+}
+
+const fn entry(name: &'static str, weight: u32, lines: &'static [&'static str]) -> Entry {
+    Entry { name, weight, check: Check::Exact, timed: false, waits: false, for_redis: true, lines }
+}
+
+impl Entry {
+    const fn check(mut self, check: Check) -> Entry {
+        self.check = check;
+        self
+    }
+
+    const fn timed(mut self) -> Entry {
+        self.timed = true;
+        self
+    }
+
+    const fn waits(mut self) -> Entry {
+        self.waits = true;
+        self
+    }
+
+    /// For a command that Redis 7.0 does not know, and that is propagated.
+    const fn not_for_redis(mut self) -> Entry {
+        self.for_redis = false;
+        self
+    }
+}
+
+/// Every data command.
+static TABLE: &[Entry] = &[
+    // Strings
+    entry("set", 50, &[
+        "SET (string|number|key) value",
+        "SET (string|number|key) value (NX|XX|GET|IFEQ value|EX secs|PX ms|EXAT unixsecs|PXAT unixms|KEEPTTL)*1-3",
+        "SET (string|number|key) value PX ms",
+        "SET conditional few",
+        "SET conditional few IFEQ few",
+            "SET conditional few (IFEQ few|GET|EX secs|PX ms|KEEPTTL)*1-2",
+    ]).timed(),
+    entry("get", 14, &["GET (string|key)"]),
+    entry("getdel", 8, &["GETDEL string"]),
+    entry("getex", 14, &[
+        "GETEX string [EX secs|PX ms|EXAT unixsecs|PXAT unixms|PERSIST]",
+        "GETEX string (EX secs|PX ms|EXAT unixsecs|PXAT unixms|PERSIST)*2",
+    ]).timed(),
+    entry("getrange", 6, &["GETRANGE string index index"]),
+    entry("substr", 3, &["SUBSTR string index index"]),
+    entry("getset", 6, &["GETSET string value"]),
+    entry("mget", 6, &["MGET (string|key)*1-4"]),
+    entry("mset", 6, &["MSET ((string|key) value)*1-3"]),
+    entry("msetnx", 5, &["MSETNX ((string|key) value)*1-3"]),
+    entry("msetex", 10, &[
+        "MSETEX counted{(string|key) value} [NX|XX] [EX secs|PX ms|EXAT unixsecs|PXAT unixms|KEEPTTL]",
+        "MSETEX counted{string value} (NX|XX|EX secs|PX ms|EXAT unixsecs|PXAT unixms|KEEPTTL)*2-3",
+    ]).timed(),
+    entry("psetex", 6, &["PSETEX string ms value"]).timed(),
+    entry("setex", 6, &["SETEX string secs value"]).timed(),
+    entry("setnx", 5, &["SETNX string value"]),
+    entry("setrange", 6, &["SETRANGE string offset value"]),
+    entry("strlen", 4, &["STRLEN string"]),
+    entry("append", 8, &["APPEND string value"]),
+    entry("delifeq", 8, &["DELIFEQ (string|key) value", "DELIFEQ conditional few"]),
+    entry("lcs", 6, &["LCS string string (LEN|IDX|MINMATCHLEN count|WITHMATCHLEN)*0-3"]),
+    // Numbers
+    entry("incr", 8, &["INCR number"]),
+    entry("decr", 6, &["DECR number"]),
+    entry("incrby", 8, &["INCRBY number int"]),
+    entry("decrby", 8, &["DECRBY number int"]),
+    entry("incrbyfloat", 10, &["INCRBYFLOAT number float"]),
+    // Bits
+    entry("setbit", 8, &["SETBIT bits bitoffset bit"]),
+    entry("getbit", 5, &["GETBIT bits bitoffset"]),
+    entry("bitcount", 6, &["BITCOUNT bits [index index [BYTE|BIT]]"]),
+    entry("bitpos", 6, &["BITPOS bits bit [index [index [BYTE|BIT]]]"]),
+    entry("bitop", 10, &["BITOP (AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE) bits bits*1-3", "BITOP NOT bits bits"]),
+    entry("bitfield", 10, &[
+        "BITFIELD bits (GET bittype bitfieldoffset|SET bittype bitfieldoffset int|INCRBY bittype bitfieldoffset int|OVERFLOW (WRAP|SAT|FAIL|NO))*0-4",
+    ]),
+    entry("bitfield_ro", 5, &["BITFIELD_RO bits (GET bittype bitfieldoffset)*0-3", "BITFIELD_RO bits SET bittype bitfieldoffset int"]),
+    // Keys
+    entry("copy", 10, &["COPY key key (DB db|REPLACE)*0-2"]),
+    entry("dbsize", 3, &["DBSIZE"]),
+    entry("del", 12, &["DEL key*1-4"]),
+    entry("unlink", 6, &["UNLINK key*1-4"]),
+    entry("exists", 6, &["EXISTS key*1-4"]),
+    entry("touch", 5, &["TOUCH key*1-4"]),
+    entry("type", 6, &["TYPE key"]),
+    entry("rename", 10, &["RENAME key key"]),
+    entry("renamenx", 8, &["RENAMENX key key"]),
+    entry("move", 10, &["MOVE key db"]),
+    entry("swapdb", 3, &["SWAPDB db db"]),
+    entry("flushdb", 1, &["FLUSHDB [SYNC|ASYNC|NOW]"]),
+    entry("flushall", 1, &["FLUSHALL [SYNC|ASYNC|NOW]"]),
+    entry("keys", 4, &["KEYS pattern"]).check(Check::Multiset),
+    entry("scan", 10, &["SCAN 0 (MATCH pattern|COUNT positive|TYPE type)*0-2"]).check(Check::Sweep),
+    entry("randomkey", 4, &["RANDOMKEY"]).check(Check::RandomKey),
+    entry("dump", 8, &["DUMP key"]).check(Check::Dump),
+    entry("restore", 14, &["RESTORE key (0|ms) payload (REPLACE|ABSTTL|IDLETIME count|FREQ count)*0-2", "RESTORE key unixms payload ABSTTL [REPLACE]"])
+        .timed().not_for_redis(),
+    entry("object", 8, &["OBJECT (ENCODING|REFCOUNT|FREQ) key", "OBJECT (HELP|ENCODING|NONE)"]).check(Check::Encoding),
+    entry("memory", 2, &["MEMORY USAGE key [SAMPLES count]"]).check(Check::Shape),
+    entry("sort", 12, &[
+        "SORT (list|set|zset|key) [BY sortby] [LIMIT index index] (GET sortget)*0-2 [ASC|DESC] [ALPHA]",
+        "SORT (list|set|zset) [ALPHA] [BY sortby] [LIMIT index index] (GET sortget)*0-1 STORE (list|key)",
+    ]),
+    entry("sort_ro", 6, &["SORT_RO (list|set|zset|key) [BY sortby] [LIMIT index index] (GET sortget)*0-2 [ASC|DESC] [ALPHA]"]),
+    entry("publish", 3, &["PUBLISH value value"]),
+    entry("spublish", 3, &["SPUBLISH value value"]),
+    // Deadlines
+    entry("expire", 12, &["EXPIRE key secs", "EXPIRE key secs (NX|XX|GT|LT)*1-2"]).timed(),
+    entry("pexpire", 14, &["PEXPIRE key ms", "PEXPIRE key ms (NX|XX|GT|LT)*1-2"]).timed(),
+    entry("expireat", 8, &["EXPIREAT key unixsecs", "EXPIREAT key unixsecs (NX|XX|GT|LT)*1-2"]),
+    entry("pexpireat", 8, &["PEXPIREAT key unixms", "PEXPIREAT key unixms (NX|XX|GT|LT)*1-2"]),
+    entry("persist", 8, &["PERSIST key"]),
+    entry("ttl", 5, &["TTL key"]).check(Check::Seconds),
+    entry("pttl", 5, &["PTTL key"]).check(Check::Milliseconds),
+    entry("expiretime", 5, &["EXPIRETIME key"]).check(Check::Seconds),
+    entry("pexpiretime", 5, &["PEXPIRETIME key"]).check(Check::Milliseconds),
+    // Hashes
+    entry("hset", 30, &["HSET hash (field value)*1-3"]),
+    entry("hmset", 5, &["HMSET hash (field value)*1-3"]),
+    entry("hsetnx", 6, &["HSETNX hash field value"]),
+    entry("hdel", 10, &["HDEL hash field*1-3"]),
+    entry("hget", 6, &["HGET hash field"]),
+    entry("hmget", 5, &["HMGET hash field*1-3"]),
+    entry("hexists", 4, &["HEXISTS hash field"]),
+    entry("hstrlen", 4, &["HSTRLEN hash field"]),
+    entry("hlen", 4, &["HLEN hash"]),
+    entry("hgetall", 6, &["HGETALL hash"]).check(Check::Pairs),
+    entry("hkeys", 4, &["HKEYS hash"]).check(Check::Multiset),
+    entry("hvals", 4, &["HVALS hash"]).check(Check::Multiset),
+    entry("hincrby", 8, &["HINCRBY hash field int"]),
+    entry("hincrbyfloat", 8, &["HINCRBYFLOAT hash field float"]),
+    entry("hrandfield", 8, &["HRANDFIELD hash [draw [WITHVALUES]]"]).check(Check::Draw),
+    entry("hscan", 6, &["HSCAN hash 0 (MATCH pattern|COUNT positive|NOVALUES)*0-2"]).check(Check::Sweep),
+    // Lists
+    entry("lpush", 16, &["LPUSH list value*1-4"]),
+    entry("rpush", 16, &["RPUSH list value*1-4"]),
+    entry("lpushx", 5, &["LPUSHX list value*1-3"]),
+    entry("rpushx", 5, &["RPUSHX list value*1-3"]),
+    entry("lpop", 10, &["LPOP list [count]"]),
+    entry("rpop", 10, &["RPOP list [count]"]),
+    entry("llen", 4, &["LLEN list"]),
+    entry("lindex", 5, &["LINDEX list index"]),
+    entry("lrange", 8, &["LRANGE list index index"]),
+    // Valkey cuts the index to 32 bits: `LSET l 9223372036854775807 v` writes the last element there, and is refused here.
+    entry("lset", 6, &["LSET list place value"]),
+    entry("linsert", 7, &["LINSERT list (BEFORE|AFTER|ASIDE) value value"]),
+    entry("lrem", 8, &["LREM list index value"]),
+    entry("ltrim", 6, &["LTRIM list index index"]),
+    entry("lpos", 8, &["LPOS list value (RANK index|COUNT count|MAXLEN count)*0-3"]),
+    entry("lmove", 8, &["LMOVE list list (LEFT|RIGHT) (LEFT|RIGHT)"]),
+    entry("rpoplpush", 7, &["RPOPLPUSH list list"]),
+    entry("lmpop", 8, &["LMPOP counted{list} (LEFT|RIGHT) [COUNT positive]"]),
+    entry("blpop", 8, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
+    entry("brpop", 8, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
+    entry("blmove", 8, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
+    entry("brpoplpush", 8, &["BRPOPLPUSH list list timeout"]).waits(),
+    entry("blmpop", 8, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
+    // Sets
+    entry("sadd", 20, &["SADD set member*1-5"]),
+    entry("srem", 8, &["SREM set member*1-3"]),
+    entry("smembers", 5, &["SMEMBERS set"]).check(Check::Multiset),
+    entry("sismember", 4, &["SISMEMBER set member"]),
+    entry("smismember", 4, &["SMISMEMBER set member*1-3"]),
+    entry("scard", 4, &["SCARD set"]),
+    entry("smove", 8, &["SMOVE set set member"]),
+    entry("spop", 10, &["SPOP set [count]"]).check(Check::Pop),
+    entry("srandmember", 6, &["SRANDMEMBER set [draw]"]).check(Check::Draw),
+    entry("sinter", 5, &["SINTER set*1-3"]).check(Check::Multiset),
+    entry("sunion", 5, &["SUNION set*1-3"]).check(Check::Multiset),
+    entry("sdiff", 5, &["SDIFF set*1-3"]).check(Check::Multiset),
+    entry("sintercard", 5, &["SINTERCARD counted{set} [LIMIT count]"]),
+    entry("sinterstore", 7, &["SINTERSTORE set set*1-3"]),
+    entry("sunionstore", 7, &["SUNIONSTORE (set|key) set*1-3"]),
+    entry("sdiffstore", 7, &["SDIFFSTORE set set*1-3"]),
+    entry("sscan", 6, &["SSCAN set 0 (MATCH pattern|COUNT positive)*0-2"]).check(Check::Sweep),
+    // Sorted sets
+    entry("zadd", 36, &["ZADD zset (score member)*1-4", "ZADD lexset (0 member)*1-4", "ZADD zset (NX|XX|GT|LT|CH|INCR)*1-3 (score member)*1-2"]),
+    entry("zincrby", 8, &["ZINCRBY zset score member"]),
+    entry("zrem", 8, &["ZREM zset member*1-3"]),
+    entry("zcard", 4, &["ZCARD zset"]),
+    entry("zscore", 5, &["ZSCORE zset member"]),
+    entry("zmscore", 4, &["ZMSCORE zset member*1-3"]),
+    entry("zrank", 5, &["ZRANK zset member [WITHSCORE]"]),
+    entry("zrevrank", 5, &["ZREVRANK zset member [WITHSCORE]"]),
+    entry("zcount", 5, &["ZCOUNT zset scorebound scorebound"]),
+    entry("zlexcount", 5, &["ZLEXCOUNT lexset lexbound lexbound"]),
+    entry("zrange", 12, &[
+        "ZRANGE zset index index [REV] [WITHSCORES]",
+        "ZRANGE zset scorebound scorebound BYSCORE [REV] [LIMIT index index] [WITHSCORES]",
+        "ZRANGE lexset lexbound lexbound BYLEX [REV] [LIMIT index index]",
+    ]),
+    entry("zrevrange", 5, &["ZREVRANGE zset index index [WITHSCORES]"]),
+    entry("zrangebyscore", 6, &["ZRANGEBYSCORE zset scorebound scorebound [WITHSCORES] [LIMIT index index]"]),
+    entry("zrevrangebyscore", 6, &["ZREVRANGEBYSCORE zset scorebound scorebound [WITHSCORES] [LIMIT index index]"]),
+    entry("zrangebylex", 5, &["ZRANGEBYLEX lexset lexbound lexbound [LIMIT index index]"]),
+    entry("zrevrangebylex", 5, &["ZREVRANGEBYLEX lexset lexbound lexbound [LIMIT index index]"]),
+    entry("zrangestore", 7, &[
+        "ZRANGESTORE zset zset index index [REV]",
+        "ZRANGESTORE (zset|key) zset scorebound scorebound BYSCORE [REV] [LIMIT index index]",
+        "ZRANGESTORE zset lexset lexbound lexbound BYLEX [REV] [LIMIT index index]",
+    ]),
+    entry("zremrangebyrank", 5, &["ZREMRANGEBYRANK zset index index"]),
+    entry("zremrangebyscore", 5, &["ZREMRANGEBYSCORE zset scorebound scorebound"]),
+    entry("zremrangebylex", 5, &["ZREMRANGEBYLEX lexset lexbound lexbound"]),
+    entry("zpopmin", 7, &["ZPOPMIN zset [count]"]),
+    entry("zpopmax", 7, &["ZPOPMAX zset [count]"]),
+    entry("zmpop", 7, &["ZMPOP counted{zset} (MIN|MAX) [COUNT positive]"]),
+    entry("bzpopmin", 8, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
+    entry("bzpopmax", 8, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
+    entry("bzmpop", 8, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
+    entry("zrandmember", 6, &["ZRANDMEMBER zset [draw [WITHSCORES]]"]).check(Check::Draw),
+    entry("zunion", 5, &["ZUNION counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
+    entry("zinter", 5, &["ZINTER counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
+    entry("zdiff", 5, &["ZDIFF counted{(zset|set)} [WITHSCORES]"]),
+    entry("zunionstore", 7, &["ZUNIONSTORE (zset|key) counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX))*0-2"]),
+    entry("zinterstore", 7, &["ZINTERSTORE zset counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX))*0-2"]),
+    entry("zdiffstore", 7, &["ZDIFFSTORE zset counted{(zset|set)}"]),
+    entry("zintercard", 5, &["ZINTERCARD counted{(zset|set)} [LIMIT count]"]),
+    entry("zscan", 6, &["ZSCAN zset 0 (MATCH pattern|COUNT positive)*0-2"]).check(Check::Sweep),
+];
+
+/// The commands of the connection itself: they steer where and when the others run.
+static AROUND: &[Entry] = &[
+    entry("select", 10, &["SELECT db"]),
+    entry("watch", 6, &["WATCH key*1-2"]),
+    entry("unwatch", 2, &["UNWATCH"]),
+    entry("ping", 2, &["PING value*0-2"]),
+    entry("echo", 2, &["ECHO value"]),
+    entry("nosuchcommand", 2, &["NOSUCHCOMMAND value*0-3"]),
+];
+
+/// One command in this many is damaged: an argument too many, too few, or out of place.
+const DAMAGED: u32 = 14;
+/// One command in this many is only its name.
+const BARE: u32 = 30;
+/// A damaged command could name a time of this many units, which is neither near nor far: it is left as it was.
+const AMBIGUOUS: std::ops::RangeInclusive<i64> = 1..=60_000;
+/// No server is asked for more random elements than this: some answer as many as they are asked for.
+const MOST_DRAWN: i64 = 1_000;
+
+/// The commands that a run makes, ready to be expanded.
+pub struct Commands {
+    entries: Vec<(Entry, Vec<Node>)>,
+    total_weight: u32,
+}
+
+impl Commands {
+    /// The commands of the table that `exist`, and those of connections. Fails for one that exists and is not in the table.
+    pub fn of(exist: impl Iterator<Item = &'static str>) -> Result<Commands, String> {
+        let table: BTreeMap<&str, &Entry> = TABLE.iter().map(|entry| (entry.name, entry)).collect();
+        let mut entries: Vec<&Entry> = AROUND.iter().collect();
+        let mut missing = Vec::new();
+        for name in exist {
+            match table.get(name) {
+                Some(entry) => entries.push(entry),
+                None => missing.push(name),
+            }
+        }
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            return Err(format!("commands that nothing generates: {}", missing.join(", ")));
+        }
+        entries.sort_by_key(|entry| entry.name);
+        let total_weight = entries.iter().map(|entry| entry.weight).sum();
+        let read = |entry: &Entry| (*entry, entry.lines.iter().map(|line| Node::parse(line)).collect());
+        Ok(Commands { entries: entries.into_iter().map(read).collect(), total_weight })
+    }
+
+    /// The names of all.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.entries.iter().map(|(entry, _)| entry.name)
+    }
+
+    /// How the replies to `argv` are compared.
+    pub fn check(&self, argv: &[Bytes]) -> Check {
+        self.find(argv).map_or(Check::Exact, |entry| entry.check)
+    }
+
+    /// Whether a transaction cannot have this: what it takes or meets is a matter of chance.
+    pub fn is_by_chance(&self, argv: &[Bytes]) -> bool {
+        matches!(self.check(argv), Check::Pop | Check::RandomKey) || argv[0].eq_ignore_ascii_case(b"SCAN")
+    }
+
+    fn find(&self, argv: &[Bytes]) -> Option<&Entry> {
+        let name = String::from_utf8_lossy(argv.first()?).to_lowercase();
+        let at = self.entries.binary_search_by_key(&&*name, |(entry, _)| entry.name).ok()?;
+        Some(&self.entries[at].0)
+    }
+
+    /// The name of `argv`'s command in the table.
+    pub fn name(&self, argv: &[Bytes]) -> Option<&'static str> {
+        self.find(argv).map(|entry| entry.name)
+    }
+
+    /// Whether `argv` may set a deadline that passes at once.
+    pub fn is_near(&self, argv: &[Bytes]) -> bool {
+        let near = *NEAR_MS.start() as i64..=*NEAR_MS.end() as i64;
+        self.find(argv).is_some_and(|entry| entry.timed) && numbers(argv).any(|number| near.contains(&number))
+    }
+
+    /// A random command.
+    pub fn random(&self, arguments: &mut Arguments, suits: impl Fn(&Entry) -> bool) -> Argv {
+        loop {
+            let mut point = arguments.below(self.total_weight as usize) as u32;
+            let Some((entry, lines)) = self.entries.iter().find(|(entry, _)| {
+                let found = point < entry.weight;
+                point = point.wrapping_sub(entry.weight);
+                found
+            }) else {
+                continue;
+            };
+            if !suits(entry) {
+                continue;
+            }
+            let mut argv = Argv::new();
+            lines[arguments.below(lines.len())].expand(arguments, &mut argv);
+            if arguments.one_in(BARE) {
+                argv.truncate(1);
+                return argv;
+            }
+            if !arguments.one_in(DAMAGED) {
+                return argv;
+            }
+            let mut damaged = argv.clone();
+            damage(&mut damaged, arguments);
+            return if is_harmless(entry, &damaged) { damaged } else { argv };
+        }
+    }
+}
+
+fn numbers(argv: &[Bytes]) -> impl Iterator<Item = i64> {
+    argv.iter().skip(1).filter_map(|arg| std::str::from_utf8(arg).ok()?.parse().ok())
+}
+
+fn is_harmless(entry: &Entry, argv: &[Bytes]) -> bool {
+    let drawn = matches!(entry.check, Check::Draw | Check::Pop);
+    let ambiguous = entry.timed && numbers(argv).any(|number| AMBIGUOUS.contains(&number));
+    !entry.waits
+        && !ambiguous
+        && !(drawn && numbers(argv).any(|number| number < -MOST_DRAWN && number > i64::MIN))
+}
+
+fn damage(argv: &mut Argv, arguments: &mut Arguments) {
+    let at = arguments.below(argv.len());
+    match arguments.below(6) {
+        0 if at > 0 => {
+            argv.remove(at);
+        }
+        1 if at > 0 => argv[at] = arguments.junk(),
+        2 if at > 0 => argv.insert(at, argv[at].clone()),
+        3 if at > 0 => {
+            let other = arguments.below(argv.len() - 1) + 1;
+            argv.swap(at, other);
+        }
+        4 => argv.push(arguments.junk()),
+        _ => {
+            let junk = arguments.junk();
+            argv.insert(at + 1, junk);
+        }
+    }
+}

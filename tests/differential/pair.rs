@@ -1,0 +1,627 @@
+//! Two servers in step: the one under test and a Valkey get the same commands, and their replies and streams are compared.
+//!
+//! Consecutive commands of one connection go out as a batch, to both servers at once. When all replies are there, each
+//! server says how long its stream is, and a recorder attached to it as a replica has exactly those bytes: so a piece of the
+//! stream belongs to a batch. A command about which more has to be done than compare (SCAN, SPOP, DUMP …) is a batch by
+//! itself. After a command that set a near deadline both servers' clocks are let past it.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use replcore::resp::{CommandParser, Limits, Reply};
+
+use super::arguments::NEAR_MS;
+use super::commands::{Check, Commands};
+use super::compare::{Slack, same_reply};
+use super::counts::Counts;
+use super::sequence::{CONNECTIONS, Step};
+use super::stream::{Exceptions, Op, same_stream};
+use crate::support::client::{Argv, argv};
+use crate::support::stream::{Answer, RawReplica};
+use crate::support::{Client, Program, Scratch, Server};
+
+/// The most commands sent before their replies are read.
+const BATCH: usize = 32;
+/// No clock is behind another for longer.
+const CLOCKS: Duration = Duration::from_secs(30);
+/// A replica that acknowledges nothing for long is dropped.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(5);
+
+/// One server with everything that is attached to it.
+pub struct Side {
+    pub server: Server,
+    pub control: Client,
+    clients: Vec<Client>,
+    recorder: RawReplica,
+    offset: u64,
+    acknowledged: Instant,
+}
+
+impl Side {
+    pub fn start(program: Program, name: &str, scratch: &Scratch) -> Side {
+        let server = Server::start(program, name, scratch);
+        server.configure(&[("repl-ping-replica-period", "3600"), ("repl-timeout", "7200")]);
+        let mut control = server.client();
+        control.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        let mut recorder = RawReplica::introduce(server.address());
+        let Answer::FullResync { offset, .. } = recorder.psync("?", -1) else {
+            panic!("{name} does not let a recorder attach")
+        };
+        recorder.snapshot();
+        recorder.acknowledge(offset);
+        let clients = (0..CONNECTIONS).map(|_| server.client()).collect();
+        Side { server, control, clients, recorder, offset, acknowledged: Instant::now() }
+    }
+
+    /// An empty keyspace, and connections as new: the last one speaks RESP3.
+    fn reset(&mut self) {
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            client.call(argv!["RESET"]);
+            if index + 1 == CONNECTIONS {
+                client.call(argv!["HELLO", "3"]);
+            }
+        }
+        self.control.call(argv!["FLUSHALL"]);
+        self.drain();
+    }
+
+    /// What the stream got since the last call.
+    fn drain(&mut self) -> Vec<Argv> {
+        let end = self.control.info_section("replication").number("master_repl_offset");
+        let len = end.checked_sub(self.offset).expect("an offset does not go back");
+        let mut bytes = BytesMut::from(&self.recorder.bytes(len as usize)[..]);
+        self.offset = end;
+        if self.acknowledged.elapsed() > ACKNOWLEDGE_EVERY {
+            self.recorder.acknowledge(end);
+            self.acknowledged = Instant::now();
+        }
+        let mut parser = CommandParser::new(Limits::default());
+        let mut commands = Vec::new();
+        while let Some(command) = parser.next(&mut bytes).expect("the stream is made of commands") {
+            commands.push(command);
+        }
+        assert!(
+            bytes.is_empty(),
+            "{}: a reply came before its effects were whole: {bytes:?}",
+            self.server.name()
+        );
+        commands
+    }
+
+    fn time_ms(&mut self) -> u64 {
+        let Reply::Array(parts) = self.control.call(argv!["TIME"]) else {
+            panic!("TIME answers two numbers")
+        };
+        let part = |at: usize| match &parts[at] {
+            Reply::Bulk(text) => String::from_utf8_lossy(text).parse::<u64>().expect("a number"),
+            other => panic!("TIME answers two numbers, not {other:?}"),
+        };
+        part(0) * 1_000 + part(1) / 1_000
+    }
+}
+
+/// How two servers differed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Index of the step that showed it (the last of its batch).
+    pub step: usize,
+    /// What differed, with both sides.
+    pub text: String,
+}
+
+/// The two servers.
+pub struct Pair {
+    pub ours: Side,
+    pub theirs: Side,
+    pub exceptions: Exceptions,
+}
+
+/// What a connection has queued between MULTI and EXEC.
+#[derive(Clone, Debug, Default)]
+struct Transaction {
+    queued: Option<Vec<Argv>>,
+    /// Whether something in it sets a near deadline.
+    near: bool,
+}
+
+impl Pair {
+    /// Starts both.
+    pub fn start(scratch: &Scratch) -> Pair {
+        Pair {
+            ours: Side::start(Program::primary(), "primary", scratch),
+            theirs: Side::start(Program::Valkey, "model", scratch),
+            exceptions: Exceptions::default(),
+        }
+    }
+
+    /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first difference.
+    pub fn run(
+        &mut self,
+        commands: &Commands,
+        steps: &[Step],
+        batch: usize,
+        counts: &mut Counts,
+    ) -> Result<(), Difference> {
+        self.ours.reset();
+        self.theirs.reset();
+        let mut run = Run {
+            commands,
+            transactions: vec![Transaction::default(); CONNECTIONS],
+            slack: Slack::default(),
+            counts,
+            pair: self,
+        };
+        let mut at = 0;
+        while at < steps.len() {
+            let end = run.end_of_batch(steps, at, batch.min(BATCH));
+            run.batch(&steps[at..end]).map_err(|text| Difference { step: end - 1, text })?;
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+/// One run of one sequence.
+struct Run<'a> {
+    pair: &'a mut Pair,
+    commands: &'a Commands,
+    transactions: Vec<Transaction>,
+    slack: Slack,
+    counts: &'a mut Counts,
+}
+
+impl Run<'_> {
+    fn is_alone(&self, step: &Step) -> bool {
+        self.transactions[step.connection].queued.is_none() && self.commands.check(&step.argv).is_alone()
+    }
+
+    /// One past the last step of the batch that begins at `from`.
+    fn end_of_batch(&self, steps: &[Step], from: usize, most: usize) -> usize {
+        let connection = steps[from].connection;
+        if self.is_alone(&steps[from]) {
+            return from + 1;
+        }
+        for (at, step) in steps.iter().enumerate().take(from + most).skip(from) {
+            // What ends a transaction decides how the next commands are sent.
+            let ends =
+                ["EXEC", "DISCARD"].iter().any(|name| step.argv[0].eq_ignore_ascii_case(name.as_bytes()));
+            if ends || self.commands.is_near(&step.argv) {
+                return at + 1;
+            }
+            if let Some(next) = steps.get(at + 1) {
+                let queueing = next.argv[0].eq_ignore_ascii_case(b"MULTI");
+                if next.connection != connection || self.commands.check(&next.argv).is_alone() || queueing {
+                    return at + 1;
+                }
+            }
+        }
+        steps.len().min(from + most)
+    }
+
+    fn batch(&mut self, steps: &[Step]) -> Result<(), String> {
+        let connection = steps[0].connection;
+        if self.is_alone(&steps[0]) {
+            return self.alone(connection, &steps[0].argv);
+        }
+        let batch: Vec<Argv> = steps
+            .iter()
+            .filter(|step| !self.commands.is_by_chance(&step.argv))
+            .map(|step| step.argv.clone())
+            .collect();
+        let start = Instant::now();
+        let [ours, theirs] = self.send(connection, &batch);
+        self.slack.widen(start.elapsed());
+        let mut near = false;
+        for (index, argv) in batch.iter().enumerate() {
+            self.replies(connection, argv, &ours[index], &theirs[index])?;
+            near |= self.follow(connection, argv, &theirs[index]);
+        }
+        let streams = self.streams();
+        let sent = || batch.iter().map(|argv| show(argv)).collect::<Vec<_>>().join("; ");
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", sent()))?;
+        if near {
+            self.wait_past_near_deadlines();
+        }
+        Ok(())
+    }
+
+    /// Sends a batch to both servers at once and returns both servers' replies.
+    fn send(&mut self, connection: usize, batch: &[Argv]) -> [Vec<Reply>; 2] {
+        let Pair { ours, theirs, .. } = self.pair;
+        for side in [&mut *ours, &mut *theirs] {
+            side.clients[connection].send_all(batch).expect("the server reads");
+        }
+        [ours, theirs].map(|side| {
+            let name = side.server.name().to_owned();
+            let client = &mut side.clients[connection];
+            let receive = |argv: &Argv| {
+                client.receive().unwrap_or_else(|error| panic!("{name}: no reply to {}: {error}", show(argv)))
+            };
+            batch.iter().map(receive).collect()
+        })
+    }
+
+    fn streams(&mut self) -> [Vec<Op>; 2] {
+        let [ours, theirs] = [&mut self.pair.ours, &mut self.pair.theirs].map(Side::drain);
+        [Op::sequence(ours), Op::sequence(theirs)]
+    }
+
+    /// Compares the replies to one command; the reply of `EXEC` piece by piece.
+    fn replies(
+        &mut self,
+        connection: usize,
+        argv: &Argv,
+        ours: &Reply,
+        theirs: &Reply,
+    ) -> Result<(), String> {
+        let different = |argv: &Argv, ours: &Reply, theirs: &Reply| {
+            format!("{}\n  replies  {}\n  Valkey   {}", show(argv), show_reply(ours), show_reply(theirs))
+        };
+        let queued = self.transactions[connection].queued.as_deref();
+        if argv[0].eq_ignore_ascii_case(b"EXEC")
+            && let (Some(queued), Reply::Array(ours), Reply::Array(theirs)) = (queued, ours, theirs)
+            && ours.len() == theirs.len()
+            && theirs.len() == queued.len()
+        {
+            for ((argv, ours), theirs) in queued.iter().zip(ours).zip(theirs) {
+                self.counts.add(self.commands.name(argv), theirs);
+                if !same_reply(self.commands.check(argv), ours, theirs, self.slack) {
+                    return Err(format!("in a transaction: {}", different(argv, ours, theirs)));
+                }
+            }
+            return Ok(());
+        }
+        if queued.is_none() || matches!(theirs, Reply::Error(_)) {
+            self.counts.add(self.commands.name(argv), theirs);
+        }
+        match same_reply(self.commands.check(argv), ours, theirs, self.slack) {
+            true => Ok(()),
+            false => Err(different(argv, ours, theirs)),
+        }
+    }
+
+    /// Keeps track of transactions; returns whether a near deadline was set.
+    fn follow(&mut self, connection: usize, argv: &Argv, reply: &Reply) -> bool {
+        let transaction = &mut self.transactions[connection];
+        let near = self.commands.is_near(argv);
+        match (&mut transaction.queued, reply) {
+            (queued @ None, Reply::Status(ok)) if argv[0].eq_ignore_ascii_case(b"MULTI") && ok == "OK" => {
+                *queued = Some(Vec::new());
+                false
+            }
+            (None, _) => near,
+            (Some(queued), Reply::Status(status)) if status == "QUEUED" => {
+                queued.push(argv.clone());
+                transaction.near |= near;
+                false
+            }
+            (Some(_), reply) => {
+                let ends = match reply {
+                    Reply::Error(error) => error.starts_with("EXECABORT"),
+                    _ => ["EXEC", "DISCARD"].iter().any(|name| argv[0].eq_ignore_ascii_case(name.as_bytes())),
+                };
+                ends && std::mem::take(transaction).near
+            }
+        }
+    }
+
+    /// Lets both servers' clocks past every near deadline that was set by now.
+    fn wait_past_near_deadlines(&mut self) {
+        let Pair { ours, theirs, .. } = self.pair;
+        for side in [ours, theirs] {
+            // Whatever was set before this reply was set for at most this later.
+            let past_ms = side.time_ms() + NEAR_MS.end() + 1;
+            let start = Instant::now();
+            while side.time_ms() <= past_ms {
+                assert!(start.elapsed() < CLOCKS, "{}'s clock stands still", side.server.name());
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn alone(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        match self.commands.check(argv) {
+            Check::Sweep => self.sweep(connection, argv),
+            Check::Draw => self.draw(connection, argv),
+            Check::Pop => self.pop(connection, argv),
+            Check::RandomKey => self.random_key(connection, argv),
+            _ => self.dump(connection, argv),
+        }
+    }
+
+    /// One command to both; `Ok(None)` if both refuse it in the same words.
+    fn one(&mut self, connection: usize, argv: &Argv) -> Result<Option<[Reply; 2]>, String> {
+        let start = Instant::now();
+        let replies = self.send(connection, std::slice::from_ref(argv)).map(|mut replies| replies.remove(0));
+        self.slack.widen(start.elapsed());
+        self.counts.add(self.commands.name(argv), &replies[1]);
+        match &replies {
+            [Reply::Error(ours), Reply::Error(theirs)] if ours == theirs => {
+                self.quiet_stream(argv)?;
+                Ok(None)
+            }
+            [ours, theirs] if matches!(ours, Reply::Error(_)) || matches!(theirs, Reply::Error(_)) => Err(
+                format!("{}\n  replies  {}\n  Valkey   {}", show(argv), show_reply(ours), show_reply(theirs)),
+            ),
+            _ => Ok(Some(replies)),
+        }
+    }
+
+    /// The streams, which have to be equal.
+    fn quiet_stream(&mut self, argv: &Argv) -> Result<(), String> {
+        let streams = self.streams();
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", show(argv)))
+    }
+
+    /// A scan from the beginning to the end on both.
+    fn sweep(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        let Some(first) = self.one(connection, argv)? else { return Ok(()) };
+        let at = if argv[0].eq_ignore_ascii_case(b"SCAN") { 1 } else { 2 };
+        if argv[at] != "0" {
+            // Another place of each server's own.
+            self.meet_all_keys(connection);
+            return Ok(());
+        }
+        let mut found: [Vec<Reply>; 2] = [Vec::new(), Vec::new()];
+        let Pair { ours, theirs, .. } = self.pair;
+        for ((side, page), found) in [ours, theirs].into_iter().zip(first).zip(&mut found) {
+            let mut page = page;
+            loop {
+                let Reply::Array(parts) = page else { return Err(format!("{}: {page:?}", show(argv))) };
+                let [Reply::Bulk(cursor), Reply::Array(elements)] = &parts[..] else {
+                    return Err(format!("{}: {} answers {parts:?}", show(argv), side.server.name()));
+                };
+                found.extend(elements.iter().cloned());
+                if &cursor[..] == b"0" {
+                    break;
+                }
+                let mut next = argv.clone();
+                next[at] = cursor.clone();
+                page = side.clients[connection].call(next);
+            }
+        }
+        let [ours, theirs] = found.map(Reply::Array);
+        if !same_reply(Check::Multiset, &ours, &theirs, self.slack) {
+            let (ours, theirs) = (show_reply(&ours), show_reply(&theirs));
+            return Err(format!("{}, to its end\n  finds    {ours}\n  Valkey   {theirs}", show(argv)));
+        }
+        // Dead keys are met in whatever order the keys are in.
+        let streams = self.streams().map(Op::sorted);
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", show(argv)))
+    }
+
+    /// Random elements that stay where they are.
+    fn draw(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
+        self.quiet_stream(argv)?;
+        let all = self.members(connection, argv);
+        let valued = argv.get(3).is_some();
+        let distinct = argv.get(2).is_some_and(|count| !count.starts_with(b"-"));
+        let [ours_drawn, theirs_drawn] = [&ours, &theirs].map(|reply| drawn(reply, valued));
+        let possible = |drawn: &[Vec<Reply>]| {
+            drawn
+                .iter()
+                .all(|row| all.contains(row) || (!valued && all.iter().any(|known| known[0] == row[0])))
+        };
+        let repeated = |drawn: &[Vec<Reply>]| (1..drawn.len()).any(|at| drawn[..at].contains(&drawn[at]));
+        let alike = same_reply(Check::Shape, &ours, &theirs, self.slack)
+            && ours_drawn.len() == theirs_drawn.len()
+            && possible(&ours_drawn)
+            && !(distinct && repeated(&ours_drawn));
+        match alike {
+            true => Ok(()),
+            false => Err(format!(
+                "{} of {all:?}\n  replies  {}\n  Valkey   {}",
+                show(argv),
+                show_reply(&ours),
+                show_reply(&theirs)
+            )),
+        }
+    }
+
+    /// Everything that may be drawn by `argv`, each with its value if it has one, as the model has it.
+    fn members(&mut self, connection: usize, argv: &Argv) -> Vec<Vec<Reply>> {
+        let key = &argv[1];
+        let (query, valued) = match &argv[0].to_ascii_uppercase()[..] {
+            b"HRANDFIELD" => (argv!["HGETALL", key], true),
+            b"ZRANDMEMBER" => (argv!["ZRANGE", key, 0, -1, "WITHSCORES"], true),
+            _ => (argv!["SMEMBERS", key], false),
+        };
+        let reply = self.pair.theirs.clients[connection].call(query);
+        drawn(&reply, valued)
+    }
+
+    /// SPOP: each server takes what it likes; then the other gives it up too.
+    fn pop(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        // Asked of both: whoever looks at a dead key deletes it.
+        let query = argv!["SMEMBERS", argv.get(1).unwrap_or(&argv[0])];
+        let [_, before] = self.send(connection, &[query]);
+        let before = drawn(&before[0], false);
+        self.forget_streams();
+        let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
+        let popped = [&ours, &theirs].map(|reply| drawn(reply, false));
+        let different = |why: &str| {
+            let (ours, theirs) = (show_reply(&ours), show_reply(&theirs));
+            Err(format!("{} of {before:?}: {why}\n  replies  {ours}\n  Valkey   {theirs}", show(argv)))
+        };
+        if !same_reply(Check::Shape, &ours, &theirs, self.slack) || popped[0].len() != popped[1].len() {
+            return different("unlike");
+        }
+        if popped[0].iter().any(|member| !before.contains(member))
+            || (1..popped[0].len()).any(|at| popped[0][..at].contains(&popped[0][at]))
+        {
+            return different("not members, or some of them twice");
+        }
+        let streams = self.streams();
+        let whole = popped[0].len() == before.len();
+        for (stream, popped) in streams.iter().zip(&popped) {
+            let taken: Vec<&Op> =
+                stream.iter().filter(|op| op.argv[0] != "MULTI" && op.argv[0] != "EXEC").collect();
+            let mut named: Vec<&Bytes> =
+                taken.iter().flat_map(|op| &op.argv[2.min(op.argv.len())..]).collect();
+            let mut expected: Vec<&Bytes> = popped.iter().filter_map(|row| text_of(&row[0])).collect();
+            named.sort_unstable();
+            expected.sort_unstable();
+            let counted = argv.len() > 2;
+            let right = match (popped.is_empty(), whole && counted) {
+                (true, _) => true,
+                (false, true) => taken.iter().all(|op| op.argv[0] == "UNLINK" || op.argv[0] == "DEL"),
+                (false, false) => named == expected && taken.iter().all(|op| op.argv[0] == "SREM"),
+            };
+            if !right {
+                return different(&format!("propagated as {streams:?}"));
+            }
+        }
+        // Names differ; the verbs and their number may not.
+        let forms = |stream: &[Op]| {
+            stream.iter().map(|op| (op.db.clone(), op.argv[0].clone(), op.argv.len())).collect::<Vec<_>>()
+        };
+        if forms(&streams[0]) != forms(&streams[1]) {
+            return different(&format!("propagated as {streams:?}"));
+        }
+        let removal = |popped: &[Vec<Reply>]| {
+            let mut removal = argv!["SREM", &argv[1]];
+            removal.extend(popped.iter().filter_map(|row| text_of(&row[0]).cloned()));
+            removal
+        };
+        for (side, popped) in
+            [&mut self.pair.ours, &mut self.pair.theirs].into_iter().zip([&popped[1], &popped[0]])
+        {
+            if !popped.is_empty() {
+                side.clients[connection].call(removal(popped));
+            }
+        }
+        self.forget_streams();
+        Ok(())
+    }
+
+    /// A random key; then every dead key is met on both, whichever ones it met.
+    fn random_key(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
+        let exists = |side: &mut Side, reply: &Reply| match reply {
+            Reply::Bulk(key) => side.clients[connection].call_integer(argv!["EXISTS", key]) == 1,
+            other => *other == Reply::Null && side.clients[connection].call_integer(argv!["DBSIZE"]) == 0,
+        };
+        let alike = exists(&mut self.pair.ours, &ours) && exists(&mut self.pair.theirs, &theirs);
+        if !alike || !same_reply(Check::Shape, &ours, &theirs, self.slack) {
+            let (ours, theirs) = (show_reply(&ours), show_reply(&theirs));
+            return Err(format!("RANDOMKEY\n  replies  {ours}\n  Valkey   {theirs}"));
+        }
+        self.meet_all_keys(connection);
+        Ok(())
+    }
+
+    /// Every dead key of a connection's database is met on both, whichever ones were met by chance.
+    fn meet_all_keys(&mut self, connection: usize) {
+        for side in [&mut self.pair.ours, &mut self.pair.theirs] {
+            let mut cursor = Bytes::from_static(b"0");
+            loop {
+                let page = side.clients[connection].call(argv!["SCAN", &cursor, "COUNT", 1000]);
+                let Reply::Array(parts) = page else { panic!("SCAN answers a cursor and keys") };
+                cursor = text_of(&parts[0]).cloned().expect("a cursor");
+                if &cursor[..] == b"0" {
+                    break;
+                }
+            }
+        }
+        self.forget_streams();
+    }
+
+    /// Each server restores the other's payload; then both hold the same.
+    fn dump(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
+        self.quiet_stream(argv)?;
+        let (Reply::Bulk(our_payload), Reply::Bulk(their_payload)) = (&ours, &theirs) else {
+            return match ours == theirs {
+                true => Ok(()),
+                false => Err(format!("{}\n  replies  {ours:?}\n  Valkey   {theirs:?}", show(argv))),
+            };
+        };
+        let restore = |payload: &Bytes| argv!["RESTORE", "restored", 0, payload, "REPLACE"];
+        let restored = [
+            self.pair.ours.clients[connection].try_call(&restore(their_payload)),
+            self.pair.theirs.clients[connection].try_call(&restore(our_payload)),
+        ];
+        if !restored.iter().all(|reply| matches!(reply, Ok(Reply::Status(_)))) {
+            return Err(format!(
+                "{}: the other's payload: {restored:?}\n  {ours:?}\n  {theirs:?}",
+                show(argv)
+            ));
+        }
+        let Reply::Status(kind) = self.pair.theirs.clients[connection].call(argv!["TYPE", "restored"]) else {
+            panic!("TYPE answers a word")
+        };
+        let (query, check) = match &*kind {
+            "string" => (argv!["GET", "restored"], Check::Exact),
+            "list" => (argv!["LRANGE", "restored", 0, -1], Check::Exact),
+            "set" => (argv!["SMEMBERS", "restored"], Check::Multiset),
+            "zset" => (argv!["ZRANGE", "restored", 0, -1, "WITHSCORES"], Check::Exact),
+            _ => (argv!["HGETALL", "restored"], Check::Pairs),
+        };
+        let values = [&mut self.pair.ours, &mut self.pair.theirs].map(|side| {
+            let value = side.clients[connection].call(query.clone());
+            side.clients[connection].call(argv!["DEL", "restored"]);
+            value
+        });
+        self.forget_streams();
+        match same_reply(check, &values[0], &values[1], self.slack) {
+            true => Ok(()),
+            false => Err(format!(
+                "{}: restored from the other\n  ours     {}\n  Valkey   {}",
+                show(argv),
+                show_reply(&values[0]),
+                show_reply(&values[1])
+            )),
+        }
+    }
+
+    /// What the test wrote by itself is not compared.
+    fn forget_streams(&mut self) {
+        self.pair.ours.drain();
+        self.pair.theirs.drain();
+    }
+}
+
+fn text_of(reply: &Reply) -> Option<&Bytes> {
+    match reply {
+        Reply::Bulk(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The elements of a reply with members, or with members and values in any form.
+fn drawn(reply: &Reply, valued: bool) -> Vec<Vec<Reply>> {
+    match reply {
+        Reply::Map(pairs) => pairs.iter().map(|(field, value)| vec![field.clone(), value.clone()]).collect(),
+        Reply::Array(items) | Reply::Set(items) => match items.first() {
+            Some(Reply::Array(_)) => items
+                .iter()
+                .map(|item| match item {
+                    Reply::Array(row) => row.clone(),
+                    other => vec![other.clone()],
+                })
+                .collect(),
+            _ if valued => items.chunks(2).map(<[Reply]>::to_vec).collect(),
+            _ => items.iter().map(|item| vec![item.clone()]).collect(),
+        },
+        Reply::Null | Reply::NullArray | Reply::Error(_) => Vec::new(),
+        single => vec![vec![single.clone()]],
+    }
+}
+
+/// A command as one would type it.
+pub fn show(argv: &[Bytes]) -> String {
+    let word = |arg: &Bytes| {
+        let plain = !arg.is_empty()
+            && arg.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\');
+        if plain { String::from_utf8_lossy(arg).into_owned() } else { format!("\"{}\"", arg.escape_ascii()) }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn show_reply(reply: &Reply) -> String {
+    format!("{reply:?}")
+}
