@@ -115,7 +115,7 @@ fn sums_and_distances_leave_as_numbers() {
         let mut recorder = Recorder::attach(valkey.address());
         let command = words(command);
         client.call(command.clone());
-        assert_eq!(recorder.take(), [command.clone()]);
+        assert_eq!(recorder.take(), std::slice::from_ref(&command));
         let found = client.call(argv!["ZRANGE", destination, "0", "-1", "WITHSCORES"]);
         let number =
             |reply: &Reply| String::from_utf8_lossy(&stored::text(reply)).parse::<f64>().expect("a score");
