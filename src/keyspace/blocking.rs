@@ -14,7 +14,7 @@
 //! # How
 //!
 //! A handler that finds nothing says so with `Unit::block`. The unit, which holds the locks of all keys
-//! of the command, enrols a [`Waiter`] in the [`Waiters`] of each key's shard: nothing can slip between
+//! of the command, enrols a `Waiter` in the `Waiters` of each key's shard: nothing can slip between
 //! the look and the enrolment. `Shard::insert`, through which every key comes into being, marks a key
 //! that has waiters as *ready*. At the end of a unit, after its effects are published, each ready key's
 //! waiters are served in their order: the same handler runs again on the waiter's own arguments, as a unit
@@ -22,7 +22,7 @@
 //!
 //! To serve a waiter its own keys have to be locked, and the unit that pushes may not have them: the
 //! destination of a `BLMOVE`, the other keys of a `BLPOP`. So after locking, and before it does anything,
-//! a unit that writes asks [`missing_shards`] who waits for its keys, for the keys of those who wait, and
+//! a unit that writes asks `missing_shards` who waits for its keys, for the keys of those who wait, and
 //! so on; if that leads to a shard that is not locked, it releases all and locks the union, in
 //! ascending order as always. Each time round the set grows, so that ends. When nobody waits in the
 //! locked shards it costs a look at an empty table per shard.

@@ -1,7 +1,7 @@
 //! Lists.
 //!
 //! A command that may wait for an element answers through [`Unit::block`] when there is none; what
-//! happens then is told in [`super::blocking`].
+//! happens then is told in `blocking`.
 
 use bytes::Bytes;
 

@@ -35,6 +35,9 @@
 //! a command on the whole keyspace locks all: no cycle of waiting can form. `SCAN` on its own takes
 //! one shard at a time. No lock is held across an `.await`; nothing under a lock blocks.
 //!
+//! A unit that makes something for which somebody [waits](blocking) also locks the shards of those whom
+//! it will serve.
+//!
 //! # Publishing
 //!
 //! `publish` cannot fail as far as the keyspace is concerned: the change has been made, and readers

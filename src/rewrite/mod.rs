@@ -40,6 +40,53 @@
 //!   rewritten like a client's. What was done before an error is done, and is sent. The time stands still
 //!   for the whole of it.
 //!
+//! # How a server uses it
+//!
+//! 1. It executes a command on a frozen clock, and deletes the expired keys that the command met
+//!    ([`DeletionVerb::command`], pushed with [`Effects::push_command`] ahead of the command).
+//! 2. It tells the family's function what happened: `hash::hexpire(argv, fields, effect)`. A
+//!    [`Mismatch`] says that executor and outcome disagree: nothing is to be sent, and the executor has a defect.
+//! 3. [`Effects::push`] adds the result to the unit that the command belongs to.
+//! 4. When the unit is over (after the command, the `EXEC` or the script), [`frame::write`] encodes it and the
+//!    bytes are published, before what it locked is released: then the stream's order is that of the keys.
+//!
+//! A replica applies the stream in order, never judges an expiry, and takes from its primary what a client may not
+//! say: `LIMIT` beside `=` in `XADD`, which it ignores.
+//!
+//! # Exceptions
+//!
+//! Where Valkey 9.1.2's form can diverge, and what is sent instead. In `HEXPIRE k 100 FIELDS 2 live dead` the deadline of `dead` has
+//! passed and the field is still stored (a primary hides it, a replica's stream does not judge it). "Older" replicas are those
+//! that lack a command or an option of the primary: Redis 7.0, Valkey before 9.1. The families say more.
+//!
+//! | sequence | Valkey sends | what diverges | sent here |
+//! |---|---|---|---|
+//! | [`hash`]: `HEXPIRE k 100 FIELDS 2 live dead`, `HPEXPIRE`, `HEXPIREAT`, `HPEXPIREAT` | `HPEXPIREAT k ms FIELDS 2 live dead` | the replica revives `dead` | `HPEXPIREAT k ms FIELDS 1 live` |
+//! | `HPERSIST k FIELDS 2 live dead` | verbatim | the replica revives `dead` | `HPERSIST k FIELDS 1 live` |
+//! | `HDEL k live dead`, `HGETDEL k FIELDS 2 live dead` | verbatim | the replica loses `dead` and the key, which the primary counts | `HDEL k live` |
+//! | `HGETDEL k FIELDS 1 f` | verbatim | older replicas keep `f` | `HDEL k f` |
+//! | `HSETEX k FIELDS 1 f v`, `HSETEX k KEEPTTL FIELDS 1 f v` where nothing is kept | verbatim | older replicas keep the old value | `HSET k f v` |
+//! | `HSETEX k KEEPTTL FIELDS 1 f v`, a deadline kept | verbatim | Valkey 9.0.0 and 9.0.1 judge `f` by their clock and drop the deadline | `HSETEX k PXAT ms FIELDS 1 f v` |
+//! | `HSETEX fnx EX 100 FIELDS 1 f v` (keys `fxx`, `nx`, `xx`) | `HSETEX PXAT ms FIELDS 1 f v` | every replica refuses it | `HSETEX fnx PXAT ms FIELDS 1 f v` |
+//! | [`stream`]: `XREADGROUP GROUP g new STREAMS k >`, `XCLAIM k g new …`, `XAUTOCLAIM k g new …` that get nothing | nothing | the replica has no consumer `new` | `XGROUP CREATECONSUMER k g new` |
+//! | `XREADGROUP GROUP g c STREAMS k 0` | nothing | the replica counts fewer deliveries | `XCLAIM k g c 0 id TIME ms RETRYCOUNT n FORCE JUSTID LASTID id` |
+//! | [`geo`]: `GEOSEARCHSTORE … STOREDIST`, `GEORADIUS … STOREDIST d` | verbatim | distances have the last digits of the replica's C library | `UNLINK d`, `ZADD d distance m …` |
+//! | `GEOSEARCHSTORE d s BYPOLYGON …` | verbatim | older replicas keep the old `d` | `UNLINK d`, `ZADD d score m …` |
+//! | [`string`]: `SET k v IFEQ w` | verbatim | older replicas keep the old value | `SET k v` |
+//! | `SET k v IFEQ get GET` | `SET k v IFEQ` | every replica refuses it | `SET k v` |
+//! | `BITFIELD k OVERFLOW FAIL INCRBY u2 0 9` and the like, which only make room | nothing | the primary has created or extended `k` | verbatim |
+//! | `MSETEX 1 k v EX 9 EX 10` | `MSETEX 1 k v EX 9 PXAT ms` | every replica refuses it | `MSETEX 1 k v PXAT ms` |
+//! | `MSETEX 1 k v …`, `INCREX k …` | verbatim, or with `PXAT` | older replicas keep the old value | `MSET`, `SET` |
+//! | [`generic`]: `RESTORE k 0 payload` | verbatim | older replicas refuse the payload of a newer version | the same value in RDB version 10 |
+//! | [`sort`]: `SORT s BY w_* ALPHA STORE d`, equal weights | verbatim | their order is that of the set's table, which every server has its own of | `RPUSH d …` |
+//! | `SORT l BY nosort GET h_*->f STORE d`, `f` dead | verbatim | the replica stores the dead value | `RPUSH d …` |
+//! | [`zset`]: `ZUNIONSTORE d 3 a b c`, `WEIGHTS 0.1 0.7` and the like, where sums round | verbatim | the order of the sum, or its rounding, is the C library's or the compiler's | `UNLINK d`, `ZADD d score m …` |
+//! | `ZREMRANGEBYLEX k [m [o`, `ZRANGESTORE … BYLEX` over several scores | verbatim | the range depends on the form of the set, and on chance | `ZREM k m …`, `ZADD d score m …` |
+//! | `ZRANGESTORE d k 0 9 BYSCORE LIMIT -1 1` | verbatim | a skiplist gives the last member, a listpack none | `ZADD d score m …` |
+//!
+//! Not an exception, and not to be had from any form: when a pending entry of a stream was delivered last is at most the
+//! time of the replica that hears of it (see [`stream`]).
+//!
 //! # A server of one's own
 //!
 //! Strings with deadlines, and a replica of them. The server executes a command, says what happened,

@@ -9,9 +9,9 @@ use replcore::resp::Reply;
 use replcore::rewrite::{DeletionVerb, Effects, Propagation, Rewritten, hash};
 
 use crate::support::client::{Argv, argv};
-use crate::support::feed::{Feed, Wire, selects_0, snapshot};
+use crate::support::feed::{Feed, Wire, snapshot};
 use crate::support::stored::{self, Fields};
-use crate::support::stream::{Answer, RawReplica};
+use crate::support::stream::Recorder;
 use crate::support::{Client, Program, Scratch, Server, note, wait_until};
 
 /// How long what is due may stay stored.
@@ -83,8 +83,7 @@ pub struct Lab {
     mode: Mode,
     executing: Server,
     client: Client,
-    recorder: RawReplica,
-    marker: u64,
+    recorder: Recorder,
     /// What `rewrite` says, as a stream.
     ours: Wire,
     counts: BTreeMap<&'static str, u64>,
@@ -102,44 +101,17 @@ impl Lab {
         let mut client = executing.client();
         let active = if mode == Mode::Still { "0" } else { "1" };
         client.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", active]);
-        let mut recorder = RawReplica::introduce(executing.address());
-        recorder.send(&["REPLCONF", "version", "9.1.2"]);
-        assert_eq!(recorder.line(), "+OK");
-        let Answer::FullResync { offset, .. } = recorder.psync("?", -1) else {
-            panic!("a replica without a history gets a snapshot");
-        };
-        recorder.snapshot();
-        recorder.acknowledge(offset);
-        let mut lab = Lab {
+        let recorder = Recorder::attach(executing.address());
+        Lab {
             mode,
             executing,
             client,
             recorder,
-            marker: 0,
             ours: Wire::default(),
             counts: BTreeMap::new(),
             exceptions: 0,
             hashes: BTreeMap::new(),
             scratch,
-        };
-        assert_eq!(lab.recorded(), [] as [Argv; 0]);
-        lab
-    }
-
-    /// What the stream carried since the last call.
-    fn recorded(&mut self) -> Vec<Argv> {
-        self.marker += 1;
-        let marker = argv!["PUBLISH", "marker", self.marker];
-        self.client.call(marker.clone());
-        let mut recorded = Vec::new();
-        loop {
-            let command = self.recorder.command();
-            if command == marker {
-                return recorded;
-            }
-            if !selects_0(&command) && command != argv!["ping"] {
-                recorded.push(command);
-            }
         }
     }
 
@@ -159,7 +131,7 @@ impl Lab {
             let after = replies.by_ref().take(step.after.len()).collect();
             seen.push(Seen { argv: step.argv.clone(), before, reply, after });
         }
-        let recorded = self.recorded();
+        let recorded = self.recorder.take();
         let (mut ours, mut valkeys) = (Effects::new(), Effects::new());
         let mut hashes = Vec::new();
         for (step, seen) in steps.iter().zip(&seen) {
@@ -277,7 +249,7 @@ impl Lab {
         if self.mode == Mode::Reclaiming {
             let due = |fields: &Fields| fields.values().filter(|(_, at)| at.is_some_and(is_due)).count();
             wait_until("what is due is reclaimed", RECLAIMED, || {
-                let recorded = self.recorded();
+                let recorded = self.recorder.take();
                 self.reclaimed(&recorded);
                 match self.hashes.values().map(due).sum::<usize>() {
                     0 => Ok(()),
@@ -355,7 +327,7 @@ pub fn scripts() {
     };
     let mut check = |command: Argv, commands: &[(u16, Argv)]| {
         let reply = lab.client.try_call(&command).expect("Valkey answers");
-        assert_eq!(lab.recorded(), unit(commands), "{command:?} => {reply:?}");
+        assert_eq!(lab.recorder.take(), unit(commands), "{command:?} => {reply:?}");
         reply
     };
     let incr = |key: &str| argv!["incr", key];
@@ -382,5 +354,5 @@ pub fn scripts() {
         [argv!["MULTI"], incr("m"), argv!["EVAL", &twice, "0"], argv!["GET", "n"], incr("m"), argv!["EXEC"]];
     lab.client.pipeline(&pipeline).expect("Valkey answers");
     let expected = [incr("m"), incr("n"), incr("n"), incr("m")].map(|command| (0, command));
-    assert_eq!(lab.recorded(), unit(&expected));
+    assert_eq!(lab.recorder.take(), unit(&expected));
 }

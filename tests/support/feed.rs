@@ -141,9 +141,9 @@ impl Feed {
         self.flush();
     }
 
-    /// Sends a command as it is, and waits until it is applied.
-    pub fn command_as_is(&mut self, argv: Argv) {
-        self.wire.command(argv);
+    /// Sends commands as they are, and waits until they are applied.
+    pub fn as_they_are(&mut self, commands: &[Argv]) {
+        commands.iter().for_each(|command| self.wire.command(command.clone()));
         self.flush();
     }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use replcore::resp::{CommandParser, Limits, encode_command};
 
-use super::client::Argv;
+use super::client::{Argv, Client, argv};
+use super::feed::selects_0;
 
 /// How long a primary may be silent when there is something to come.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -167,5 +168,47 @@ impl RawReplica {
         };
         assert!(len > 0, "the primary closed; unread: {:?}", String::from_utf8_lossy(&self.input));
         self.input.extend_from_slice(&chunk[..len]);
+    }
+}
+
+/// A replica that writes down what a real Valkey propagates, and knows where the effects of a command end.
+pub struct Recorder {
+    client: Client,
+    replica: RawReplica,
+    markers: u64,
+}
+
+impl Recorder {
+    /// Attaches to `primary`.
+    pub fn attach(primary: SocketAddr) -> Recorder {
+        let mut replica = RawReplica::introduce(primary);
+        replica.send(&["REPLCONF", "version", "9.1.2"]);
+        assert_eq!(replica.line(), "+OK");
+        let Answer::FullResync { offset, .. } = replica.psync("?", -1) else {
+            panic!("a replica without a history gets a snapshot");
+        };
+        replica.snapshot();
+        replica.acknowledge(offset);
+        let client = Client::connect(primary).expect("the primary accepts connections");
+        let mut recorder = Recorder { client, replica, markers: 0 };
+        assert_eq!(recorder.take(), [] as [Argv; 0]);
+        recorder
+    }
+
+    /// What was propagated since the last call; without pings, and without what selects database 0.
+    pub fn take(&mut self) -> Vec<Argv> {
+        self.markers += 1;
+        let marker = argv!["PUBLISH", "marker", self.markers];
+        self.client.call(marker.clone());
+        let mut taken = Vec::new();
+        loop {
+            let command = self.replica.command();
+            if command == marker {
+                return taken;
+            }
+            if !selects_0(&command) && command != argv!["ping"] {
+                taken.push(command);
+            }
+        }
     }
 }

@@ -20,7 +20,8 @@ pub enum ListEnd {
 /// Elements in order, with both ends at hand.
 ///
 /// Both ends and every index are reached in constant time. Inserting and removing in the middle moves
-/// the elements on the shorter side.
+/// the elements on the shorter side. The first change after a snapshot was cut copies the list once, as with
+/// every collection.
 #[derive(Clone, Debug, Default)]
 pub struct List {
     elements: VecDeque<Bytes>,
