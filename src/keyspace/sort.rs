@@ -140,8 +140,17 @@ fn elements_of(value: Option<&Value>) -> Result<(Vec<Bytes>, bool), CommandError
     })
 }
 
+/// What was sorted.
+struct Sorted<T> {
+    elements: Vec<T>,
+    /// Whether every server takes the numbers. C's `strtod`, which older ones use, calls what is below the smallest normal
+    /// double an error.
+    normal: bool,
+}
+
 /// The elements in the order that was asked for, those that `LIMIT` leaves.
-fn sorted(unit: &mut Unit<'_, '_>, key: &[u8], options: &Options<'_>) -> Result<Vec<Bytes>, CommandError> {
+fn sorted(unit: &mut Unit<'_, '_>, key: &[u8], options: &Options<'_>) -> Result<Sorted<Bytes>, CommandError> {
+    let mut normal = true;
     let (mut elements, is_ordered) = elements_of(unit.read(key).map(|entry| &entry.value))?;
     let range = limited(options.limit, elements.len());
     // The order of a set is nobody's business: what is stored must not depend on it.
@@ -164,7 +173,9 @@ fn sorted(unit: &mut Unit<'_, '_>, key: &[u8], options: &Options<'_>) -> Result<
             } else {
                 let number = text.map_or(Some(0.0), |text| parse_double(&text));
                 all_numbers &= number.is_some();
-                Weight::Number(number.unwrap_or_default())
+                let number = number.unwrap_or_default();
+                normal &= number == 0.0 || number.abs() > f64::MIN_POSITIVE;
+                Weight::Number(number)
             };
             weighted.push((weight, element));
         }
@@ -174,7 +185,7 @@ fn sorted(unit: &mut Unit<'_, '_>, key: &[u8], options: &Options<'_>) -> Result<
         weighted.sort_by(|a, b| if options.descending { compare(b, a) } else { compare(a, b) });
         elements = weighted.into_iter().map(|(_, element)| element).collect();
     }
-    Ok(elements.drain(range).collect())
+    Ok(Sorted { elements: elements.drain(range).collect(), normal })
 }
 
 /// The result: the elements themselves, or what each `GET` names for each.
@@ -182,20 +193,22 @@ fn result(
     unit: &mut Unit<'_, '_>,
     key: &[u8],
     options: &Options<'_>,
-) -> Result<Vec<Option<Bytes>>, CommandError> {
-    let elements = sorted(unit, key, options)?;
+) -> Result<Sorted<Option<Bytes>>, CommandError> {
+    let Sorted { elements, normal } = sorted(unit, key, options)?;
     if options.get.is_empty() {
-        return Ok(elements.into_iter().map(Some).collect());
+        return Ok(Sorted { elements: elements.into_iter().map(Some).collect(), normal });
     }
     let mut result = Vec::with_capacity(elements.len() * options.get.len());
     for element in &elements {
         result.extend(options.get.iter().map(|pattern| look_up(unit, pattern, element)));
     }
-    Ok(result)
+    Ok(Sorted { elements: result, normal })
 }
 
-fn answer(result: Vec<Option<Bytes>>) -> Reply {
-    Reply::Array(result.into_iter().map(|element| element.map_or(Reply::Null, Reply::Bulk)).collect())
+fn answer(result: Sorted<Option<Bytes>>) -> Reply {
+    Reply::Array(
+        result.elements.into_iter().map(|element| element.map_or(Reply::Null, Reply::Bulk)).collect(),
+    )
 }
 
 pub(super) fn sort_ro<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -211,7 +224,8 @@ pub(super) fn sort<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         unit.propagate(argv, propagation);
         return Ok(answer(result));
     };
-    let result: Vec<Bytes> = result.into_iter().map(Option::unwrap_or_default).collect();
+    let Sorted { elements, normal } = result;
+    let result: Vec<Bytes> = elements.into_iter().map(Option::unwrap_or_default).collect();
     let existed = if result.is_empty() { unit.remove(to) } else { unit.find(to).is_some() };
     if result.is_empty() {
         if existed {
@@ -225,7 +239,12 @@ pub(super) fn sort<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         unit.home(to).insert(db, to, list.into_value(), None);
         unit.notify(EventClass::List, "sortstore", to);
     }
-    let propagation = rewrite::sort(argv, SortOutcome::Stored { result: &result, existed }, unit.verb());
+    let outcome = if normal {
+        SortOutcome::Stored { result: &result, existed }
+    } else {
+        SortOutcome::Computed { result: &result, existed }
+    };
+    let propagation = rewrite::sort(argv, outcome, unit.verb());
     unit.propagate(argv, propagation);
     Ok(Reply::Integer(result.len() as i64))
 }

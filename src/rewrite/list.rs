@@ -91,10 +91,11 @@ pub fn blocking_pop(argv: &[Bytes], outcome: PopOutcome<'_>) -> Rewritten {
 /// The propagation of `LMPOP numkeys key [key …] LEFT|RIGHT [COUNT n]` and of `BLMPOP timeout` with the same
 /// arguments, served at once or later.
 pub fn multi_pop(argv: &[Bytes], outcome: PopOutcome<'_>) -> Rewritten {
+    const ENDS: [(&str, &str); 2] = [("LEFT", "LPOP"), ("RIGHT", "RPOP")];
     let command = identify(argv, &[("lmpop", 4), ("blmpop", 5)], "LMPOP, BLMPOP")?;
     let arguments = if command == "lmpop" { &argv[1..] } else { &argv[2..] };
     let malformed = || Mismatch::outcome(command, "its arguments answer a syntax error");
-    let (keys, pop, most) = read_multi_pop(arguments).ok_or_else(malformed)?;
+    let (keys, pop, most) = read_multi_pop(arguments, ENDS).ok_or_else(malformed)?;
     let PopOutcome::Popped { key, count } = outcome else { return Ok(Propagation::Nothing) };
     if !keys.contains(key) {
         return Err(Mismatch::outcome(command, "the key is none of its keys"));
@@ -105,19 +106,19 @@ pub fn multi_pop(argv: &[Bytes], outcome: PopOutcome<'_>) -> Rewritten {
     Ok(Propagation::Command(vec![word(pop), key.clone(), decimal(count)]))
 }
 
-/// The keys, the plain pop's name and the count of `numkeys key [key …] LEFT|RIGHT [COUNT n]`.
-fn read_multi_pop(arguments: &[Bytes]) -> Option<(&[Bytes], &'static str, u64)> {
+/// The keys, what the word after them stands for, and the count of `numkeys key [key …] END [COUNT n]`.
+pub(super) fn read_multi_pop<'a, E: Copy>(
+    arguments: &'a [Bytes],
+    ends: [(&str, E); 2],
+) -> Option<(&'a [Bytes], E, u64)> {
     let number = |arg: &Bytes| std::str::from_utf8(arg).ok()?.parse::<u64>().ok();
-    let (keys, rest) = arguments[1..].split_at_checked(usize::try_from(number(&arguments[0])?).ok()?)?;
+    let (numkeys, rest) = arguments.split_first()?;
+    let (keys, rest) = rest.split_at_checked(usize::try_from(number(numkeys)?).ok()?)?;
     let (end, options) = rest.split_first()?;
-    let pop = match end {
-        _ if end.eq_ignore_ascii_case(b"LEFT") => "LPOP",
-        _ if end.eq_ignore_ascii_case(b"RIGHT") => "RPOP",
-        _ => return None,
-    };
+    let (_, end) = ends.into_iter().find(|(name, _)| end.eq_ignore_ascii_case(name.as_bytes()))?;
     match options {
-        [] => Some((keys, pop, 1)),
-        [name, count] if name.eq_ignore_ascii_case(b"COUNT") => Some((keys, pop, number(count)?)),
+        [] => Some((keys, end, 1)),
+        [name, count] if name.eq_ignore_ascii_case(b"COUNT") => Some((keys, end, number(count)?)),
         _ => None,
     }
 }

@@ -80,6 +80,7 @@
 //! | [`generic`]: `RESTORE k 0 payload` | verbatim | older replicas refuse the payload of a newer version | the same value in RDB version 10 |
 //! | [`sort`]: `SORT s BY w_* ALPHA STORE d`, equal weights | verbatim | their order is that of the set's table, which every server has its own of | `RPUSH d …` |
 //! | `SORT l BY nosort GET h_*->f STORE d`, `f` dead | verbatim | the replica stores the dead value | `RPUSH d …` |
+//! | `RPUSH l 5 1e-310`, `SORT l STORE d` | verbatim | older replicas refuse the number and keep the old `d` | `RPUSH d 1e-310 5` |
 //! | [`zset`]: `ZUNIONSTORE d 3 a b c`, `WEIGHTS 0.1 0.7` and the like, where sums round | verbatim | the order of the sum, or its rounding, is the C library's or the compiler's | `UNLINK d`, `ZADD d score m …` |
 //! | `ZREMRANGEBYLEX k [m [o`, `ZRANGESTORE … BYLEX` over several scores | verbatim | the range depends on the form of the set, and on chance | `ZREM k m …`, `ZADD d score m …` |
 //! | `ZRANGESTORE d k 0 9 BYSCORE LIMIT -1 1` | verbatim | a skiplist gives the last member, a listpack none | `ZADD d score m …` |

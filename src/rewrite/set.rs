@@ -34,6 +34,8 @@ pub enum SpopOutcome {
 pub fn spop(argv: &[Bytes], outcome: SpopOutcome, verb: DeletionVerb) -> Rewritten {
     let command = identify(argv, &[("spop", 2)], "SPOP")?;
     let has_count = argv.len() > 2;
+    let most = argv.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse::<u64>().ok());
+    let Some(most) = most else { return Err(Mismatch::outcome(command, "its count answers an error")) };
     let srem = |members: &[Bytes]| {
         let mut srem = Vec::with_capacity(2 + members.len());
         srem.extend([word("SREM"), argv[1].clone()]);
@@ -45,12 +47,13 @@ pub fn spop(argv: &[Bytes], outcome: SpopOutcome, verb: DeletionVerb) -> Rewritt
         SpopOutcome::Whole if !has_count => {
             Err(Mismatch::outcome(command, "without a count it pops one member"))
         }
+        SpopOutcome::Whole if most == 0 => Err(Mismatch::outcome(command, "a count of 0 pops nothing")),
         SpopOutcome::Whole => Ok(Propagation::Command(verb.command(&argv[1]))),
         SpopOutcome::Popped(members) if members.is_empty() => {
             Err(Mismatch::outcome(command, "no member was popped"))
         }
-        SpopOutcome::Popped(members) if !has_count && members.len() != 1 => {
-            Err(Mismatch::outcome(command, "without a count it pops one member"))
+        SpopOutcome::Popped(members) if members.len() as u64 > most => {
+            Err(Mismatch::outcome(command, "it pops at most as many as its count, one without"))
         }
         SpopOutcome::Popped(members) => {
             Ok(Propagation::of(members.chunks(MEMBERS_PER_SREM).map(srem).collect()))

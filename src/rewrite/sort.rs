@@ -3,7 +3,7 @@
 //! | client | happened | propagated |
 //! |---|---|---|
 //! | `SORT k … STORE to`, what is below left out | the result is not empty | verbatim |
-//! | the same, by weights (`BY` with a `*`) under `ALPHA`, or with a pattern that reads a hash's field (`->`) | the result is not empty | a deletion of `to` if it existed, then `RPUSH to …` the result, at most 1024 elements each |
+//! | the same, by weights (`BY` with a `*`) under `ALPHA`, by a number that is next to nothing, or with a pattern that reads a hash's field (`->`) | the result is not empty | a deletion of `to` if it existed, then `RPUSH to …` the result, at most 1024 elements each |
 //! | any of them | the result is empty, and `to` was deleted | verbatim / a deletion |
 //! | any of them | the result is empty, and there was no `to` | nothing |
 //! | `SORT` without `STORE`, `SORT_RO` | | nothing |
@@ -17,12 +17,13 @@
 //!
 //! # Exceptions
 //!
-//! Where Valkey 9.1.2's form can diverge; both measured with a Valkey replica.
+//! Where Valkey 9.1.2's form can diverge; the first two measured with a Valkey replica, the third with Redis 7.0.
 //!
 //! | sequence | Valkey sends | what diverges | sent here |
 //! |---|---|---|---|
 //! | `SADD s` 600 members; `SORT s BY w_* ALPHA STORE d`, where weights are equal or absent | verbatim | elements of equal weight stay in the order of the set, which is another on every server: `d` is another list. With `LIMIT` it even has other elements | `RPUSH d …` |
 //! | `HSETEX h_1 PX 9 FIELDS 1 f v`; after 9 ms `RPUSH l 1`, `SORT l BY nosort GET h_*->f STORE d` | verbatim | the field is dead but still stored: absent for the primary, `""` in its `d`; the replica judges no field and stores `v` | `RPUSH d ""` |
+//! | `RPUSH l 5 1e-310`, `SORT l STORE d` | verbatim | a server that reads numbers with C's `strtod` (Redis, Valkey 8) takes one below 2^-1022 for an error, and keeps its old `d` | `RPUSH d 1e-310 5` ([`SortOutcome::Computed`]) |
 //!
 //! Lists are not left out of the first: a replica whose sort is not stable (Valkey's is not) may order equal weights otherwise.
 
@@ -45,19 +46,32 @@ pub enum SortOutcome<'o> {
         /// Whether there was a destination before.
         existed: bool,
     },
+    /// It stored the result of numbers that not every server takes: one of them, not zero, is no normal double.
+    Computed {
+        /// The destination's elements, in order.
+        result: &'o [Bytes],
+        /// Whether there was a destination before.
+        existed: bool,
+    },
 }
 
 /// The propagation of `SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC|DESC] [ALPHA] [STORE destination]`.
 pub fn sort(argv: &[Bytes], outcome: SortOutcome<'_>, verb: DeletionVerb) -> Rewritten {
     let command = identify(argv, &[("sort", 2)], "SORT")?;
     let options = scan_options(argv);
+    let computed = matches!(outcome, SortOutcome::Computed { .. });
     let (result, existed, to) = match (outcome, options.destination) {
         (SortOutcome::Answered, None) => return Ok(Propagation::Nothing),
-        (SortOutcome::Stored { result, existed }, Some(to)) => (result, existed, to),
         (SortOutcome::Answered, Some(_)) => return Err(Mismatch::outcome(command, "it stores")),
-        (SortOutcome::Stored { .. }, None) => return Err(Mismatch::outcome(command, "it stores nothing")),
+        (_, None) => return Err(Mismatch::outcome(command, "it stores nothing")),
+        (SortOutcome::Computed { .. }, _) if options.alpha => {
+            return Err(Mismatch::outcome(command, "it reads no numbers"));
+        }
+        (SortOutcome::Stored { result, existed } | SortOutcome::Computed { result, existed }, Some(to)) => {
+            (result, existed, to)
+        }
     };
-    if !options.ambiguous() {
+    if !computed && !options.ambiguous() {
         return Ok(Propagation::verbatim_if(existed || !result.is_empty()));
     }
     let mut commands: Vec<Argv> = Vec::with_capacity(1 + result.len().div_ceil(RESULT_BATCH_ELEMENTS));

@@ -2,13 +2,12 @@
 //!
 //! | client | happened | propagated |
 //! |---|---|---|
-//! | `SINTERSTORE`, `SUNIONSTORE`, `SDIFFSTORE`, `ZRANGESTORE`, `ZINTERSTORE`, `ZUNIONSTORE`, `ZDIFFSTORE`, `SORT … STORE`, `BITOP` | the result is not empty | verbatim |
+//! | `SINTERSTORE`, `SUNIONSTORE`, `SDIFFSTORE`, `ZRANGESTORE`, `ZINTERSTORE`, `ZUNIONSTORE`, `ZDIFFSTORE`, `BITOP` | the result is not empty | verbatim |
 //! | the same | the result is empty, and the destination was deleted | verbatim |
 //! | the same | the result is empty, and there was no destination | nothing |
 //!
-//! Positions are stored by [`super::geo`].
-//!
-//! `SORT … STORE` is in [`sort`](super::sort).
+//! Sorted sets that another server may compute otherwise are in [`zset`](super::zset), `SORT … STORE` is in
+//! [`sort`](super::sort), and positions are stored by [`geo`](super::geo).
 //!
 //! The replica has the same sources, because the primary deletes an expired source, with a command
 //! in the stream, before it looks at it; so it computes the same result.

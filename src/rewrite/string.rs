@@ -143,8 +143,13 @@ pub enum GetExOutcome {
 /// The propagation of `GETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]`.
 pub fn getex(argv: &[Bytes], outcome: GetExOutcome, verb: DeletionVerb) -> Rewritten {
     let command = identify(argv, &[("getex", 2)], "GETEX")?;
-    if argv.len() == 2 && outcome != GetExOutcome::Unchanged {
-        return Err(Mismatch::outcome(command, "it has no options"));
+    let persists = argv.get(2).map(|option| option.eq_ignore_ascii_case(b"PERSIST"));
+    match (outcome, persists) {
+        (GetExOutcome::Unchanged, _) | (GetExOutcome::Persisted, Some(true)) => {}
+        (GetExOutcome::Deadline(_) | GetExOutcome::Deleted, Some(false)) => {}
+        (_, None) => return Err(Mismatch::outcome(command, "it has no options")),
+        (GetExOutcome::Persisted, _) => return Err(Mismatch::outcome(command, "its options name a time")),
+        (_, _) => return Err(Mismatch::outcome(command, "its options name no time")),
     }
     let key = &argv[1];
     Ok(match outcome {
@@ -199,13 +204,19 @@ pub fn increx(argv: &[Bytes], outcome: IncrExOutcome<'_>) -> Rewritten {
 
 /// The propagation of `SETNX key value` and `MSETNX key value [key value …]`, which stored everything or nothing.
 pub fn setnx(argv: &[Bytes], stored: bool) -> Rewritten {
-    identify(argv, &[("setnx", 3), ("msetnx", 3)], "SETNX, MSETNX")?;
+    let command = identify(argv, &[("setnx", 3), ("msetnx", 3)], "SETNX, MSETNX")?;
+    if argv.len().is_multiple_of(2) {
+        return Err(Mismatch::outcome(command, "a key has no value"));
+    }
     Ok(Propagation::verbatim_if(stored))
 }
 
 /// The propagation of `MSET key value [key value …]`, which always stores.
 pub fn mset(argv: &[Bytes]) -> Rewritten {
-    identify(argv, &[("mset", 3)], "MSET")?;
+    let command = identify(argv, &[("mset", 3)], "MSET")?;
+    if argv.len().is_multiple_of(2) {
+        return Err(Mismatch::outcome(command, "a key has no value"));
+    }
     Ok(Propagation::Verbatim)
 }
 

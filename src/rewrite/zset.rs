@@ -43,7 +43,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::store::{self, StoreOutcome};
-use super::{Argv, DeletionVerb, Mismatch, Propagation, Rewritten, decimal, identify, word};
+use super::{Argv, DeletionVerb, Mismatch, Propagation, Rewritten, decimal, identify, list, word};
 use crate::resp::write_double;
 
 /// The most members in one `ZREM` or `ZADD` that a command becomes.
@@ -82,14 +82,17 @@ pub fn zpop(argv: &[Bytes], outcome: ZPopOutcome<'_>) -> Rewritten {
     let command = identify(argv, COMMANDS, "ZPOPMIN, ZPOPMAX, BZPOPMIN, BZPOPMAX, ZMPOP, BZMPOP")?;
     let ZPopOutcome::Popped { key, end, count } = outcome else { return Ok(Propagation::Nothing) };
     let mismatch = |reason| Err(Mismatch::outcome(command, reason));
-    if !argv[1..].contains(key) {
+    let Some((keys, named_end, most)) = read_pop(command, argv) else {
+        return mismatch("its arguments answer an error");
+    };
+    if !keys.contains(key) {
         return mismatch("the key is not one of its keys");
     }
     let other_end = match end {
         ZSetEnd::Min => "zpopmax",
         ZSetEnd::Max => "zpopmin",
     };
-    if command.ends_with(other_end) {
+    if command.ends_with(other_end) || named_end.is_some_and(|named| named != end) {
         return mismatch("it pops from the other end");
     }
     let verb = word(match end {
@@ -98,10 +101,29 @@ pub fn zpop(argv: &[Bytes], outcome: ZPopOutcome<'_>) -> Rewritten {
     });
     match command {
         _ if count == 0 => mismatch("no member was popped"),
+        _ if count > most => mismatch("it pops at most as many as its count, one without"),
         "zpopmin" | "zpopmax" => Ok(Propagation::Verbatim),
-        "bzpopmin" | "bzpopmax" if count != 1 => mismatch("it pops one member"),
         "bzpopmin" | "bzpopmax" => Ok(Propagation::Command(vec![verb, key.clone()])),
         _ => Ok(Propagation::Command(vec![verb, key.clone(), decimal(count)])),
+    }
+}
+
+/// The keys of a popping command, the end that it names in an argument, and how many members it pops at most.
+fn read_pop<'a>(command: &str, argv: &'a [Bytes]) -> Option<(&'a [Bytes], Option<ZSetEnd>, u64)> {
+    const ENDS: [(&str, ZSetEnd); 2] = [("MIN", ZSetEnd::Min), ("MAX", ZSetEnd::Max)];
+    let multi = |arguments| {
+        let (keys, end, most) = list::read_multi_pop(arguments, ENDS)?;
+        Some((keys, Some(end), most))
+    };
+    match command {
+        "zmpop" => multi(&argv[1..]),
+        "bzmpop" => multi(&argv[2..]),
+        "bzpopmin" | "bzpopmax" => Some((&argv[1..argv.len() - 1], None, 1)),
+        _ => match &argv[2..] {
+            [] => Some((&argv[1..2], None, 1)),
+            [count] => Some((&argv[1..2], None, std::str::from_utf8(count).ok()?.parse().ok()?)),
+            _ => None,
+        },
     }
 }
 

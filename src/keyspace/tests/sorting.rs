@@ -155,3 +155,20 @@ fn a_stored_result_is_told() {
     assert_eq!(recorder.run("sort none store d"), "del d");
     assert_eq!(recorder.run("sort none store d"), "");
 }
+
+/// Redis 7.0 takes a number below the smallest normal double for an error, and would keep what `d` was.
+#[test]
+fn numbers_that_not_every_server_takes_are_stored_as_their_result() {
+    session(
+        r#"rpush l 5 1e-310 -0               => :3 | rpush l 5 1e-310 -0
+           sort l                           => [-0 1e-310 5]
+           sort l store d                   => :3 | RPUSH d -0 1e-310 5
+           sort l desc limit 0 1 store d    => :1 | {UNLINK d; RPUSH d 5}
+           sort l alpha store d             => :3 | sort l alpha store d
+           sort l by nosort store d         => :3 | sort l by nosort store d
+           set w_5 -2.2250738585072014e-308 => OK | set w_5 -2.2250738585072014e-308
+           sort l by w_* get # store d      => :3 | {UNLINK d; RPUSH d 5 -0 1e-310}
+           set w_5 2.3e-308                 => OK | set w_5 2.3e-308
+           sort l by w_* store d            => :3 | sort l by w_* store d"#,
+    );
+}

@@ -1,3 +1,4 @@
+mod arbitrary;
 mod generic;
 mod geo;
 mod hash;

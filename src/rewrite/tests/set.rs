@@ -43,9 +43,16 @@ fn no_srem_names_more_than_1024_members() {
 #[test]
 fn outcomes_that_spop_cannot_have_are_refused() {
     let verb = DeletionVerb::Unlink;
-    for (command, outcome) in
-        [("spop k", SpopOutcome::Whole), ("spop k", popped("a b")), ("spop k 1", popped(""))]
-    {
+    let impossible = [
+        ("spop k", SpopOutcome::Whole),
+        ("spop k", popped("a b")),
+        ("spop k 1", popped("")),
+        ("spop k 1", popped("a b")),
+        ("spop k 0", popped("a")),
+        ("spop k 0", SpopOutcome::Whole),
+        ("spop k x", SpopOutcome::Nothing),
+    ];
+    for (command, outcome) in impossible {
         let refused = spop(&argv(command), outcome, verb);
         assert!(matches!(refused, Err(Mismatch::Outcome { .. })), "{command}: {refused:?}");
     }

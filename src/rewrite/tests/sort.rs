@@ -42,6 +42,20 @@ fn an_order_that_another_server_may_not_have_goes_out_as_its_result() {
 }
 
 #[test]
+fn a_result_of_numbers_that_not_every_server_takes_goes_out_itself() {
+    let result = elements("1e-310 5");
+    let computed = |words: &str, existed| {
+        sort(&argv(words), SortOutcome::Computed { result: &result, existed }, DeletionVerb::Unlink)
+    };
+    let words = "sort k store d";
+    assert_eq!(sent(words, computed(words, true)), "UNLINK d; RPUSH d 1e-310 5");
+    assert_eq!(sent(words, computed(words, false)), "RPUSH d 1e-310 5");
+    for words in ["sort k", "sort k alpha store d"] {
+        assert!(matches!(computed(words, false), Err(Mismatch::Outcome { .. })), "{words}");
+    }
+}
+
+#[test]
 fn a_long_result_goes_out_in_batches() {
     let result = vec![Bytes::from("x"); RESULT_BATCH_ELEMENTS + 1];
     let words = argv("sort k by w_* alpha store d");

@@ -104,6 +104,23 @@ fn what_every_replica_computes_alike_goes_out_as_sent() {
 }
 
 #[test]
+fn outcomes_that_the_options_rule_out_are_refused() {
+    for (words, outcome) in [
+        ("getex k", GetExOutcome::Persisted),
+        ("getex k ex 1", GetExOutcome::Persisted),
+        ("getex k persist", GetExOutcome::Deadline(7)),
+        ("getex k persist", GetExOutcome::Deleted),
+    ] {
+        assert!(
+            refused(words, |argv| string::getex(argv, outcome, DeletionVerb::Unlink)),
+            "{words}: {outcome:?}"
+        );
+    }
+    assert!(refused("mset a 1 b", mset));
+    assert!(refused("msetnx a 1 b", |argv| setnx(argv, true)));
+}
+
+#[test]
 fn a_conditional_store_goes_out_if_it_stored() {
     for words in ["setnx k v", "msetnx a 1 b 2"] {
         assert_eq!(check(words, |argv| setnx(argv, true)), words);

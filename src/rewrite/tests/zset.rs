@@ -34,6 +34,14 @@ fn pops_that_cannot_have_happened_are_refused() {
         ("bzpopmax k 0", "k", ZSetEnd::Min, 1),
         ("bzpopmin k 0", "k", ZSetEnd::Min, 2),
         ("zmpop 1 k min", "k", ZSetEnd::Min, 0),
+        ("zmpop 1 k min", "1", ZSetEnd::Min, 1),
+        ("zmpop 1 k min", "k", ZSetEnd::Max, 1),
+        ("zmpop 1 k min count 2", "k", ZSetEnd::Min, 3),
+        ("bzmpop 0 2 k min", "k", ZSetEnd::Min, 1),
+        ("bzpopmin k 0", "0", ZSetEnd::Min, 1),
+        ("zpopmin k", "k", ZSetEnd::Min, 2),
+        ("zpopmin k 1", "k", ZSetEnd::Min, 2),
+        ("zpopmin k 0", "k", ZSetEnd::Min, 1),
     ] {
         let refused = popped(words, key, end, count);
         assert!(matches!(refused, Err(Mismatch::Outcome { .. })), "{words}: {refused:?}");
