@@ -270,6 +270,7 @@ impl Arguments {
                     _ => [b"u", &bits[..]].concat().into(),
                 }
             }
+            "narrow" => self.pick(&["u2", "i3"]),
             "db" => self.mostly(
                 |this| this.pick(&["0", "0", "1", "9"]),
                 &["15", "16", "-1", "abc", "4294967296", ""],

@@ -127,7 +127,7 @@ static TABLE: &[Entry] = &[
     entry("bitcount", 6, &["BITCOUNT bits [index index [BYTE|BIT]]"]),
     entry("bitpos", 6, &["BITPOS bits bit [index [index [BYTE|BIT]]]"]),
     entry("bitop", 10, &["BITOP (AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE) bits bits*1-3", "BITOP NOT bits bits"]),
-    entry("bitfield", 10, &["BITFIELD bits OVERFLOW FAIL INCRBY u2 bitoffset 9", 
+    entry("bitfield", 10, &["BITFIELD bits OVERFLOW FAIL INCRBY narrow bitoffset 9", 
         "BITFIELD bits (GET bittype bitfieldoffset|SET bittype bitfieldoffset int|INCRBY bittype bitfieldoffset int|OVERFLOW (WRAP|SAT|FAIL|NO))*0-4",
     ]),
     entry("bitfield_ro", 5, &["BITFIELD_RO bits (GET bittype bitfieldoffset)*0-3", "BITFIELD_RO bits SET bittype bitfieldoffset int"]),
