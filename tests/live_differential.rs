@@ -17,12 +17,16 @@ use libtest_mimic::{Arguments as TestArguments, Failed, Trial};
 use replcore::resp::Reply;
 
 use differential::arguments::Payloads;
-use differential::commands::Commands;
+use differential::commands::{Check, Commands};
+use differential::compare::{Slack, same_reply};
 use differential::counts::Counts;
 use differential::pair::{Difference, Pair, show};
-use differential::sequence::{Limits, Step, generate};
+use differential::replicas::{Disturbance, Replicas};
+use differential::sequence::{Step, generate};
 use differential::shrink::shrink;
+use differential::stream::{Exceptions, Op, same_stream};
 use support::client::argv;
+use support::keyspace::wait_reclaimed;
 use support::{Scratch, note};
 
 /// Compares this server with a real Valkey; also takes what `cargo test` passes to every test program.
@@ -44,6 +48,10 @@ struct Options {
     libtest: TestArguments,
 }
 
+/// For each command with active expiry off, one in this many is run with it on.
+const ACTIVE_SHARE: usize = 7;
+/// Makes other sequences of the same seed.
+const ACTIVE_SEED: u64 = 1 << 40;
 /// So many commands are enough to run each with success and to see it refused.
 const ENOUGH: usize = 28_000;
 
@@ -52,8 +60,13 @@ fn main() -> ExitCode {
     let mut libtest = options.libtest.clone();
     // The runs share two cores and report as they go.
     libtest.test_threads = Some(1);
-    let trials =
-        vec![Trial::test("replies_and_streams_are_those_of_valkey", move || random_sequences(&options))];
+    let active = options.clone();
+    let trials = vec![
+        Trial::test("replies_and_streams_are_those_of_valkey", move || random_sequences(&options)),
+        Trial::test("values_are_those_of_valkey_whenever_keys_expire", move || active_expiry(&active)),
+        Trial::test("shrinking_leaves_what_is_needed", shrinking),
+        Trial::test("comparisons_see_every_kind_of_difference", comparisons),
+    ];
     libtest_mimic::run(&libtest, trials).exit_code()
 }
 
@@ -91,14 +104,20 @@ fn random_sequences(options: &Options) -> Result<(), Failed> {
     let mut pair = Pair::start(&scratch);
     let commands = Commands::of(replcore::keyspace::commands().map(|spec| spec.name))?;
     let payloads = Arc::new(payloads(&mut pair, &commands));
+    let replicas = Replicas::attach(&pair.ours.server, &scratch);
     let mut counts = Counts::default();
     let mut reports: Vec<Report> = Vec::new();
     let sequences = options.iterations.div_ceil(options.length);
     for index in 0..sequences {
         let seed = options.seed.wrapping_add(index as u64);
-        let steps = generate(&commands, seed, options.length, Limits::default(), Arc::clone(&payloads));
-        if let Err(difference) = pair.run(&commands, &steps, usize::MAX, &mut counts) {
-            let report = explain(&mut pair, &commands, seed, &steps, &difference);
+        let steps = generate(&commands, seed, options.length, Arc::clone(&payloads));
+        let disturbance = Disturbance::of(index);
+        replicas.disturb(disturbance);
+        let outcome = pair.run(&commands, &steps, usize::MAX, &mut counts);
+        replicas.recover(disturbance);
+        let outcome = outcome.and_then(|()| same_values(&mut pair, &replicas, steps.len() - 1));
+        if let Err(difference) = outcome {
+            let report = explain(&mut pair, &commands, &replicas, seed, &steps, &difference);
             match reports.iter_mut().find(|known| known.shown_by == report.shown_by) {
                 Some(known) => known.times += 1,
                 None => {
@@ -137,11 +156,135 @@ struct Report {
     text: String,
 }
 
+/// With active expiry on, nobody knows when a dead key goes: only what is left in the end is compared.
+fn active_expiry(options: &Options) -> Result<(), Failed> {
+    let started = Instant::now();
+    let scratch = Scratch::new("differential-expiry");
+    let mut pair = Pair::start(&scratch);
+    let commands = Commands::of(replcore::keyspace::commands().map(|spec| spec.name))?;
+    let payloads = Arc::new(payloads(&mut pair, &commands));
+    let replicas = Replicas::attach(&pair.ours.server, &scratch);
+    pair.set_active_expiry(true);
+    let mut counts = Counts::default();
+    let sequences = (options.iterations / ACTIVE_SHARE).div_ceil(options.length);
+    for index in 0..sequences {
+        let seed = options.seed.wrapping_add(index as u64) ^ ACTIVE_SEED;
+        let steps = generate(&commands, seed, options.length, Arc::clone(&payloads));
+        let disturbance = Disturbance::of(index);
+        replicas.disturb(disturbance);
+        pair.apply(&commands, &steps, &mut counts);
+        replicas.recover(disturbance);
+        wait_reclaimed(&pair.ours.server);
+        wait_reclaimed(&pair.theirs.server);
+        let mut differences = pair.different_contents();
+        differences.extend(replicas.differences(&pair.ours.server));
+        if !differences.is_empty() {
+            return Err(
+                format!("seed {} (sequence {index}):\n{}", options.seed, differences.join("\n")).into()
+            );
+        }
+    }
+    note!("{} commands in {:?}, {sequences} keyspaces equal", counts.total(), started.elapsed());
+    Ok(())
+}
+
+/// Delta debugging finds the two of a thousand that matter, and their order.
+fn shrinking() -> Result<(), Failed> {
+    let items: Vec<u32> = (0..1000).collect();
+    let needs = |items: &[u32]| {
+        let at = |wanted| items.iter().position(|item| *item == wanted);
+        matches!((at(77), at(901)), (Some(first), Some(second)) if first < second)
+    };
+    match &shrink(&items, needs)[..] {
+        [77, 901] => Ok(()),
+        other => Err(format!("left {other:?}").into()),
+    }
+}
+
+/// What is not the same is not taken for the same: values, types, order, deadlines, databases, what is missing or too much.
+fn comparisons() -> Result<(), Failed> {
+    let slack = Slack { ms: 5 };
+    let bulk = |text: &'static str| Reply::Bulk(Bytes::from(text));
+    let array = |items: &[&'static str]| Reply::Array(items.iter().map(|item| bulk(item)).collect());
+    let replies = [
+        (Check::Exact, bulk("a"), bulk("a"), true),
+        (Check::Exact, bulk("a"), bulk("b"), false),
+        (Check::Exact, bulk("1"), Reply::Integer(1), false),
+        (Check::Exact, Reply::Null, Reply::NullArray, false),
+        (Check::Exact, array(&["a", "b"]), array(&["b", "a"]), false),
+        (Check::Multiset, array(&["a", "b"]), array(&["b", "a"]), true),
+        (Check::Multiset, array(&["a", "a"]), array(&["a"]), false),
+        (Check::Multiset, Reply::Set(vec![]), array(&[]), false),
+        (Check::Pairs, array(&["a", "1", "b", "2"]), array(&["b", "2", "a", "1"]), true),
+        (Check::Pairs, array(&["a", "1", "b", "2"]), array(&["a", "2", "b", "1"]), false),
+        (Check::Milliseconds, Reply::Integer(1_000), Reply::Integer(1_010), true),
+        (Check::Milliseconds, Reply::Integer(1_000), Reply::Integer(1_011), false),
+        (Check::Milliseconds, Reply::Integer(-1), Reply::Integer(-2), false),
+        (Check::Shape, Reply::Integer(1), bulk("1"), false),
+        (Check::Shape, Reply::Error("ERR a".into()), Reply::Error("ERR b".into()), false),
+    ];
+    for (check, ours, theirs, same) in replies {
+        if same_reply(check, &ours, &theirs, slack) != same {
+            return Err(format!("{check:?} of {ours:?} and {theirs:?}: not {same}").into());
+        }
+    }
+    let stream = |text: &str| {
+        let command = |line: &str| line.split(' ').map(|word| Bytes::from(word.to_owned())).collect();
+        Op::sequence(text.split("; ").map(command).collect(), &mut None)
+    };
+    let streams = [
+        ("SELECT 0; SET k v", "SELECT 0; SET k v", true),
+        ("SELECT 0; SET k v", "SELECT 1; SET k v", false),
+        ("SET k v", "set k v", false),
+        ("SET k v", "SET k v; PERSIST k", false),
+        ("PERSIST k; SET k v", "SET k v; PERSIST k", false),
+        ("MULTI; SET k v; SET l v; EXEC", "SET k v; SET l v", false),
+        ("SET k v PXAT 1000", "SET k v PXAT 1005", true),
+        ("SET k v PXAT 1000", "SET k v PXAT 1006", false),
+        ("SET k 1000", "SET k 1005", false),
+        ("SET k v", "SET k v IFEQ w", true),
+        ("SET k w", "SET k v IFEQ w", false),
+        ("MULTI; SET a 1 KEEPTTL; SET b 2 KEEPTTL; EXEC", "MSETEX 2 a 1 b 2 KEEPTTL", true),
+        ("SET a 1 KEEPTTL; SET b 2 KEEPTTL", "MSETEX 2 a 1 b 2 KEEPTTL; SET c 3", false),
+        ("MULTI; SET a 1; EXEC", "SET a 1 IFEQ 0", false),
+    ];
+    for (ours, theirs, same) in streams {
+        let judged = same_stream(&[stream(ours), stream(theirs)], slack, &mut Exceptions::default());
+        if judged.is_ok() != same {
+            return Err(format!("{ours} and {theirs}: not {same}").into());
+        }
+    }
+    Ok(())
+}
+
+/// After a sequence the model holds the same values, and the replicas hold what their primary holds.
+fn same_values(pair: &mut Pair, replicas: &Replicas, step: usize) -> Result<(), Difference> {
+    pair.reclaim();
+    let mut differences = pair.different_contents();
+    differences.extend(replicas.differences(&pair.ours.server));
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(Difference { step, values: true, text: differences.join("\n") }),
+    }
+}
+
 /// A difference with the shortest sequence that shows one.
-fn explain(pair: &mut Pair, commands: &Commands, seed: u64, steps: &[Step], found: &Difference) -> Report {
+fn explain(
+    pair: &mut Pair,
+    commands: &Commands,
+    replicas: &Replicas,
+    seed: u64,
+    steps: &[Step],
+    found: &Difference,
+) -> Report {
     let mut last = None;
     let mut unused = Counts::default();
-    let mut fails = |steps: &[Step]| match pair.run(commands, steps, 1, &mut unused) {
+    let of_values = found.values;
+    let mut run = |steps: &[Step]| {
+        pair.run(commands, steps, 1, &mut unused)?;
+        if of_values { same_values(pair, replicas, steps.len() - 1) } else { Ok(()) }
+    };
+    let mut fails = |steps: &[Step]| match run(steps) {
         Ok(()) => false,
         Err(difference) => {
             last = Some(difference);

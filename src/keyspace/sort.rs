@@ -212,9 +212,9 @@ pub(super) fn sort<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         return Ok(answer(result));
     };
     let result: Vec<Bytes> = result.into_iter().map(Option::unwrap_or_default).collect();
-    let existed = unit.find(to).is_some();
+    let existed = if result.is_empty() { unit.remove(to) } else { unit.find(to).is_some() };
     if result.is_empty() {
-        if unit.remove(to) {
+        if existed {
             unit.notify(EventClass::Generic, "del", to);
         }
     } else {

@@ -10,7 +10,7 @@
 //! | `ZREMRANGEBYRANK`, `ZREMRANGEBYSCORE` | at least one member removed | verbatim |
 //! | `ZREMRANGEBYLEX` | members removed, all members had one score | verbatim |
 //! | `ZREMRANGEBYLEX` | members removed, there were several scores | `ZREM k m…`, as many commands as 1024 members each need |
-//! | `ZRANGESTORE`, `ZUNIONSTORE`, `ZINTERSTORE`, `ZDIFFSTORE` | the result is the same wherever it is computed | as [`store`](super::store) |
+//! | `ZRANGESTORE`, `ZUNIONSTORE`, `ZINTERSTORE`, `ZDIFFSTORE` | the result is the same wherever it is computed | as [`store`](mod@super::store) |
 //! | `ZRANGESTORE`, `ZUNIONSTORE`, `ZINTERSTORE` | another server may compute another result | a deletion of the destination if it existed, then `ZADD d s m…`, as many commands as 1024 members each need |
 //!
 //! # Arithmetic

@@ -13,8 +13,11 @@
 //! | [`sequence`] | sequences: connections, transactions |
 //! | [`pair`] | runs a sequence on both servers and finds the first difference |
 //! | [`compare`], [`stream`] | when replies and streams are the same |
+//! | [`replicas`] | a Valkey and a Redis that replicate from this server and must equal it after each sequence |
 //! | [`shrink`] | the shortest sequence that shows a difference |
 //! | [`counts`] | how often each command was run and to what effect |
+//!
+//! Commands that wait are sent in transactions, where they do not; those that do wait are in `live_blocking.rs`.
 //!
 //! A run is repeated by its seed. Nothing depends on the moment: deadlines are either over before the next command (the run
 //! waits until both clocks are past them) or far apart and far away, and active expiry is off.
@@ -25,6 +28,7 @@ pub mod compare;
 pub mod counts;
 pub mod grammar;
 pub mod pair;
+pub mod replicas;
 pub mod sequence;
 pub mod shrink;
 pub mod stream;

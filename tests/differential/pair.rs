@@ -17,9 +17,12 @@ use super::counts::Counts;
 use super::sequence::{CONNECTIONS, Step};
 use super::stream::{Exceptions, Op, same_stream};
 use crate::support::client::{Argv, argv};
+use crate::support::keyspace::{compare_within, read};
 use crate::support::stream::{Answer, RawReplica};
 use crate::support::{Client, Program, Scratch, Server};
 
+/// How many databases the servers have.
+const DATABASES: u16 = 16;
 /// The most commands sent before their replies are read.
 const BATCH: usize = 32;
 /// No clock is behind another for longer.
@@ -34,6 +37,8 @@ pub struct Side {
     clients: Vec<Client>,
     recorder: RawReplica,
     offset: u64,
+    /// The database that the stream is in.
+    db: Option<Bytes>,
     acknowledged: Instant,
 }
 
@@ -50,7 +55,7 @@ impl Side {
         recorder.snapshot();
         recorder.acknowledge(offset);
         let clients = (0..CONNECTIONS).map(|_| server.client()).collect();
-        Side { server, control, clients, recorder, offset, acknowledged: Instant::now() }
+        Side { server, control, clients, recorder, offset, db: None, acknowledged: Instant::now() }
     }
 
     /// An empty keyspace, and connections as new: the last one speaks RESP3.
@@ -66,7 +71,7 @@ impl Side {
     }
 
     /// What the stream got since the last call.
-    fn drain(&mut self) -> Vec<Argv> {
+    fn drain(&mut self) -> Vec<Op> {
         let end = self.control.info_section("replication").number("master_repl_offset");
         let len = end.checked_sub(self.offset).expect("an offset does not go back");
         let mut bytes = BytesMut::from(&self.recorder.bytes(len as usize)[..]);
@@ -85,7 +90,7 @@ impl Side {
             "{}: a reply came before its effects were whole: {bytes:?}",
             self.server.name()
         );
-        commands
+        Op::sequence(commands, &mut self.db)
     }
 
     fn time_ms(&mut self) -> u64 {
@@ -105,6 +110,8 @@ impl Side {
 pub struct Difference {
     /// Index of the step that showed it (the last of its batch).
     pub step: usize,
+    /// Whether it was found in the values that the servers held in the end.
+    pub values: bool,
     /// What differed, with both sides.
     pub text: String,
 }
@@ -114,6 +121,8 @@ pub struct Pair {
     pub ours: Side,
     pub theirs: Side,
     pub exceptions: Exceptions,
+    /// By how much deadlines of the last sequence may differ.
+    slack_ms: u64,
 }
 
 /// What a connection has queued between MULTI and EXEC.
@@ -131,7 +140,55 @@ impl Pair {
             ours: Side::start(Program::primary(), "primary", scratch),
             theirs: Side::start(Program::Valkey, "model", scratch),
             exceptions: Exceptions::default(),
+            slack_ms: 0,
         }
+    }
+
+    /// Deletes every dead key of both, as active expiry would.
+    pub fn reclaim(&mut self) {
+        for side in [&mut self.ours, &mut self.theirs] {
+            for db in 0..DATABASES {
+                side.control.call(argv!["SELECT", db]);
+                side.control.call(argv!["SCAN", 0, "COUNT", 1_000_000]);
+            }
+            side.control.call(argv!["SELECT", 0]);
+            side.drain();
+        }
+    }
+
+    /// Where the values of both differ, if they do.
+    pub fn different_contents(&mut self) -> Vec<String> {
+        compare_within(&read(&self.theirs.server), &read(&self.ours.server), self.slack_ms)
+    }
+
+    /// Lets both reclaim what is dead as time goes by, or not.
+    pub fn set_active_expiry(&mut self, on: bool) {
+        for side in [&mut self.ours, &mut self.theirs] {
+            side.control.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", u32::from(on)]);
+        }
+    }
+
+    /// Runs a sequence on empty keyspaces without a look at replies and streams; what is a matter of chance is left out.
+    pub fn apply(&mut self, commands: &Commands, steps: &[Step], counts: &mut Counts) {
+        let certain =
+            |step: &&Step| !commands.check(&step.argv).is_alone() && !commands.is_by_chance(&step.argv);
+        let steps: Vec<Step> = steps.iter().filter(certain).cloned().collect();
+        let mut run = self.begin(commands, counts);
+        let mut at = 0;
+        while at < steps.len() {
+            let end = run.end_of_batch(&steps, at, BATCH);
+            run.apply(&steps[at..end]);
+            at = end;
+        }
+        let slack_ms = run.slack.ms.unsigned_abs();
+        self.slack_ms = slack_ms;
+    }
+
+    fn begin<'a>(&'a mut self, commands: &'a Commands, counts: &'a mut Counts) -> Run<'a> {
+        self.ours.reset();
+        self.theirs.reset();
+        let transactions = vec![Transaction::default(); CONNECTIONS];
+        Run { commands, transactions, slack: Slack::default(), counts, pair: self }
     }
 
     /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first difference.
@@ -142,21 +199,15 @@ impl Pair {
         batch: usize,
         counts: &mut Counts,
     ) -> Result<(), Difference> {
-        self.ours.reset();
-        self.theirs.reset();
-        let mut run = Run {
-            commands,
-            transactions: vec![Transaction::default(); CONNECTIONS],
-            slack: Slack::default(),
-            counts,
-            pair: self,
-        };
+        let mut run = self.begin(commands, counts);
         let mut at = 0;
         while at < steps.len() {
             let end = run.end_of_batch(steps, at, batch.min(BATCH));
-            run.batch(&steps[at..end]).map_err(|text| Difference { step: end - 1, text })?;
+            run.batch(&steps[at..end]).map_err(|text| Difference { step: end - 1, values: false, text })?;
             at = end;
         }
+        let slack_ms = run.slack.ms.unsigned_abs();
+        self.slack_ms = slack_ms;
         Ok(())
     }
 }
@@ -226,6 +277,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A batch that is not judged.
+    fn apply(&mut self, steps: &[Step]) {
+        let connection = steps[0].connection;
+        let batch: Vec<Argv> = steps.iter().map(|step| step.argv.clone()).collect();
+        let start = Instant::now();
+        let [_, theirs] = self.send(connection, &batch);
+        self.slack.widen(start.elapsed());
+        let mut near = false;
+        for (argv, reply) in batch.iter().zip(&theirs) {
+            self.counts.add(self.commands.name(argv), reply);
+            near |= self.follow(connection, argv, reply);
+        }
+        self.forget_streams();
+        if near {
+            self.wait_past_near_deadlines();
+        }
+    }
+
     /// Sends a batch to both servers at once and returns both servers' replies.
     fn send(&mut self, connection: usize, batch: &[Argv]) -> [Vec<Reply>; 2] {
         let Pair { ours, theirs, .. } = self.pair;
@@ -243,8 +312,7 @@ impl Run<'_> {
     }
 
     fn streams(&mut self) -> [Vec<Op>; 2] {
-        let [ours, theirs] = [&mut self.pair.ours, &mut self.pair.theirs].map(Side::drain);
-        [Op::sequence(ours), Op::sequence(theirs)]
+        [&mut self.pair.ours, &mut self.pair.theirs].map(Side::drain)
     }
 
     /// Compares the replies to one command; the reply of `EXEC` piece by piece.

@@ -19,27 +19,12 @@ pub struct Step {
     pub argv: Argv,
 }
 
-/// What is left out of a sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Only what Redis 7.0 understands when it is propagated.
-    pub for_redis: bool,
-}
-
 /// A sequence of at least `len` commands, the same for the same seed (but for absolute times, which count from now).
-pub fn generate(
-    commands: &Commands,
-    seed: u64,
-    len: usize,
-    limits: Limits,
-    payloads: Arc<Payloads>,
-) -> Vec<Step> {
+pub fn generate(commands: &Commands, seed: u64, len: usize, payloads: Arc<Payloads>) -> Vec<Step> {
     let mut arguments = Arguments::new(seed, payloads);
     let mut steps = Vec::with_capacity(len + 32);
     // A command that would wait answers at once in a transaction.
-    let suits = |entry: &Entry, in_transaction| {
-        (!limits.for_redis || entry.for_redis) && (in_transaction || !entry.waits)
-    };
+    let suits = |entry: &Entry, in_transaction| in_transaction || !entry.waits;
     while steps.len() < len {
         let connection = arguments.below(CONNECTIONS);
         let mut push = |argv| steps.push(Step { connection, argv });

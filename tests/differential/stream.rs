@@ -11,20 +11,20 @@ use crate::support::client::Argv;
 /// One command of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
-    /// The database it applies to, if the piece names one before it. `MULTI` and `EXEC` belong to none.
+    /// The database it applies to. `MULTI` and `EXEC` belong to none.
     pub db: Option<Bytes>,
     pub argv: Argv,
 }
 
 impl Op {
-    /// The commands of a piece, each with the database that `SELECT` chose, and without what keeps the link alive.
-    pub fn sequence(commands: Vec<Argv>) -> Vec<Op> {
-        let mut db = None;
+    /// The commands of a piece, each with the database that `SELECT` chose, and without what keeps the link alive. `db` goes
+    /// from piece to piece.
+    pub fn sequence(commands: Vec<Argv>, db: &mut Option<Bytes>) -> Vec<Op> {
         let mut ops = Vec::new();
         for argv in commands {
             match &argv[0][..] {
                 b"ping" | b"PING" | b"REPLCONF" => {}
-                b"SELECT" => db = argv.get(1).cloned(),
+                b"SELECT" => *db = argv.get(1).cloned(),
                 b"MULTI" | b"EXEC" => ops.push(Op { db: None, argv }),
                 _ => ops.push(Op { db: db.clone(), argv }),
             }
@@ -34,9 +34,6 @@ impl Op {
 
     /// In an order that does not depend on the order they were in.
     pub fn sorted(mut ops: Vec<Op>) -> Vec<Op> {
-        // A database that was chosen for the first may have been needed by all.
-        let db = ops.iter().find_map(|op| op.db.clone());
-        ops.iter_mut().for_each(|op| op.db.clone_from(&db));
         ops.sort_by(|a, b| a.argv.partial_cmp(&b.argv).unwrap_or(Ordering::Equal));
         ops
     }
@@ -284,7 +281,7 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
             None => return false,
         }
     }
-    let same = theirs.is_empty();
+    let same = theirs.is_empty() && met.iter().any(|times| *times > 0);
     if same {
         exceptions.0.iter_mut().zip(met).for_each(|(all, met)| *all += met);
     }

@@ -1,6 +1,6 @@
 //! Everything a server holds, database by database, and the differences between two servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,12 @@ pub enum Value {
     Text(Bytes),
     /// A hash.
     Hash(BTreeMap<Bytes, Bytes>),
+    /// A list.
+    List(Vec<Bytes>),
+    /// A set.
+    Set(BTreeSet<Bytes>),
+    /// A sorted set, in its order; a score as the bits of its double, because servers print it in different lengths.
+    SortedSet(Vec<(Bytes, u64)>),
 }
 
 /// One key.
@@ -45,17 +51,9 @@ pub type Contents = BTreeMap<(u16, Bytes), Entry>;
 /// Returns how many keys they hold.
 #[track_caller]
 pub fn assert_converged(primary: &Server, replicas: &[Server]) -> usize {
-    wait_until("keys with near deadlines are reclaimed", EXPIRED, || match due(primary) {
-        0 => Ok(()),
-        due => Err(format!("{due} keys are due")),
-    });
-    for replica in replicas {
-        wait_caught_up(primary, replica, EXPIRED);
-    }
-    let expected = read(primary);
-    for replica in replicas {
-        let got = read(replica);
-        let differences = compare(&expected, &got);
+    wait_reclaimed(primary);
+    let (expected, replicas_differences) = differences(primary, replicas);
+    for (replica, (got, differences)) in replicas.iter().zip(replicas_differences) {
         for difference in differences.iter().take(SHOWN_DIFFERENCES) {
             note!("{} differs from {}: {difference}", replica.name(), primary.name());
         }
@@ -70,6 +68,31 @@ pub fn assert_converged(primary: &Server, replicas: &[Server]) -> usize {
         );
     }
     expected.len()
+}
+
+/// Waits until all that is due soon is gone.
+#[track_caller]
+pub fn wait_reclaimed(server: &Server) {
+    wait_until("keys with near deadlines are reclaimed", EXPIRED, || match due(server) {
+        0 => Ok(()),
+        due => Err(format!("{due} keys are due")),
+    });
+}
+
+/// Waits until the replicas have caught up; what the primary holds, and what each replica holds and how it differs.
+#[track_caller]
+pub fn differences(primary: &Server, replicas: &[Server]) -> (Contents, Vec<(Contents, Vec<String>)>) {
+    for replica in replicas {
+        wait_caught_up(primary, replica, EXPIRED);
+    }
+    let expected = read(primary);
+    let of = |replica| {
+        let got = read(replica);
+        let differences = compare(&expected, &got);
+        (got, differences)
+    };
+    let differences = replicas.iter().map(of).collect();
+    (expected, differences)
 }
 
 fn now_ms() -> u128 {
@@ -94,15 +117,18 @@ pub fn read(server: &Server) -> Contents {
             keys.iter().zip(&kinds).map(|(key, kind)| match kind {
                 Reply::Status(kind) if kind == "string" => argv!["GET", key],
                 Reply::Status(kind) if kind == "hash" => argv!["HGETALL", key],
+                Reply::Status(kind) if kind == "list" => argv!["LRANGE", key, 0, -1],
+                Reply::Status(kind) if kind == "set" => argv!["SMEMBERS", key],
+                Reply::Status(kind) if kind == "zset" => argv!["ZRANGE", key, 0, -1, "WITHSCORES"],
                 other => panic!("{}: {key:?} has type {other:?}", server.name()),
             }),
         );
-        for ((key, value), deadline) in keys.into_iter().zip(values).zip(deadlines) {
+        for (((key, value), deadline), kind) in keys.into_iter().zip(values).zip(deadlines).zip(kinds) {
             let deadline_ms = match deadline {
                 Reply::Integer(deadline_ms) => deadline_ms,
                 other => panic!("PEXPIRETIME {key:?}: {other:?}"),
             };
-            contents.insert((db, key), Entry { value: value_of(value), deadline_ms });
+            contents.insert((db, key), Entry { value: value_of(&kind, value), deadline_ms });
         }
     }
     contents
@@ -143,27 +169,48 @@ fn bulk(reply: Reply) -> Bytes {
     }
 }
 
-fn value_of(reply: Reply) -> Value {
-    match reply {
-        Reply::Array(items) => {
-            let mut items = items.into_iter().map(bulk);
-            let mut fields = BTreeMap::new();
-            while let (Some(field), Some(value)) = (items.next(), items.next()) {
-                fields.insert(field, value);
-            }
-            Value::Hash(fields)
+/// What is under a key of this type, by the reply to the command that reads it.
+fn value_of(kind: &Reply, reply: Reply) -> Value {
+    let Reply::Array(items) = reply else { return Value::Text(bulk(reply)) };
+    let mut items = items.into_iter().map(bulk);
+    let mut pairs = Vec::new();
+    match kind {
+        Reply::Status(kind) if kind == "list" => return Value::List(items.collect()),
+        Reply::Status(kind) if kind == "set" => return Value::Set(items.collect()),
+        _ => {}
+    }
+    while let (Some(first), Some(second)) = (items.next(), items.next()) {
+        pairs.push((first, second));
+    }
+    match kind {
+        Reply::Status(kind) if kind == "zset" => {
+            let bits = |score: &[u8]| {
+                let text = String::from_utf8_lossy(score);
+                text.parse::<f64>().unwrap_or_else(|_| panic!("a score {text:?}")).to_bits()
+            };
+            Value::SortedSet(pairs.into_iter().map(|(member, score)| (member, bits(&score))).collect())
         }
-        text => Value::Text(bulk(text)),
+        _ => Value::Hash(pairs.into_iter().collect()),
     }
 }
 
 /// One line for each key that is not the same on both sides.
 pub fn compare(expected: &Contents, got: &Contents) -> Vec<String> {
+    compare_within(expected, got, 0)
+}
+
+/// Like [`compare`] for servers that made their deadlines by themselves: those may be `slack_ms` apart.
+pub fn compare_within(expected: &Contents, got: &Contents, slack_ms: u64) -> Vec<String> {
+    let same = |a: &Entry, b: &Entry| {
+        let both_set = a.deadline_ms >= 0 && b.deadline_ms >= 0;
+        let near = both_set && a.deadline_ms.abs_diff(b.deadline_ms) <= slack_ms;
+        a.value == b.value && (a.deadline_ms == b.deadline_ms || near)
+    };
     let mut differences = Vec::new();
     for ((db, key), entry) in expected {
         match got.get(&(*db, key.clone())) {
             None => differences.push(format!("db{db} {key:?} is missing, should be {}", show(entry))),
-            Some(other) if other != entry => {
+            Some(other) if !same(entry, other) => {
                 differences.push(format!("db{db} {key:?} {}", difference(entry, other)));
             }
             Some(_) => {}

@@ -23,7 +23,7 @@ const REBUILD_FACTOR: usize = 5;
 /// There are three forms, chosen as Valkey chooses them with its default configuration, so that `OBJECT ENCODING`
 /// can answer what a client expects: sorted integers, a short list in order of insertion, a table in no order. A
 /// set goes from the first to the others as it grows. It goes back only where Valkey builds a new set: when
-/// [most members are taken](Set::take).
+/// most members are taken at once.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
     repr: Repr,
