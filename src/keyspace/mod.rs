@@ -70,6 +70,7 @@ mod lcs;
 mod lists;
 mod long_double;
 pub mod memory;
+mod multi_pop;
 mod number;
 mod object;
 mod pubsub;
