@@ -52,8 +52,66 @@ pub trait FrameSink {
     fn set_context(&mut self, db: u16);
 }
 
+/// As many bytes are put together before the sink gets them: a command is many short pieces, and a sink pays for
+/// each. Longer than most commands, short enough to be cheap on the stack.
+const GATHERED_BYTES: usize = 256;
+
+/// Hands short pieces on together.
+struct Gather<'s, S: FrameSink> {
+    sink: &'s mut S,
+    held: [u8; GATHERED_BYTES],
+    len: usize,
+}
+
+impl<'s, S: FrameSink> Gather<'s, S> {
+    fn new(sink: &'s mut S) -> Self {
+        Gather { sink, held: [0; GATHERED_BYTES], len: 0 }
+    }
+
+    fn flush(&mut self) {
+        if self.len > 0 {
+            self.sink.put_slice(&self.held[..self.len]);
+            self.len = 0;
+        }
+    }
+}
+
+impl<S: FrameSink> FrameSink for Gather<'_, S> {
+    fn put_slice(&mut self, bytes: &[u8]) {
+        if self.len + bytes.len() > GATHERED_BYTES {
+            self.flush();
+            if bytes.len() > GATHERED_BYTES / 2 {
+                return self.sink.put_slice(bytes);
+            }
+        }
+        self.held[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn put_bytes(&mut self, bytes: &Bytes) {
+        self.flush();
+        self.sink.put_bytes(bytes);
+    }
+
+    fn select(&mut self, db: u16, select: &[u8]) {
+        self.flush();
+        self.sink.select(db, select);
+    }
+
+    fn set_context(&mut self, db: u16) {
+        self.flush();
+        self.sink.set_context(db);
+    }
+}
+
 /// Writes the frame of a unit; an empty unit writes nothing.
 pub fn write(effects: &Effects<'_>, sink: &mut impl FrameSink) {
+    let mut gather = Gather::new(sink);
+    write_pieces(effects, &mut gather);
+    gather.flush();
+}
+
+fn write_pieces(effects: &Effects<'_>, sink: &mut impl FrameSink) {
     let wrapped = is_wrapped(effects);
     if wrapped {
         sink.put_slice(MULTI);
@@ -96,7 +154,7 @@ pub fn max_len(effects: &Effects<'_>) -> u64 {
         fn set_context(&mut self, _: u16) {}
     }
     let mut count = Count::default();
-    write(effects, &mut count);
+    write_pieces(effects, &mut count);
     count.0
 }
 
