@@ -8,7 +8,8 @@
 //!   unit can see it: they are served under the locks of the unit that made it. Inside that unit (an
 //!   `EXEC`) its own commands come first, as in Valkey.
 //! * Every value goes to exactly one taker. A waiter that gives up, for whatever reason, either leaves
-//!   before it is served and has taken nothing, or has its reply.
+//!   before it is served and has taken nothing, or has its reply. One that others end is passed over from
+//!   that moment on, however long it takes to leave.
 //! * In the stream the unit that made the key comes first, then one unit per waiter served.
 //!
 //! # How
@@ -22,8 +23,7 @@
 //!
 //! To serve a waiter its own keys have to be locked, and the unit that pushes may not have them: the
 //! destination of a `BLMOVE`, the other keys of a `BLPOP`. So after locking, and before it does anything,
-//! a unit that writes asks `missing_shards` who waits for its keys, for the keys of those who wait, and
-//! so on; if that leads to a shard that is not locked, it releases all and locks the union, in
+//! a unit that writes asks `missing_shards` who waits for its keys, for what those make, and so on; if that leads to a shard that is not locked, it releases all and locks the union, in
 //! ascending order as always. Each time round the set grows, so that ends. When nobody waits in the
 //! locked shards it costs a look at an empty table per shard.
 //!
@@ -32,10 +32,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -175,7 +176,10 @@ pub(super) struct Waiter {
     spec: &'static CommandSpec,
     /// What it waits for; each key once.
     keys: Vec<Bytes>,
+    reach: Arc<Reach>,
     type_name: &'static str,
+    /// Set from elsewhere: it is not to be served any more.
+    gone: Arc<AtomicBool>,
     /// Taken by whoever ends the wait, under the locks of the keys.
     end: Mutex<Option<oneshot::Sender<Served>>>,
 }
@@ -185,26 +189,27 @@ impl Waiter {
         self.end.lock().is_none()
     }
 
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     fn finish(&self, served: Served) {
         if let Some(end) = self.end.lock().take() {
             // Nobody to receive it: the client has gone in this moment, as it may with any reply.
             let _ = end.send(served);
         }
     }
-
-    /// All keys that its command may touch.
-    fn touches(&self) -> impl Iterator<Item = &Bytes> {
-        self.spec.keys(&self.call.argv)
-    }
 }
 
-/// A key with waiters came into being.
-#[derive(Debug)]
-struct Ready {
-    /// Ascends in the order in which keys became ready.
-    order: u64,
-    db: u16,
-    key: Bytes,
+/// What it takes to serve a waiter, the same for many who wait. Its size does not grow with the number of keys that
+/// are waited for: each of these keys refers to it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Reach {
+    /// The shards of all keys that the command may touch, ascending.
+    shards: Shards,
+    /// The keys among them that the command may make: those that it touches and does not wait for. What it waits
+    /// for it only takes from (a `BLMOVE` onto its own source makes the key by which it was reached).
+    makes: Vec<Bytes>,
 }
 
 /// Who waits for one key.
@@ -212,28 +217,24 @@ struct Ready {
 struct Queue {
     /// By database and ticket, which is the order of service.
     waiters: BTreeMap<(u16, u64), Arc<Waiter>>,
-    /// What their commands may touch, and how many of them touch it: few keys, however many wait.
-    touched: HashMap<Bytes, usize, Hasher>,
+    /// What it takes to serve them, and how many of them it serves: few, however many wait.
+    reaches: HashMap<Arc<Reach>, usize, Hasher>,
 }
 
 impl Queue {
     fn add(&mut self, waiter: &Arc<Waiter>) {
         self.waiters.insert((waiter.call.db, waiter.ticket), Arc::clone(waiter));
-        for key in waiter.touches() {
-            *self.touched.entry(key.clone()).or_default() += 1;
-        }
+        *self.reaches.entry(Arc::clone(&waiter.reach)).or_default() += 1;
     }
 
     fn remove(&mut self, waiter: &Waiter) {
         if self.waiters.remove(&(waiter.call.db, waiter.ticket)).is_none() {
             return;
         }
-        for key in waiter.touches() {
-            if let Some(count) = self.touched.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.touched.remove(key);
-                }
+        if let Some(count) = self.reaches.get_mut(&waiter.reach) {
+            *count -= 1;
+            if *count == 0 {
+                self.reaches.remove(&waiter.reach);
             }
         }
     }
@@ -247,14 +248,15 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Waiters {
     by_key: HashMap<Bytes, Queue, Hasher>,
-    ready: Vec<Ready>,
+    /// Keys with waiters that came into being, each with its place in the order in which they did.
+    ready: IndexMap<(u16, Bytes), u64, Hasher>,
     /// Shared by all shards: numbers tickets, and keys that become ready.
     counter: Arc<AtomicU64>,
 }
 
 impl Waiters {
     pub fn new(counter: Arc<AtomicU64>) -> Waiters {
-        Waiters { by_key: HashMap::default(), ready: Vec::new(), counter }
+        Waiters { by_key: HashMap::default(), ready: IndexMap::default(), counter }
     }
 
     fn is_empty(&self) -> bool {
@@ -279,16 +281,16 @@ impl Waiters {
         }
     }
 
-    /// What those may touch who wait for `key`, in whatever database.
-    fn touched_by_waiters_of(&self, key: &[u8]) -> impl Iterator<Item = &Bytes> {
-        self.by_key.get(key).into_iter().flat_map(|queue| queue.touched.keys())
+    /// What it takes to serve those who wait for `key`, in whatever database.
+    fn reaches_of(&self, key: &[u8]) -> impl Iterator<Item = &Reach> {
+        self.by_key.get(key).into_iter().flat_map(|queue| queue.reaches.keys()).map(|reach| &**reach)
     }
 
     /// The first who waits for a value of this type, of those with a later ticket than `after`.
     fn next(&self, db: u16, key: &[u8], type_name: &str, after: u64) -> Option<Arc<Waiter>> {
         let later = (db, after.saturating_add(1))..=(db, u64::MAX);
         let mut candidates = self.by_key.get(key)?.waiters.range(later).map(|(_, waiter)| waiter);
-        candidates.find(|waiter| waiter.type_name == type_name).cloned()
+        candidates.find(|waiter| waiter.type_name == type_name && !waiter.is_gone()).cloned()
     }
 
     /// `key` came into being.
@@ -309,11 +311,9 @@ impl Waiters {
     }
 
     fn mark(&mut self, db: u16, key: Bytes) {
-        if !self.ready.iter().any(|ready| ready.db == db && ready.key == key) {
-            // Relaxed: keys of one unit are marked by one thread, one after the other.
-            let order = self.counter.fetch_add(1, Ordering::Relaxed);
-            self.ready.push(Ready { order, db, key });
-        }
+        let counter = &self.counter;
+        // Relaxed: keys of one unit are marked by one thread, one after the other.
+        self.ready.entry((db, key)).or_insert_with(|| counter.fetch_add(1, Ordering::Relaxed));
     }
 }
 
@@ -337,9 +337,16 @@ pub(super) fn missing_shards(unit: &mut Unit<'_, '_>, calls: &[Call], specs: &[R
             missing.push(number);
             continue;
         };
-        for touched in shard.waiters.touched_by_waiters_of(&key) {
-            if seen.insert(touched.clone()) {
-                open.push(touched.clone());
+        for reach in shard.waiters.reaches_of(&key) {
+            for &number in &reach.shards {
+                if unit.locked_shard(number).is_none() && !missing.contains(&number) {
+                    missing.push(number);
+                }
+            }
+            for made in &reach.makes {
+                if seen.insert(made.clone()) {
+                    open.push(made.clone());
+                }
             }
         }
     }
@@ -354,18 +361,27 @@ impl Unit<'_, '_> {
         call: &Call,
         spec: &'static CommandSpec,
         wait: &Wait<'_>,
+        gone: &Arc<AtomicBool>,
     ) -> Waiting {
         let (sender, end) = oneshot::channel();
         let mut seen = HashSet::<&Bytes, Hasher>::default();
         let keys: Vec<Bytes> =
             wait.keys.iter().filter(|key| seen.insert(key)).map(|key| owned(key)).collect();
+        let touched = || spec.keys(&call.argv);
+        let mut shards: Shards = touched().map(|key| keyspace.shard_of(key)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards.shrink_to_fit();
+        let makes = touched().filter(|key| !seen.contains(key)).map(|key| owned(key)).collect();
         let waiter = Arc::new(Waiter {
             // Relaxed: the order matters per key, and the key's lock is held.
             ticket: keyspace.waiting.fetch_add(1, Ordering::Relaxed),
             call: Call { db: call.db, argv: call.argv.iter().map(|arg| owned(arg)).collect() },
             spec,
             keys,
+            reach: Arc::new(Reach { shards, makes }),
             type_name: wait.type_name,
+            gone: Arc::clone(gone),
             end: Mutex::new(Some(sender)),
         });
         for key in &waiter.keys {
@@ -378,13 +394,14 @@ impl Unit<'_, '_> {
     /// Serves those who wait for what the unit made, and for what serving them made.
     pub(super) fn serve_waiters(&mut self, publish: &mut dyn FnMut(&Effects<'_>)) {
         loop {
-            let mut ready: Vec<Ready> =
-                self.shards().flat_map(|shard| std::mem::take(&mut shard.waiters.ready)).collect();
+            let made = self.shards().filter(|shard| !shard.waiters.ready.is_empty());
+            let mut ready: Vec<((u16, Bytes), u64)> =
+                made.flat_map(|shard| std::mem::take(&mut shard.waiters.ready)).collect();
             if ready.is_empty() || self.policy != ExpiryPolicy::Reclaim {
                 return;
             }
-            ready.sort_unstable_by_key(|ready| ready.order);
-            for Ready { db, key, .. } in ready {
+            ready.sort_unstable_by_key(|(_, order)| *order);
+            for ((db, key), _) in ready {
                 self.serve_key(db, &key, publish);
             }
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::blocking::timeout_ms;
 use super::command::{CommandSpec, MoreKeys, ONE, R, RF, TWO, W, WB, WF, WM, WMB, WMF, keyed};
 use super::events::EventClass;
+use super::multi_pop::MultiPop;
 use super::number::{integer, parse_i64};
 use super::strings::{OK, bulk_or_null};
 use super::unit::{CommandResult, Unit, owned};
@@ -426,34 +427,7 @@ pub(super) fn bpop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     Ok(Reply::Array(vec![Reply::Bulk(key.clone()), bulk_or_null(popped.as_ref())]))
 }
 
-/// `numkeys key [key …] LEFT|RIGHT [COUNT n]`, as `LMPOP` and `BLMPOP` have it.
-struct MultiPop<'c> {
-    keys: &'c [Bytes],
-    end: ListEnd,
-    count: usize,
-}
-
-impl<'c> MultiPop<'c> {
-    fn parse(args: &'c [Bytes]) -> Result<Self, CommandError> {
-        let positive = |arg: &[u8]| parse_i64(arg).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-        let numkeys = positive(&args[0]).ok_or(CommandError::NumkeysNotPositive)?;
-        let (keys, rest) = args[1..].split_at_checked(numkeys).ok_or(CommandError::Syntax)?;
-        let (end, options) = rest.split_first().ok_or(CommandError::Syntax)?;
-        let end = parse_end(end)?;
-        let count = match options {
-            [] => 1,
-            [name, count, rest @ ..] if name.eq_ignore_ascii_case(b"COUNT") => {
-                let count = positive(count).ok_or(CommandError::CountNotPositive)?;
-                if !rest.is_empty() {
-                    return Err(CommandError::Syntax);
-                }
-                count
-            }
-            _ => return Err(CommandError::Syntax),
-        };
-        Ok(MultiPop { keys, end, count })
-    }
-
+impl<'c> MultiPop<'c, ListEnd> {
     /// Pops from the first list there is; `None` if there is none.
     fn run(&self, unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Result<Option<Reply>, CommandError> {
         let Some((key, len)) = first_list(unit, self.keys)? else { return Ok(None) };
@@ -465,13 +439,13 @@ impl<'c> MultiPop<'c> {
 }
 
 pub(super) fn lmpop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let pop = MultiPop::parse(&argv[1..])?;
+    let pop = MultiPop::parse(&argv[1..], parse_end)?;
     Ok(pop.run(unit, argv)?.unwrap_or(Reply::NullArray))
 }
 
 /// `BLMPOP timeout numkeys key [key …] LEFT|RIGHT [COUNT n]`.
 pub(super) fn blmpop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let pop = MultiPop::parse(&argv[2..])?;
+    let pop = MultiPop::parse(&argv[2..], parse_end)?;
     let timeout_ms = timeout_ms(&argv[1], unit.now_ms)?;
     match pop.run(unit, argv)? {
         Some(reply) => Ok(reply),

@@ -70,6 +70,7 @@ mod lcs;
 mod lists;
 mod long_double;
 pub mod memory;
+mod multi_pop;
 mod number;
 mod object;
 mod pubsub;
@@ -87,7 +88,7 @@ mod zstores;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -301,7 +302,8 @@ impl Keyspace {
     }
 
     /// [`execute_observed`](Self::execute_observed) of one command that may wait: if it finds nothing, it is
-    /// not answered but enrolled, and whoever makes one of its keys serves it. See [`blocking`].
+    /// not answered but enrolled, and whoever makes one of its keys serves it, unless `gone` has been set by then.
+    /// See [`blocking`].
     ///
     /// In the other ways to execute, a command that would have to wait answers at once that there is nothing.
     /// What a unit publishes for those whom it served comes to its own `publish`, a unit each, after its own.
@@ -311,6 +313,7 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
         settled: Option<&mut dyn FnMut()>,
+        gone: &Arc<AtomicBool>,
     ) -> Executed {
         let calls = std::slice::from_ref(call);
         let mut plan = Plan::new(self, calls);
@@ -323,7 +326,7 @@ impl Keyspace {
         unit.may_wait = true;
         let replies = unit.run(calls, plan);
         let executed = match unit.wait.take() {
-            Some(wait) => Executed::Waiting(unit.enrol(self, call, spec, &wait)),
+            Some(wait) => Executed::Waiting(unit.enrol(self, call, spec, &wait, gone)),
             None => Executed::Done(answers(replies)),
         };
         unit.finish(publish, settled);

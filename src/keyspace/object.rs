@@ -119,7 +119,9 @@ pub(super) fn memory<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
         }
     }
     let key = &argv[2];
-    let bytes = unit.read_unnoticed(key).map(|entry| entry.bytes(key.len()));
+    // As in Valkey, a key that has expired and is still stored uses memory, and is left where it is.
+    let db = unit.db;
+    let bytes = unit.home(key).get(db, key).map(|entry| entry.bytes(key.len()));
     Ok(bytes.map_or(Reply::Null, |bytes| Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX))))
 }
 

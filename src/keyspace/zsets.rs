@@ -6,7 +6,8 @@ use super::blocking::timeout_ms;
 use super::command::{CommandSpec, Flag, MoreKeys, ONE, R, RF, TWO, W, WB, WF, WM, WMF, keyed};
 use super::events::EventClass;
 use super::hashes::{RANDOM_ELEMENTS_MAX, draw};
-use super::number::{integer, parse_double, parse_i64};
+use super::multi_pop::MultiPop;
+use super::number::{integer, parse_double};
 use super::sets::{notify_if_gone, positive, store_collection};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, LexBound, LexRange, ScoreRange, ZSet};
@@ -618,38 +619,15 @@ fn bzpop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], end: ZSetEnd) -> Comman
     Ok(Reply::Array([Reply::Bulk(key.clone())].into_iter().chain(replies).collect()))
 }
 
-/// `numkeys key [key …] MIN|MAX [COUNT count]`, as `ZMPOP` and `BZMPOP` have it.
-struct MultiPop<'c> {
-    keys: &'c [Bytes],
-    end: ZSetEnd,
-    count: usize,
+fn parse_end(arg: &[u8]) -> Result<ZSetEnd, CommandError> {
+    match arg {
+        _ if arg.eq_ignore_ascii_case(b"MIN") => Ok(ZSetEnd::Min),
+        _ if arg.eq_ignore_ascii_case(b"MAX") => Ok(ZSetEnd::Max),
+        _ => Err(CommandError::Syntax),
+    }
 }
 
-impl<'c> MultiPop<'c> {
-    fn parse(args: &'c [Bytes]) -> Result<Self, CommandError> {
-        let count = |arg: &[u8]| parse_i64(arg).and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
-        let numkeys = count(&args[0]).ok_or(CommandError::NumkeysNotPositive)?;
-        let (keys, rest) = args[1..].split_at_checked(numkeys).ok_or(CommandError::Syntax)?;
-        let (end, options) = rest.split_first().ok_or(CommandError::Syntax)?;
-        let end = match end.to_ascii_uppercase().as_slice() {
-            b"MIN" => ZSetEnd::Min,
-            b"MAX" => ZSetEnd::Max,
-            _ => return Err(CommandError::Syntax),
-        };
-        let count = match options {
-            [] => 1,
-            [name, arg, rest @ ..] if name.eq_ignore_ascii_case(b"COUNT") => {
-                let count = count(arg).ok_or(CommandError::CountNotPositive)?;
-                if !rest.is_empty() {
-                    return Err(CommandError::Syntax);
-                }
-                count
-            }
-            _ => return Err(CommandError::Syntax),
-        };
-        Ok(MultiPop { keys, end, count })
-    }
-
+impl<'c> MultiPop<'c, ZSetEnd> {
     /// Pops from the first sorted set there is; `None` if there is none.
     fn run(&self, unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Result<Option<Reply>, CommandError> {
         let Some(key) = first_zset(unit, self.keys)? else { return Ok(None) };
@@ -663,13 +641,13 @@ impl<'c> MultiPop<'c> {
 }
 
 pub(super) fn zmpop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let pop = MultiPop::parse(&argv[1..])?;
+    let pop = MultiPop::parse(&argv[1..], parse_end)?;
     Ok(pop.run(unit, argv)?.unwrap_or(Reply::NullArray))
 }
 
 /// `BZMPOP timeout numkeys key [key …] MIN|MAX [COUNT count]`.
 pub(super) fn bzmpop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let pop = MultiPop::parse(&argv[2..])?;
+    let pop = MultiPop::parse(&argv[2..], parse_end)?;
     let timeout_ms = timeout_ms(&argv[1], unit.now_ms)?;
     match pop.run(unit, argv)? {
         Some(reply) => Ok(reply),

@@ -45,8 +45,9 @@
 //! 1. It executes a command on a frozen clock, and deletes the expired keys that the command met
 //!    ([`DeletionVerb::command`], pushed with [`Effects::push_command`] ahead of the command).
 //! 2. It tells the family's function what happened: `hash::hexpire(argv, fields, effect)`. A
-//!    [`Mismatch`] says that executor and outcome disagree: nothing is to be sent, and the executor has a defect.
-//! 3. [`Effects::push`] adds the result to the unit that the command belongs to.
+//!    [`Mismatch`] says that executor and outcome disagree, which is a defect of the executor.
+//! 3. [`Effects::push_rewritten`] adds the result to the unit that the command belongs to. After a mismatch the unit
+//!    has a [`failure`](Effects::failure): it does not tell all that was done, and its publisher has to break with the history.
 //! 4. When the unit is over (after the command, the `EXEC` or the script), [`frame::write`] encodes it and the
 //!    bytes are published, before what it locked is released: then the stream's order is that of the keys.
 //!

@@ -70,7 +70,8 @@ pub(super) struct Client {
     pub outbox: Outbox,
     /// What it waits for, if that can be ended from elsewhere.
     unblock: Mutex<Option<Unblock>>,
-    killed: AtomicBool,
+    /// Shared with what it waits for: who was killed is not served.
+    killed: Arc<AtomicBool>,
     kill: Notify,
 }
 
@@ -126,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Asks the connection to end; it does at its next await.
+    /// Asks the connection to end; it does at its next await. Nothing that it waits for is given to it any more.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         self.kill.notify_waiters();
@@ -149,6 +150,11 @@ impl Client {
     /// Whether the connection was asked to end.
     pub fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Acquire)
+    }
+
+    /// Set when the connection is asked to end.
+    pub fn gone(&self) -> &Arc<AtomicBool> {
+        &self.killed
     }
 
     /// Resolves when the connection was asked to end.
@@ -251,7 +257,7 @@ impl Clients {
             profile: Mutex::default(),
             outbox: Outbox::default(),
             unblock: Mutex::default(),
-            killed: AtomicBool::new(false),
+            killed: Arc::default(),
             kill: Notify::new(),
         });
         by_id.insert(client.id, Arc::clone(&client));

@@ -13,7 +13,8 @@
 //!   together. So at most that much plus one string waits per client.
 //! * Input grows with the command that is arriving, up to its announced length, which the parser
 //!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
-//!   command together are bounded by `client-query-buffer-limit`.
+//!   command together are bounded by `client-query-buffer-limit`, and so is what a client that waits has sent
+//!   behind the command.
 //!
 //! # Ends
 //!
@@ -523,6 +524,12 @@ impl Connection {
     /// Waits until a command is served, its time is over, or it is unblocked; returns what to answer.
     async fn wait_for_key(&mut self, mut waiting: Waiting) -> Result<Reply, End> {
         let client = Arc::clone(&self.session.client);
+        if self.input_ended {
+            // Not while the replies before it are sent either.
+            drop(waiting);
+            self.flush().await?;
+            return Err(End::Closed);
+        }
         // A timeout beyond what a clock can show is none.
         let deadline = waiting.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
         let _unblockable = client.unblockable(Unblock::Key(waiting.place()));
@@ -556,14 +563,22 @@ impl Connection {
         let client = Arc::clone(&self.session.client);
         let _blocked = Blocked::new(&shared, &client);
         tokio::pin!(wait);
+        if self.input_ended {
+            // It went while it waited for something else.
+            return tokio::select! {
+                biased;
+                done = &mut wait => Ok(Some(done)),
+                () = std::future::ready(()) => Ok(None),
+            };
+        }
         loop {
-            // Pipelined input is taken while there is room; beyond it the client has to wait.
-            let listen = !self.input_ended && self.input.len() < MAX_READ_BYTES;
-            self.input.reserve(if listen { READ_BYTES } else { 0 });
+            // All that is pipelined is taken, within the query buffer limit: that the client has gone is behind it.
+            self.check_unfinished()?;
+            self.input.reserve(READ_BYTES);
             tokio::select! {
             biased;
             done = &mut wait => return Ok(Some(done)),
-            received = self.socket.read_buf(&mut self.input), if listen => {
+            received = self.socket.read_buf(&mut self.input) => {
                 let received = received?;
                 self.note_received(received);
                 if received == 0 {

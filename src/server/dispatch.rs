@@ -325,7 +325,8 @@ impl Session {
         let mut settled =
             || shared.monitors.record(self.client.addr, [Ran { db: call.db, argv: &call.argv }]);
         let settled: Option<&mut dyn FnMut()> = if shared.monitors.any() { Some(&mut settled) } else { None };
-        let executed = shared.keyspace.execute_or_wait(call, unix_ms(), &mut publish, settled);
+        let executed =
+            shared.keyspace.execute_or_wait(call, unix_ms(), &mut publish, settled, self.client.gone());
         self.last_write_offset = end;
         executed
     }

@@ -160,13 +160,14 @@ impl PubSub {
 
     /// Removes a subscription: when this returns, no more of its messages are put into the client's outbox.
     pub fn unsubscribe(&self, client: &Client, own: &mut Subscriptions, kind: Kind, name: &[u8]) -> bool {
-        if !own.of_mut(kind).shift_remove(name) {
+        // Keeping the order would cost a step for each of the others, here and below.
+        if !own.of_mut(kind).swap_remove(name) {
             return false;
         }
         let mut tables = self.tables.write();
         let table = tables.of_mut(kind);
         if let Some(subscribers) = table.get_mut(name) {
-            subscribers.shift_remove(&client.id);
+            subscribers.swap_remove(&client.id);
             if subscribers.is_empty() {
                 table.remove(name);
             }

@@ -142,7 +142,10 @@ impl Session {
         self.db = 0;
         self.leave();
         self.set_protocol(Protocol::Resp2);
-        self.set_reply_mode(ReplyMode::On);
+        // The answer to this command may be one that is skipped.
+        if self.reply_mode == ReplyMode::Off {
+            self.set_reply_mode(ReplyMode::On);
+        }
         self.authenticated = self.shared.config.load().requirepass.is_empty();
         let mut profile = self.client.profile.lock();
         profile.name = Bytes::new();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::arguments::{Arguments, Payloads};
 use super::commands::{Commands, Entry};
+use super::stream::is_failing_bitfield;
 use crate::support::client::{Argv, argv};
 
 /// How many connections send commands, to each server. The last one speaks RESP3.
@@ -22,22 +23,21 @@ pub struct Step {
 /// A sequence of at least `len` commands, the same for the same seed (but for absolute times, which count from now).
 pub fn generate(commands: &Commands, seed: u64, len: usize, payloads: Arc<Payloads>) -> Vec<Step> {
     let mut arguments = Arguments::new(seed, payloads);
-    let mut steps = Vec::with_capacity(len + 32);
+    let mut sequence = Sequence::default();
     // A command that would wait answers at once in a transaction.
     let suits = |entry: &Entry, in_transaction| in_transaction || !entry.waits;
-    while steps.len() < len {
+    while sequence.steps.len() < len {
         let connection = arguments.below(CONNECTIONS);
-        let mut push = |argv| steps.push(Step { connection, argv });
         let transaction = arguments.one_in(TRANSACTION);
         if transaction {
             if arguments.one_in(4) {
-                push(argv!["WATCH", arguments.of_kind("key")]);
+                sequence.push(connection, argv!["WATCH", arguments.of_kind("key")]);
             }
             // Another connection, or this one, may touch what is watched.
             if arguments.one_in(4) {
-                push(commands.random(&mut arguments, |entry| suits(entry, false)));
+                sequence.push(connection, commands.random(&mut arguments, |entry| suits(entry, false)));
             }
-            push(argv!["MULTI"]);
+            sequence.push(connection, argv!["MULTI"]);
         }
         for _ in 0..=arguments.below(if transaction { 8 } else { 24 }) {
             let argv = loop {
@@ -47,18 +47,44 @@ pub fn generate(commands: &Commands, seed: u64, len: usize, payloads: Arc<Payloa
                     break argv;
                 }
             };
-            push(argv);
+            sequence.push(connection, argv);
         }
         if transaction {
-            push(match arguments.below(12) {
+            let end = match arguments.below(12) {
                 0 => argv!["DISCARD"],
                 1 => argv!["EXEC", "now"],
                 _ => argv!["EXEC"],
-            });
+            };
+            sequence.push(connection, end);
             if arguments.one_in(12) {
-                push(argv!["EXEC"]);
+                sequence.push(connection, argv!["EXEC"]);
             }
         }
     }
-    steps
+    sequence.steps
+}
+
+#[derive(Default)]
+struct Sequence {
+    steps: Vec<Step>,
+    /// Who may be watching keys.
+    watching: [bool; CONNECTIONS],
+}
+
+impl Sequence {
+    /// Adds a command, unless it would tell the servers apart in a known way: a `BITFIELD` that only makes room changes
+    /// the key, and those who watch it are told here, but not in Valkey.
+    fn push(&mut self, connection: usize, argv: Argv) {
+        if is_failing_bitfield(&argv) && self.watching.contains(&true) {
+            return;
+        }
+        let is = |name: &str| argv[0].eq_ignore_ascii_case(name.as_bytes());
+        if is("WATCH") {
+            self.watching[connection] = true;
+        } else if is("UNWATCH") || is("EXEC") || is("DISCARD") {
+            // Refused ones end no watch.
+            self.watching[connection] &= argv.len() > 1;
+        }
+        self.steps.push(Step { connection, argv });
+    }
 }

@@ -147,7 +147,7 @@ fn uncertain_sort(argv: &Argv) -> Option<&Bytes> {
     argv.get(at + 1).filter(|_| uncertain && is(&argv[0], "SORT"))
 }
 
-fn is_failing_bitfield(argv: &Argv) -> bool {
+pub fn is_failing_bitfield(argv: &Argv) -> bool {
     is(&argv[0], "BITFIELD") && argv.iter().any(|arg| is(arg, "FAIL"))
 }
 

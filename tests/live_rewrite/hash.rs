@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use replcore::resp::Reply;
 use replcore::rewrite::hash::{
-    self, DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOutcome, Leftovers, RECLAIM_BATCH_FIELDS, Touched,
+    self, DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOutcome, Leftovers, Touched,
 };
 use replcore::rewrite::{Argv, Propagation};
 
@@ -352,14 +352,14 @@ impl<'s> View<'s> {
     fn hsetex_keepttl(&self, pairs: &[usize]) -> Judged {
         let deadlines_ms: Vec<Option<u64>> = pairs.iter().map(|&at| self.deadline_after(at)).collect();
         let row = match (self.dead.len(), deadlines_ms.iter().any(Option::is_some)) {
-            (RECLAIM_BATCH_FIELDS.., _) => "HSETEX KEEPTTL, more dead fields than a batch",
+            (1025.., _) => "HSETEX KEEPTTL, more dead fields than a batch",
             (1.., _) => "HSETEX KEEPTTL, dead fields overwritten",
             (_, true) => "HSETEX KEEPTTL, a deadline to keep",
             (_, false) => "HSETEX KEEPTTL, nothing to keep",
         };
         let outcome = HSetExOutcome::Kept { deadlines_ms: &deadlines_ms, dead: &self.dead };
         let mut valkeys: Vec<Argv> = Vec::new();
-        for batch in self.dead.chunks(RECLAIM_BATCH_FIELDS) {
+        for batch in self.dead.chunks(1024) {
             let mut hdel = argv!["HDEL", &self.argv[1]];
             hdel.extend(batch.iter().map(|&at| self.argv[at].clone()));
             valkeys.push(hdel);
@@ -368,7 +368,11 @@ impl<'s> View<'s> {
             Propagation::Command(command) => valkeys.push(command),
             _ => valkeys.push(self.argv.to_vec()),
         }
-        Judged::new(row, hash::hsetex(self.argv, outcome)).but_valkey(Propagation::of(valkeys))
+        let ours = hash::hsetex(self.argv, outcome);
+        if let (Ok(Propagation::Commands(ours)), [hdels @ .., _]) = (&ours, &valkeys[..]) {
+            assert!(ours.starts_with(hdels), "the dead fields are deleted in Valkey's batches");
+        }
+        Judged::new(row, ours).but_valkey(Propagation::of(valkeys))
     }
 
     /// How Valkey sends an `HSETEX` that names no time.

@@ -81,16 +81,16 @@ pub struct Step {
 /// The whole arrangement.
 pub struct Lab {
     mode: Mode,
-    executing: Server,
     client: Client,
     recorder: Recorder,
-    /// What `rewrite` says, as a stream.
-    ours: Wire,
+    /// What `rewrite` says goes to this replica.
+    replica: Client,
+    feed: Feed,
     counts: BTreeMap<&'static str, u64>,
     exceptions: u64,
     /// What is stored in the hashes, as far as it was read.
     hashes: BTreeMap<Bytes, Fields>,
-    scratch: Scratch,
+    _servers: (Server, Server, Scratch),
 }
 
 impl Lab {
@@ -102,16 +102,19 @@ impl Lab {
         let active = if mode == Mode::Still { "0" } else { "1" };
         client.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", active]);
         let recorder = Recorder::attach(executing.address());
+        let replica = Server::start(Program::Valkey, "the fed replica", &scratch);
+        replica.configure(&[("stream-node-max-entries", "5")]);
+        let feed = Feed::attach(&replica, &snapshot(RdbVersion::Valkey80, |_| {}));
         Lab {
             mode,
-            executing,
             client,
             recorder,
-            ours: Wire::default(),
+            replica: replica.client(),
+            feed,
             counts: BTreeMap::new(),
             exceptions: 0,
             hashes: BTreeMap::new(),
-            scratch,
+            _servers: (executing, replica, scratch),
         }
     }
 
@@ -168,11 +171,26 @@ impl Lab {
         // What is left is the reclaiming of others. A unit that propagates nothing has changed nothing: whether a reclaim
         // came before or after it makes no difference.
         self.reclaimed(&recorded[..at]);
-        self.ours.unit(&ours);
-        if !expected.is_empty() {
+        self.feed.unit(&ours);
+        if !expected.is_empty() || recorded.is_empty() {
             self.hashes.extend(hashes);
+            self.same_after(&steps, &seen, &shown);
         }
         self.reclaimed(&recorded[at + expected.len()..]);
+    }
+
+    /// What was asked after the commands of a unit, the replica answers alike now.
+    #[track_caller]
+    fn same_after(&mut self, steps: &[Step], seen: &[Seen], shown: &dyn Fn() -> String) {
+        let mut last: BTreeMap<&Argv, &Reply> = BTreeMap::new();
+        for (step, seen) in steps.iter().zip(seen) {
+            last.extend(step.after.iter().zip(&seen.after));
+        }
+        for (question, answer) in last {
+            let replicas = self.replica.try_call(question).expect("the replica answers");
+            let [one, other] = [answer, &replicas].map(|answer| comparable(question, answer));
+            assert_eq!(one, other, "{question:?} on the fed replica, after\n{}", shown());
+        }
     }
 
     fn exec(&mut self, commands: &[Argv]) -> Vec<Reply> {
@@ -238,12 +256,11 @@ impl Lab {
                 "Valkey reclaimed by {recorded:?}, expected {expected:?}"
             );
             recorded = &recorded[expected.len()..];
-            self.ours.propagation(&[], propagation);
+            self.feed.propagation(&[], propagation);
         }
     }
 
-    /// Feeds a replica with what `rewrite` said, compares it with the Valkey that executed, and checks that every row
-    /// was exercised.
+    /// Compares the fed replica with the Valkey that executed, and checks that every row was exercised.
     #[track_caller]
     pub fn finish(mut self, rows: &[&str]) {
         if self.mode == Mode::Reclaiming {
@@ -257,10 +274,7 @@ impl Lab {
                 }
             });
         }
-        let replica = Server::start(Program::Valkey, "the fed replica", &self.scratch);
-        let mut feed = Feed::attach(&replica, &snapshot(RdbVersion::Valkey80, |_| {}));
-        feed.send(&self.ours.bytes);
-        let keys = same_state(&mut self.client, &mut replica.client());
+        let keys = same_state(&mut self.client, &mut self.replica);
         let total: u64 = self.counts.values().sum();
         note!("{total} commands, {} of them exceptions, {keys} keys left", self.exceptions);
         for (row, count) in &self.counts {
@@ -268,7 +282,6 @@ impl Lab {
         }
         let missed: Vec<&&str> = rows.iter().filter(|row| !self.counts.contains_key(**row)).collect();
         assert!(missed.is_empty(), "rows that nothing exercised: {missed:?}");
-        assert!(self.executing.is_running());
     }
 }
 
@@ -289,30 +302,27 @@ fn same_state(one: &mut Client, other: &mut Client) -> usize {
     assert_eq!(names, keys(other));
     for key in &names {
         let kind = one.call(argv!["TYPE", key]);
-        let kind = stored::text(&kind);
-        let mut both = |argv: Argv| [one.call(argv.clone()), other.call(argv)];
-        match &kind[..] {
-            b"hash" => {
-                let [one, other] = both(argv!["DUMP", key]).map(|dump| stored::fields(&dump));
-                assert_eq!(one, other, "{key:?}");
-            }
-            b"stream" => {
-                let info = argv!["XINFO", "STREAM", key, "FULL", "COUNT", "0"];
-                let [one, other] = both(info).map(|info| stored::Stream::read(&info));
-                assert_eq!(one, other, "{key:?}");
-            }
-            b"zset" => {
-                let [one, other] = both(argv!["ZRANGE", key, "0", "-1", "WITHSCORES"]);
-                assert_eq!(one, other, "{key:?}");
-            }
-            b"string" => {
-                let [one, other] = both(argv!["GET", key]);
-                assert_eq!(one, other, "{key:?}");
-            }
+        let question = match &stored::text(&kind)[..] {
+            b"hash" => argv!["DUMP", key],
+            b"stream" => argv!["XINFO", "STREAM", key, "FULL", "COUNT", "0"],
+            b"zset" => argv!["ZRANGE", key, "0", "-1", "WITHSCORES"],
+            b"string" => argv!["GET", key],
             kind => panic!("{key:?} is a {kind:?}"),
-        }
+        };
+        let [one, other] = [one.call(question.clone()), other.call(question.clone())]
+            .map(|answer| comparable(&question, &answer));
+        assert_eq!(one, other, "{key:?}");
     }
     names.len()
+}
+
+/// An answer, without what differs between servers that store the same.
+fn comparable(question: &Argv, answer: &Reply) -> String {
+    match &question[0][..] {
+        b"DUMP" => format!("{:?}", stored::fields(answer)),
+        b"XINFO" => format!("{:?}", stored::Stream::read(answer)),
+        _ => format!("{answer:?}"),
+    }
 }
 
 /// Scripts with a fixed text, and functions: the unit, its database, its end at an error.

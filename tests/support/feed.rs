@@ -141,6 +141,12 @@ impl Feed {
         self.flush();
     }
 
+    /// Sends a unit, and waits until it is applied.
+    pub fn unit(&mut self, effects: &Effects<'_>) {
+        self.wire.unit(effects);
+        self.flush();
+    }
+
     /// Sends commands as they are, and waits until they are applied.
     pub fn as_they_are(&mut self, commands: &[Argv]) {
         commands.iter().for_each(|command| self.wire.command(command.clone()));
@@ -149,12 +155,10 @@ impl Feed {
 
     fn flush(&mut self) {
         let bytes = std::mem::take(&mut self.wire.bytes);
-        self.send(&bytes);
-    }
-
-    /// Sends bytes of the stream, and waits until they are applied.
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.put(bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        self.put(&bytes);
         self.offset += bytes.len() as u64;
         self.put(GETACK);
         let applied = self.offset;

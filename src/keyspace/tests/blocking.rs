@@ -17,7 +17,7 @@ impl Server {
     fn run_or_wait(&mut self, words: &str) -> Executed {
         let (call, published) = (self.call(words), &mut self.published);
         let mut publish = |effects: &Effects<'_>| published.push(unit_text(effects));
-        self.keyspace.execute_or_wait(&call, self.now_ms, &mut publish, None)
+        self.keyspace.execute_or_wait(&call, self.now_ms, &mut publish, None, &Arc::default())
     }
 }
 
@@ -55,6 +55,40 @@ fn every_blocking_list_command_is_served_and_rewritten() {
         assert_eq!(server.take_published(), format!("rpush k x y z || {published}"), "{words}");
         assert_eq!(text(&server.run("lrange k 0 -1")), left, "{words}");
     }
+}
+
+#[test]
+fn a_waiter_that_was_ended_is_passed_over() {
+    let mut server = Server::new();
+    let gone = Arc::new(AtomicBool::new(false));
+    let call = server.call("blpop k 0");
+    let Executed::Waiting(mut ended) = server.keyspace.execute_or_wait(&call, 0, &mut |_| (), None, &gone)
+    else {
+        panic!("it waits");
+    };
+    let mut next = server.wait("blpop k 0");
+    gone.store(true, Ordering::Release);
+    server.run("rpush k x y");
+    assert_eq!([got(&mut ended), got(&mut next)], ["waits", "[k x]"]);
+    assert_eq!(text(&server.run("lrange k 0 -1")), "[y]");
+    assert_eq!(ended.time_out().took, None);
+    assert_eq!(server.keyspace.waiting_keys(), 0);
+}
+
+/// Were it by the square, this would take minutes and gigabytes.
+#[test]
+fn a_waiter_costs_in_proportion_to_its_keys() {
+    const KEYS: usize = 5000;
+    let started = Instant::now();
+    let mut server = Server::new();
+    let keys: Vec<String> = (0..KEYS).map(|n| format!("k{n}")).collect();
+    let mut waiting = server.wait(&format!("blpop {} 0", keys.join(" ")));
+    assert_eq!(server.keyspace.waiting_keys(), KEYS);
+    let mut second = server.wait("blmove k7 k4999 left left 0");
+    server.run("rpush k7 x y");
+    assert_eq!([got(&mut waiting), got(&mut second)], ["[k7 x]", "y"]);
+    assert_eq!(server.keyspace.waiting_keys(), 0);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -383,7 +417,7 @@ fn waiters_get_the_elements_in_the_order_of_the_stream_whoever_pushes() {
         }
         for n in 0..WAITERS {
             let words = if n % 3 == 0 { "blpop k 0" } else { "blpop other k another 0" };
-            match keyspace.execute_or_wait(&call(words.to_owned()), 0, &mut |_| (), None) {
+            match keyspace.execute_or_wait(&call(words.to_owned()), 0, &mut |_| (), None, &Arc::default()) {
                 Executed::Waiting(it) => waiting.push(it),
                 Executed::Done(reply) => panic!("no element is left over, and {reply:?} was answered"),
             }
@@ -427,9 +461,13 @@ fn every_element_reaches_one_taker_through_moves_timeouts_and_deserters() {
             let (keyspace, publish, done) = (&keyspace, &publish, &done);
             scope.spawn(move || {
                 while !done.load(Ordering::Acquire) {
-                    if let Executed::Waiting(waiting) =
-                        keyspace.execute_or_wait(&call(words), 0, &mut |effects| publish(effects), None)
-                    {
+                    if let Executed::Waiting(waiting) = keyspace.execute_or_wait(
+                        &call(words),
+                        0,
+                        &mut |effects| publish(effects),
+                        None,
+                        &Arc::default(),
+                    ) {
                         wait_for(waiting, Duration::from_micros(200));
                     }
                 }
@@ -438,8 +476,13 @@ fn every_element_reaches_one_taker_through_moves_timeouts_and_deserters() {
         // Deserters: they leave at once, and take nothing unless they were served before they left.
         let (keyspace, publish, taken, done) = (&keyspace, &publish, &taken, &done);
         let take = move |words: &str, patience: Option<Duration>| {
-            let reply = match keyspace.execute_or_wait(&call(words), 0, &mut |effects| publish(effects), None)
-            {
+            let reply = match keyspace.execute_or_wait(
+                &call(words),
+                0,
+                &mut |effects| publish(effects),
+                None,
+                &Arc::default(),
+            ) {
                 Executed::Done(reply) => reply,
                 Executed::Waiting(waiting) => match patience {
                     Some(patience) => wait_for(waiting, patience),

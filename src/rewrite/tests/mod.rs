@@ -110,6 +110,7 @@ fn several_operations_are_wrapped_and_select_lands_inside() {
                     *2\r\n$3\r\nDEL\r\n$1\r\na\r\n*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n\
                     *2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\n*1\r\n$4\r\nEXEC\r\n";
     assert_eq!((pieces.text.as_str(), pieces.context), (expected, Some(3)));
+    assert!(frame_of(Wrap::IfSeveral, &[(0, "DEL a"), (0, "DEL b")]).text.starts_with("*1\r\n$5\r\nMULTI"));
 }
 
 #[test]

@@ -113,6 +113,57 @@ async fn a_client_that_goes_or_is_killed_takes_nothing() {
     server.stop().await;
 }
 
+/// The killer's next command comes before the killed connection's task has run.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_after_a_kill_is_not_given_to_the_killed() {
+    let server = Running::start(&[]).await;
+    let mut other = server.client().await;
+    for _ in 0..20 {
+        let mut killed = server.client().await;
+        let id = killed.id().await;
+        killed.waits("BLPOP k 0", &mut other, 0).await;
+        let lines = [format!("CLIENT KILL ID {id}"), "RPUSH k x".into(), "LLEN k".into(), "DEL k".into()];
+        other.write(&lines.map(|line| wire(&line)).concat()).await;
+        for reply in [1, 1, 1, 1] {
+            assert_eq!(other.reply().await, Reply::Integer(reply));
+        }
+        assert_eq!(killed.rest().await, "");
+        other.until_info("blocked_clients", |blocked| blocked == 0).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_gone_does_not_begin_to_wait() {
+    let server = Running::start(&[]).await;
+    let (mut client, mut other) = (server.client().await, server.client().await);
+    client.write(&[wire("WAIT 1 0"), wire("BLPOP k 0")].concat()).await;
+    other.until_info("blocked_clients", |blocked| blocked == 1).await;
+    drop(client);
+    other.until_info("blocked_clients", |blocked| blocked == 0).await;
+    assert_eq!(other.says("RPUSH k x").await, "1");
+    assert_eq!(other.says("LRANGE k 0 -1").await, "[x]");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_goes_whatever_it_has_sent_behind_a_waiting_command() {
+    let server = Running::start(&[]).await;
+    let (mut client, mut other) = (server.client().await, server.client().await);
+    client.waits("BLPOP k 0", &mut other, 0).await;
+    client.write(&wire("PING").repeat(200_000)).await;
+    drop(client);
+    other.until_info("blocked_clients", |blocked| blocked == 0).await;
+    assert_eq!(other.says("CONFIG SET client-query-buffer-limit 2000000").await, "OK");
+    let mut greedy = server.client().await;
+    greedy.waits("BLPOP k 0", &mut other, 0).await;
+    greedy.write(&wire("PING").repeat(200_000)).await;
+    assert_eq!(greedy.rest().await, "");
+    assert_eq!(other.says("RPUSH k x").await, "1");
+    assert_eq!(other.says("LRANGE k 0 -1").await, "[x]");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_client_can_be_unblocked() {
     let server = Running::start(&[]).await;

@@ -372,6 +372,10 @@ async fn replies_can_be_switched_off_and_skipped() {
     let mut client = server.client().await;
     client.write(b"CLIENT REPLY SKIP\r\nPING\r\nECHO a\r\n").await;
     assert_eq!(shown(&client.reply().await), "a");
+    client.write(b"CLIENT REPLY SKIP\r\nRESET\r\nECHO r\r\n").await;
+    assert_eq!(shown(&client.reply().await), "r");
+    client.write(b"CLIENT REPLY OFF\r\nRESET\r\n").await;
+    assert_eq!(shown(&client.reply().await), "RESET");
     client.write(b"CLIENT REPLY OFF\r\nPING\r\nPING\r\nCLIENT REPLY ON\r\nECHO b\r\n").await;
     assert_eq!(shown(&client.reply().await), "OK");
     assert_eq!(shown(&client.reply().await), "b");

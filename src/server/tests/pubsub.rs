@@ -460,3 +460,25 @@ async fn events_of_a_key_come_in_the_order_of_its_changes() {
     assert!(events >= 2000, "{events}");
     server.stop().await;
 }
+
+/// Were each as expensive as those that are left, this would take minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_subscriptions_end_as_fast_as_they_began() {
+    const PATTERNS: usize = 50_000;
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    let patterns: Vec<String> = (0..PATTERNS).map(|n| format!("p{n}")).collect();
+    client.send(&format!("PSUBSCRIBE {}", patterns.join(" "))).await;
+    for n in 1..=PATTERNS {
+        assert_eq!(shown(&client.reply().await), format!("[psubscribe, p{}, {n}]", n - 1));
+    }
+    let started = std::time::Instant::now();
+    client.send("PUNSUBSCRIBE").await;
+    for left in (0..PATTERNS).rev() {
+        let reply = shown(&client.reply().await);
+        assert!(reply.starts_with("[punsubscribe, p") && reply.ends_with(&format!(", {left}]")), "{reply}");
+    }
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert_eq!(client.says("PUBSUB NUMPAT").await, "0");
+    server.stop().await;
+}

@@ -295,25 +295,26 @@ async fn a_replica_that_is_too_slow_is_dropped_and_the_others_are_not() {
     let mut client = server.client().await;
     let (mut slow, _) = online(&server).await;
     let (mut good, _) = online(&server).await;
+    let (progress, mut seen) = tokio::sync::watch::channel(0_usize);
     let reading = tokio::spawn(async move {
-        let mut seen = 0;
         while let Ok(len @ 1..) = good.socket.read_buf(&mut good.input).await {
-            seen += len;
+            progress.send_modify(|seen| *seen += len);
             good.input.clear();
         }
-        seen
     });
-    // More than the sockets on both sides hold.
+    // More than the sockets on both sides hold. The good replica has read each before the next is written.
     let value = "x".repeat(1 << 19);
-    for _ in 0..100 {
+    for round in 1..=100 {
         assert_eq!(client.says(&format!("SET k {value}")).await, "OK");
+        let caught_up = seen.wait_for(|seen| *seen >= round * value.len());
+        soon("the good replica to read on", caught_up).await.expect("the good replica is attached");
     }
-    client.until_info("replicas_evicted", |evicted| evicted >= 1).await;
-    client.until_info("connected_slaves", |replicas| replicas <= 1).await;
+    client.until_info("replicas_evicted", |evicted| evicted == 1).await;
+    client.until_info("connected_slaves", |replicas| replicas == 1).await;
     slow.rest().await;
     assert_eq!(client.says("PING").await, "PONG");
     server.stop().await;
-    assert!(reading.await.expect("the reader") > 0);
+    reading.await.expect("the reader");
 }
 
 #[tokio::test(flavor = "multi_thread")]
