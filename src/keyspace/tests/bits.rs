@@ -249,3 +249,18 @@ fn events_name_what_was_done() {
     assert_eq!(told("msetex 2 a 1 b 2 ex 5"), "set a, expire a, set b, expire b");
     assert_eq!(told("delifeq a 1"), "del a");
 }
+
+#[test]
+fn a_shorter_string_is_combined_as_if_zeros_followed() {
+    session(
+        r#"mset l ppp s p             => OK | mset l ppp s p
+           bitop and d l s l          => :3 | bitop and d l s l
+           bitcount d                 => :3
+           bitcount d 1 2             => :0
+           bitop or d s l s           => :3 | bitop or d s l s
+           bitcount d                 => :9
+           bitop xor d l s            => :3 | bitop xor d l s
+           bitcount d                 => :6
+           bitcount d 0 0             => :0"#,
+    );
+}
