@@ -202,9 +202,16 @@ pub(super) fn bitcount<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     };
     let (head, tail) = (first / 8, last / 8);
     let outside = |at: usize| u64::from((value[at] & !inside(at, first, last)).count_ones());
-    let ones: u64 = value[head..=tail].iter().map(|byte| u64::from(byte.count_ones())).sum();
+    let ones = count_ones(&value[head..=tail]);
     let ones = ones - outside(head) - if tail > head { outside(tail) } else { 0 };
     Ok(Reply::Integer(ones as i64))
+}
+
+/// Eight bytes at a time.
+fn count_ones(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks();
+    let in_words: u64 = words.iter().map(|word| u64::from(u64::from_ne_bytes(*word).count_ones())).sum();
+    in_words + rest.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>()
 }
 
 pub(super) fn bitpos<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -230,7 +237,12 @@ pub(super) fn bitpos<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let Some((first, last)) = bits_in(start, end, in_bits, value.len()) else {
         return Ok(Reply::Integer(-1));
     };
-    let found = (first / 8..=last / 8).find_map(|at| {
+    // Whole words without the bit are passed over; the byte that has it, or the ends, are looked at one by one.
+    let without = if bit { 0 } else { u64::MAX };
+    let words = value[(first / 8 + 1).min(value.len())..].as_chunks().0.iter();
+    let skipped = 8 * words.take_while(|word| u64::from_ne_bytes(**word) == without).count();
+    let head = first / 8..first / 8 + 1;
+    let found = head.chain(first / 8 + 1 + skipped..last / 8 + 1).find_map(|at| {
         let sought = if bit { value[at] } else { !value[at] };
         let byte = sought & inside(at, first, last);
         (byte != 0).then(|| at * 8 + byte.leading_zeros() as usize)

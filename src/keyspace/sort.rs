@@ -140,6 +140,11 @@ fn elements_of(value: Option<&Value>) -> Result<(Vec<Bytes>, bool), CommandError
     })
 }
 
+/// A number ends at a zero byte, as in C.
+fn up_to_zero(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(0, text).unwrap_or(text.len())]
+}
+
 /// What was sorted.
 struct Sorted<T> {
     elements: Vec<T>,
@@ -171,7 +176,7 @@ fn sorted(unit: &mut Unit<'_, '_>, key: &[u8], options: &Options<'_>) -> Result<
             let weight = if alpha {
                 Weight::Text(text)
             } else {
-                let number = text.map_or(Some(0.0), |text| parse_double(&text));
+                let number = text.map_or(Some(0.0), |text| parse_double(up_to_zero(&text)));
                 all_numbers &= number.is_some();
                 let number = number.unwrap_or_default();
                 normal &= number == 0.0 || number.abs() > f64::MIN_POSITIVE;

@@ -264,3 +264,41 @@ fn a_shorter_string_is_combined_as_if_zeros_followed() {
            bitcount d 0 0             => :0"#,
     );
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+    /// Long runs are counted and searched word by word: the same as bit by bit.
+    #[test]
+    fn words_are_counted_and_searched_like_bits(
+        runs in proptest::collection::vec((proptest::prelude::any::<bool>(), 0_usize..24), 0..5),
+        flipped in proptest::collection::vec(0_usize..480, 0..4),
+        start in 0_usize..480,
+        end in 0_usize..480,
+        sought in 0_usize..2,
+    ) {
+        let mut bits: Vec<bool> = runs.into_iter().flat_map(|(bit, bytes)| vec![bit; bytes * 8]).collect();
+        for at in flipped {
+            if let Some(bit) = bits.get_mut(at) {
+                *bit = !*bit;
+            }
+        }
+        let bytes: Vec<u8> =
+            bits.chunks(8).map(|byte| byte.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit))).collect();
+        let server = Server::new();
+        let run = |argv: Vec<Vec<u8>>| {
+            let call = Call { db: 0, argv: argv.into_iter().map(Bytes::from).collect() };
+            server.keyspace.execute(&[call], 0, &mut |_| ()).remove(0)
+        };
+        run(vec![b"SET".to_vec(), b"k".to_vec(), bytes]);
+        let number = |n: usize| n.to_string().into_bytes();
+        let range = || vec![number(start), number(end), b"BIT".to_vec()];
+        let within: Vec<bool> = bits.iter().copied().take(end + 1).skip(start).collect();
+        let ones = within.iter().filter(|&&bit| bit).count();
+        let counted = run([vec![b"BITCOUNT".to_vec(), b"k".to_vec()], range()].concat());
+        proptest::prop_assert_eq!(counted, Reply::Integer(ones as i64));
+        let first = within.iter().position(|&bit| bit == (sought == 1)).map_or(-1, |at| (start + at) as i64);
+        let found = run([vec![b"BITPOS".to_vec(), b"k".to_vec(), number(sought)], range()].concat());
+        proptest::prop_assert_eq!(found, Reply::Integer(first));
+    }
+}

@@ -172,3 +172,15 @@ fn numbers_that_not_every_server_takes_are_stored_as_their_result() {
            sort l by w_* store d            => :3 | sort l by w_* store d"#,
     );
 }
+
+#[test]
+fn a_weight_ends_at_a_zero_byte() {
+    let mut server = Server::new();
+    for line in ["rpush l 1 2 3", "set w_1 5", "set w_2 -1", "setrange w_2 4 x", "set w_3 0"] {
+        server.run(line);
+    }
+    assert_eq!(text(&server.run("sort l by w_*")), "[2 3 1]");
+    server.run("set w_3 x");
+    server.run("setbit w_3 16 0");
+    assert_eq!(text(&server.run("sort l by w_*")), NOT_NUMBERS);
+}
