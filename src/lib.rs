@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`buffer`] | one totally ordered byte stream: lock-free append by many threads, zero-copy cursors, backlog, reclamation |
 //! | [`rewrite`] | what a command *did*, as the commands to propagate |
+//! | [`hash_ttl`] | hashes whose fields expire: visibility, deadlines, reclaim |
 //! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements |
 //! | [`resp`] | the wire: parsing commands, encoding replies and commands |
 //! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
@@ -18,6 +19,7 @@
 //! `resync` have never heard of sockets, threads or clocks (time is a parameter).
 
 pub mod buffer;
+pub mod hash_ttl;
 pub mod resp;
 pub mod resync;
 pub mod rewrite;

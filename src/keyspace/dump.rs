@@ -54,7 +54,7 @@ fn payload_of(value: &Value) -> Result<Bytes, WriteError> {
         }
         Value::Hash(hash) => {
             let mut writer = PayloadWriter::collection(Kind::Hash, hash.len() as u64)?;
-            hash.iter().try_for_each(|(field, value)| writer.field(field, value))?;
+            hash.iter().try_for_each(|field| writer.field(&field.name, &field.value))?;
             writer
         }
     };
@@ -171,7 +171,7 @@ fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
             }
             let mut hash = Hash::new();
             let mut fields = fields.into_iter();
-            unique(fields.all(|it| hash.insert(compacted(it.field), compacted(it.value)).is_none()))?;
+            unique(fields.all(|it| hash.insert(&it.field, &it.value, it.deadline_ms).is_none()))?;
             finish(hash)?
         }
     };

@@ -6,9 +6,10 @@ use super::command::{CommandSpec, ONE, R, RF, WF, WMF, keyed};
 use super::events::EventClass;
 use super::long_double::LongDouble;
 use super::number::{decimal, integer, parse_i64};
-use super::strings::{OK, bulk_or_null};
-use super::unit::{CommandResult, Unit, owned};
+use super::strings::OK;
+use super::unit::{CommandResult, Unit};
 use super::{CommandError, Hash};
+use crate::hash_ttl::Field;
 use crate::resp::Reply;
 use crate::rewrite::Propagation;
 use crate::rewrite::hash::{self, DeadlineBefore};
@@ -58,7 +59,7 @@ fn set_pairs<'c>(
     let created = unit.edit(&argv[1], |hash: &mut Hash| {
         let mut created = 0;
         for pair in argv[2..].chunks_exact(2) {
-            created += i64::from(hash.insert(owned(&pair[0]), owned(&pair[1])).is_none());
+            created += i64::from(hash.insert(&pair[0], &pair[1], None).is_none());
         }
         created
     });
@@ -69,9 +70,10 @@ fn set_pairs<'c>(
 
 pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let field = &argv[2];
-    let absent = unit.find_as::<Hash>(&argv[1])?.is_none_or(|hash| hash.get(field).is_none());
+    let moment = unit.moment();
+    let absent = unit.find_as::<Hash>(&argv[1])?.is_none_or(|hash| hash.get(field, moment).is_none());
     if absent {
-        unit.edit(&argv[1], |hash: &mut Hash| hash.insert(owned(field), owned(&argv[3])));
+        unit.edit(&argv[1], |hash: &mut Hash| hash.insert(field, &argv[3], None));
         unit.notify(EventClass::Hash, "hset", &argv[1]);
     }
     unit.propagate(argv, Propagation::verbatim_if(absent));
@@ -79,7 +81,7 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 }
 
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let present = |hash: &Hash| argv[2..].iter().any(|field| hash.get(field).is_some());
+    let present = |hash: &Hash| argv[2..].iter().any(|field| hash.stored(field).is_some());
     let (mut deleted, mut emptied) = (0, false);
     // A hash in which nothing changes must not count as modified.
     if unit.find_as::<Hash>(&argv[1])?.is_some_and(present) {
@@ -97,23 +99,33 @@ pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
 }
 
 pub(super) fn hget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(bulk_or_null(unit.read_as::<Hash>(&argv[1])?.and_then(|hash| hash.get(&argv[2]))))
+    let moment = unit.moment();
+    let field = unit.read_as::<Hash>(&argv[1])?.and_then(|hash| hash.get(&argv[2], moment));
+    Ok(value_or_null(field))
+}
+
+/// The value of a field, or that there is none.
+fn value_or_null(field: Option<Field<'_>>) -> Reply {
+    field.map_or(Reply::Null, |field| Reply::Bulk(field.value.to_bytes()))
 }
 
 pub(super) fn hmget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let moment = unit.moment();
     let hash = unit.read_as::<Hash>(&argv[1])?;
-    let value = |field: &Bytes| bulk_or_null(hash.and_then(|hash| hash.get(field)));
+    let value = |field: &Bytes| value_or_null(hash.and_then(|hash| hash.get(field, moment)));
     Ok(Reply::Array(argv[2..].iter().map(value).collect()))
 }
 
 pub(super) fn hexists<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let exists = unit.read_as::<Hash>(&argv[1])?.is_some_and(|hash| hash.get(&argv[2]).is_some());
+    let moment = unit.moment();
+    let exists = unit.read_as::<Hash>(&argv[1])?.is_some_and(|hash| hash.get(&argv[2], moment).is_some());
     Ok(Reply::Integer(exists.into()))
 }
 
 pub(super) fn hstrlen<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let value = unit.read_as::<Hash>(&argv[1])?.and_then(|hash| hash.get(&argv[2]));
-    Ok(Reply::Integer(value.map_or(0, |value| value.len() as i64)))
+    let moment = unit.moment();
+    let field = unit.read_as::<Hash>(&argv[1])?.and_then(|hash| hash.get(&argv[2], moment));
+    Ok(Reply::Integer(field.map_or(0, |field| field.value.len() as i64)))
 }
 
 pub(super) fn hlen<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -121,32 +133,38 @@ pub(super) fn hlen<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
 }
 
 pub(super) fn hgetall<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let pair = |(field, value): (&Bytes, &Bytes)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone()));
+    let moment = unit.moment();
+    let pair = |field: Field<'_>| (Reply::Bulk(field.name.to_bytes()), Reply::Bulk(field.value.to_bytes()));
     let hash = unit.read_as::<Hash>(&argv[1])?;
-    Ok(Reply::Map(hash.map_or_else(Vec::new, |hash| hash.iter().map(pair).collect())))
+    Ok(Reply::Map(hash.map_or_else(Vec::new, |hash| hash.alive(moment).map(pair).collect())))
 }
 
 pub(super) fn hkeys<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let moment = unit.moment();
     let hash = unit.read_as::<Hash>(&argv[1])?;
-    let fields = hash.into_iter().flat_map(Hash::iter).map(|(field, _)| Reply::Bulk(field.clone()));
+    let alive = hash.into_iter().flat_map(|hash| hash.alive(moment));
+    let fields = alive.map(|field| Reply::Bulk(field.name.to_bytes()));
     Ok(Reply::Array(fields.collect()))
 }
 
 pub(super) fn hvals<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
+    let moment = unit.moment();
     let hash = unit.read_as::<Hash>(&argv[1])?;
-    let values = hash.into_iter().flat_map(Hash::iter).map(|(_, value)| Reply::Bulk(value.clone()));
+    let alive = hash.into_iter().flat_map(|hash| hash.alive(moment));
+    let values = alive.map(|field| Reply::Bulk(field.value.to_bytes()));
     Ok(Reply::Array(values.collect()))
 }
 
 pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (key, field) = (&argv[1], &argv[2]);
     let increment = integer(&argv[3])?;
-    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field)) {
-        Some(value) => parse_i64(value).ok_or(CommandError::HashNotInteger)?,
+    let moment = unit.moment();
+    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field, moment)) {
+        Some(field) => parse_i64(&field.value).ok_or(CommandError::HashNotInteger)?,
         None => 0,
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
-    unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), decimal(new)));
+    unit.edit(key, |hash: &mut Hash| hash.insert(field, &decimal(new), None));
     unit.notify(EventClass::Hash, "hincrby", key);
     unit.propagate(argv, Propagation::Verbatim);
     Ok(Reply::Integer(new))
@@ -158,8 +176,9 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
     if !increment.is_finite() {
         return Err(CommandError::IncrementNotFinite);
     }
-    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field)) {
-        Some(value) => LongDouble::parse(value).ok_or(CommandError::HashNotFloat)?,
+    let moment = unit.moment();
+    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field, moment)) {
+        Some(field) => LongDouble::parse(&field.value).ok_or(CommandError::HashNotFloat)?,
         None => LongDouble::ZERO,
     };
     let new = old.plus(increment);
@@ -167,7 +186,7 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
         return Err(CommandError::NanOrInfinity);
     }
     let new = Bytes::from(new.to_decimal());
-    unit.edit(key, |hash: &mut Hash| hash.insert(owned(field), new.clone()));
+    unit.edit(key, |hash: &mut Hash| hash.insert(field, &new, None));
     unit.notify(EventClass::Hash, "hincrbyfloat", key);
     unit.propagate(argv, hash::hincrbyfloat(argv, &new, DeadlineBefore::NotVolatile));
     Ok(Reply::Bulk(new))
@@ -178,7 +197,7 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     let Some(count) = argv.get(2) else {
         let hash = unit.read_as::<Hash>(&argv[1])?;
         let drawn = hash.and_then(|hash| hash.get_index(rand::random_range(0..hash.len().max(1))));
-        return Ok(bulk_or_null(drawn.map(|(field, _)| field)));
+        return Ok(drawn.map_or(Reply::Null, |field| Reply::Bulk(field.name.to_bytes())));
     };
     let count = integer(count)?;
     if count == i64::MIN {
@@ -195,7 +214,7 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     }
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
     let drawn = draw(hash.len(), count < 0, wanted).into_iter().filter_map(|index| hash.get_index(index));
-    let drawn = drawn.map(|(field, value)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone())));
+    let drawn = drawn.map(|field| (Reply::Bulk(field.name.to_bytes()), Reply::Bulk(field.value.to_bytes())));
     Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })
 }
 

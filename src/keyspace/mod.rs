@@ -111,6 +111,7 @@ pub use self::value::{
     SetEncoding, Value, ZSET_COMPACT_MAX_MEMBER_BYTES, ZSET_COMPACT_MAX_MEMBERS, ZSet, ZSetEncoding,
 };
 pub use self::watch::WatchSet;
+pub use crate::hash_ttl::ExpiryPolicy;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Wrap};
 
@@ -154,25 +155,14 @@ pub struct Call {
     pub argv: Vec<Bytes>,
 }
 
-/// What happens to a key whose deadline has passed, by role.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExpiryPolicy {
-    /// A primary: the first access deletes the key and propagates the deletion.
-    #[default]
-    Reclaim,
-    /// A replica's own readers: the key is absent for them and stays stored until the primary's
-    /// deletion arrives.
-    Hide,
-    /// Applying a replication stream or loading a snapshot: the key is there. Whether it has
-    /// expired is for the primary alone to judge.
-    Ignore,
-}
-
 /// Counters since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceStats {
     /// Keys deleted because their deadline had passed, on access or by the cycle.
     pub expired_keys: u64,
+    /// Fields of hashes reclaimed because their deadline had passed: by the cycle, by a command that overwrote them, or by one
+    /// that set a deadline already past.
+    pub expired_fields: u64,
     /// Keys evicted because memory was short.
     pub evicted_keys: u64,
     /// Lookups by reading commands that found their key.
@@ -493,6 +483,7 @@ impl Keyspace {
             let stats = self.lock_shard(number).stats;
             KeyspaceStats {
                 expired_keys: sum.expired_keys + stats.expired_keys,
+                expired_fields: sum.expired_fields + stats.expired_fields,
                 evicted_keys: sum.evicted_keys + stats.evicted_keys,
                 keyspace_hits: sum.keyspace_hits + stats.keyspace_hits,
                 keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,

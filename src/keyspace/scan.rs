@@ -31,6 +31,7 @@ use super::command::{CommandSpec, ONE, R, Scope, keyed, whole};
 use super::number::integer;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, Set, ZSet, glob};
+use crate::hash_ttl::Field;
 use crate::resp::Reply;
 use crate::rewrite::zset::score_text;
 use crate::rewrite::{Effects, Wrap};
@@ -235,13 +236,14 @@ pub(super) fn sweep(
 
 pub(super) fn hscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let cursor = cursor(&argv[2])?;
+    let moment = unit.moment();
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(page(0, Vec::new())) };
     let options = ScanOptions::parse(&argv[3..], Walked::Fields)?;
     let mut found = Vec::new();
-    let mut emit = |(field, value): (&Bytes, &Bytes)| {
-        if options.wants(field) {
-            found.push(Reply::Bulk(field.clone()));
-            found.extend((!options.without_values).then(|| Reply::Bulk(value.clone())));
+    let mut emit = |field: Field<'_>| {
+        if !moment.hides(field.deadline_ms) && options.wants(&field.name) {
+            found.push(Reply::Bulk(field.name.to_bytes()));
+            found.extend((!options.without_values).then(|| Reply::Bulk(field.value.to_bytes())));
         }
     };
     if hash.is_compact() {

@@ -1,7 +1,7 @@
 //! One shard: the tables of every database for the keys that hash to it.
 //!
-//! Everything that changes a table goes through this file, because a change has six companions
-//! that must never be forgotten: the index of deadlines, the pre-images of the active snapshots, the
+//! Everything that changes a table goes through this file, because a change has seven companions
+//! that must never be forgotten: the index of deadlines, the index of hashes whose fields have some, the pre-images of the active snapshots, the
 //! version of the entry, the watchers of the key, those who wait for it, and the bytes that are in use.
 //!
 //! # Removal
@@ -24,6 +24,7 @@ use super::snapshot::ShardSnapshot;
 use super::value::Value;
 use super::watch::Registry;
 use super::{Hasher, KeyspaceStats};
+use crate::hash_ttl::{DeadlineIndex, Slot};
 
 /// A table with room for more entries than this gives memory back when most of it is unused.
 const SHRINK_MIN_ENTRIES: usize = 1024;
@@ -38,6 +39,8 @@ pub(super) struct Entry {
     pub version: u64,
     /// Changed by reading, which is no modification.
     pub access: Access,
+    /// The place in the index of hashes whose fields have deadlines, while one has.
+    volatile: Option<Slot>,
 }
 
 /// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in the index.
@@ -46,11 +49,15 @@ const ENTRY_BYTES: usize = size_of::<Bytes>() + size_of::<Entry>() + 2 * size_of
 /// What a deadline takes in the index of deadlines.
 const DEADLINE_BYTES: usize = size_of::<Due>() + size_of::<usize>();
 
+/// What a hash takes in the index of hashes whose fields have deadlines.
+const VOLATILE_BYTES: usize = DeadlineIndex::<Bytes>::THING_BYTES;
+
 impl Entry {
     /// About how much memory the entry of a key of `key_len` bytes takes, the key included; O(1).
     pub fn bytes(&self, key_len: usize) -> u64 {
         let deadline_bytes = if self.deadline_ms.is_some() { DEADLINE_BYTES } else { 0 };
-        (ENTRY_BYTES + key_len + deadline_bytes + self.value.heap_bytes()) as u64
+        let volatile_bytes = if self.volatile.is_some() { VOLATILE_BYTES } else { 0 };
+        (ENTRY_BYTES + key_len + deadline_bytes + volatile_bytes + self.value.heap_bytes()) as u64
     }
 
     /// Whether the deadline has passed: Valkey's "now is later than the deadline".
@@ -65,6 +72,8 @@ pub(super) struct Table {
     pub map: IndexMap<Bytes, Entry, Hasher>,
     /// Every key with a deadline, the earliest first.
     pub deadlines: BTreeSet<Due>,
+    /// Every key whose hash has a field with a deadline, by the first moment at which one of them may be due.
+    pub volatile: DeadlineIndex<Bytes>,
     /// What the entries take: the sum of [`Entry::bytes`].
     pub bytes: u64,
 }
@@ -103,6 +112,23 @@ impl Table {
         if let Some(new_ms) = new_ms {
             self.deadlines.insert(self.due(new_ms, key));
         }
+    }
+}
+
+/// Keeps the place of a hash in the index of hashes whose fields have deadlines.
+fn track(volatile: &mut DeadlineIndex<Bytes>, key: &Bytes, entry: &mut Entry) {
+    let earliest_ms = match &entry.value {
+        Value::Hash(hash) => hash.earliest_ms(),
+        _ => None,
+    };
+    match (entry.volatile, earliest_ms) {
+        (Some(slot), Some(earliest_ms)) => volatile.set(slot, earliest_ms),
+        (None, Some(earliest_ms)) => entry.volatile = Some(volatile.insert(earliest_ms, key.clone())),
+        (Some(slot), None) => {
+            volatile.remove(slot);
+            entry.volatile = None;
+        }
+        (None, None) => {}
     }
 }
 
@@ -189,9 +215,9 @@ impl Shard {
     pub fn insert(&mut self, db: u16, key: &[u8], value: Value, deadline_ms: Option<u64>) {
         self.version += 1;
         let access = Access::new(self.now_s);
-        let mut entry = Entry { value, deadline_ms, version: self.version, access };
-        let added = entry.bytes(key.len());
+        let mut entry = Entry { value, deadline_ms, version: self.version, access, volatile: None };
         let mut removed = 0;
+        let added;
         let table = &mut self.tables[usize::from(db)];
         if let Some((index, stored, old)) = table.map.get_full_mut(key) {
             for snapshot in &mut self.snapshots {
@@ -200,6 +226,9 @@ impl Shard {
             removed = old.bytes(key.len());
             // A lookup has come before, so the time is right; and the key is used as often as it was.
             entry.access = old.access;
+            entry.volatile = old.volatile;
+            track(&mut table.volatile, stored, &mut entry);
+            added = entry.bytes(key.len());
             let old_ms = std::mem::replace(old, entry).deadline_ms;
             if old_ms != deadline_ms {
                 let stored = stored.clone();
@@ -208,6 +237,8 @@ impl Shard {
         } else {
             let stored = Bytes::copy_from_slice(key);
             table.reindex(&stored, None, deadline_ms);
+            track(&mut table.volatile, &stored, &mut entry);
+            added = entry.bytes(key.len());
             table.map.insert(stored, entry);
             self.events.notify(db, EventClass::New, "new", key);
         }
@@ -220,17 +251,31 @@ impl Shard {
     ///
     /// Contents that a snapshot shares are copied by `change` itself (`Arc::make_mut`).
     pub fn update<R>(&mut self, db: u16, key: &[u8], change: impl FnOnce(&mut Value) -> R) -> Option<R> {
-        let (index, stored, entry) = self.tables[usize::from(db)].map.get_full_mut(key)?;
+        self.update_if(db, key, |value| (change(value), true))
+    }
+
+    /// [`update`](Self::update) by what says whether it changed anything; if not, watchers are not told.
+    pub fn update_if<R>(
+        &mut self,
+        db: u16,
+        key: &[u8],
+        change: impl FnOnce(&mut Value) -> (R, bool),
+    ) -> Option<R> {
+        let table = &mut self.tables[usize::from(db)];
+        let (index, stored, entry) = table.map.get_full_mut(key)?;
         for snapshot in &mut self.snapshots {
             snapshot.before_change(db, index, stored, entry);
         }
         self.version += 1;
         entry.version = self.version;
-        let removed = entry.value.heap_bytes() as u64;
-        let result = change(&mut entry.value);
-        let added = entry.value.heap_bytes() as u64;
+        let removed = entry.bytes(key.len());
+        let (result, changed) = change(&mut entry.value);
+        track(&mut table.volatile, stored, entry);
+        let added = entry.bytes(key.len());
         self.account(db, added, removed);
-        self.watchers.touch(db, key, true);
+        if changed {
+            self.watchers.touch(db, key, true);
+        }
         Some(result)
     }
 
@@ -272,13 +317,17 @@ impl Shard {
             self.version += 1;
             entry.version = self.version;
         }
-        let (stored, entry) = table.map.swap_remove_index(index)?;
+        let (stored, mut entry) = table.map.swap_remove_index(index)?;
         if table.map.capacity() > SHRINK_MIN_ENTRIES && table.map.len() < table.map.capacity() / 8 {
             // The order stays as it is: walks and cursors are not concerned.
             table.map.shrink_to(table.map.len() * 2);
         }
         table.reindex(&stored, entry.deadline_ms, None);
-        self.account(db, 0, entry.bytes(key.len()));
+        let removed = entry.bytes(key.len());
+        if let Some(slot) = entry.volatile.take() {
+            table.volatile.remove(slot);
+        }
+        self.account(db, 0, removed);
         self.watchers.touch(db, key, false);
         Some((stored, entry))
     }

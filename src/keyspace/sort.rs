@@ -96,9 +96,10 @@ fn look_up(unit: &mut Unit<'_, '_>, pattern: &Bytes, element: &Bytes) -> Option<
     let field_at = arrow.map(|at| at + 2).filter(|at| *at < pattern.len());
     let suffix_end = field_at.map_or(pattern.len(), |at| at - 2);
     let key = [&pattern[..star], element, &pattern[star + 1..suffix_end]].concat();
+    let moment = unit.moment();
     match (&unit.read(&key)?.value, field_at) {
         (Value::String(value), None) => Some(value.clone()),
-        (Value::Hash(hash), Some(at)) => hash.get(&pattern[at..]).cloned(),
+        (Value::Hash(hash), Some(at)) => hash.get(&pattern[at..], moment).map(|field| field.value.to_bytes()),
         _ => None,
     }
 }

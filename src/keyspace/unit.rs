@@ -14,6 +14,7 @@ use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
 use super::{Call, CommandError, ExpiryPolicy, Keyspace};
+use crate::hash_ttl::Moment;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Rewritten};
 
@@ -315,13 +316,20 @@ impl<'k, 'c> Unit<'k, 'c> {
     ///
     /// The caller has checked the type with [`find_as`](Self::find_as): another type is replaced.
     pub fn edit<C: Collection, R>(&mut self, key: &[u8], change: impl FnOnce(&mut C) -> R) -> R {
+        self.edit_if(key, |collection| (change(collection), true))
+    }
+
+    /// [`edit`](Self::edit) by what may turn out to change nothing: `change` says besides whether it did. If not, nobody who
+    /// watches the key is told; what it costs is the same.
+    pub fn edit_if<C: Collection, R>(&mut self, key: &[u8], change: impl FnOnce(&mut C) -> (R, bool)) -> R {
         let db = self.db;
         let shard = self.home(key);
         let mut change = Some(change);
-        let updated = shard.update(db, key, |value| {
-            let collection = C::of_mut(value)?;
-            let result = change.take().map(|change| change(collection))?;
-            Some((result, collection.has_no_elements()))
+        let updated = shard.update_if(db, key, |value| {
+            let Some(collection) = C::of_mut(value) else { return (None, false) };
+            let Some(change) = change.take() else { return (None, false) };
+            let (result, changed) = change(collection);
+            (Some((result, collection.has_no_elements())), changed)
         });
         match (updated.flatten(), change) {
             (Some((result, is_empty)), _) => {
@@ -332,7 +340,7 @@ impl<'k, 'c> Unit<'k, 'c> {
             }
             (None, Some(change)) => {
                 let mut collection = C::default();
-                let result = change(&mut collection);
+                let (result, _) = change(&mut collection);
                 if !collection.has_no_elements() {
                     shard.insert(db, key, collection.into_value(), None);
                 }
@@ -367,10 +375,15 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.home(key).set_deadline(db, key, deadline_ms);
     }
 
+    /// Who asks, and when.
+    pub fn moment(&self) -> Moment {
+        Moment { policy: self.policy, now_ms: self.now_ms }
+    }
+
     /// Whether a deadline that a command is about to set has passed already, so that the key is to be
     /// deleted instead. Only a primary judges that.
     pub fn is_past(&self, deadline_ms: u64) -> bool {
-        self.policy == ExpiryPolicy::Reclaim && deadline_ms <= self.now_ms
+        self.moment().is_past(deadline_ms)
     }
 
     /// Adds what the running call propagates.

@@ -157,7 +157,7 @@ impl Session {
             return self.refuse(error("NOAUTH Authentication required."));
         }
         let Some(command) = found else {
-            let reply = unknown_command(&argv);
+            let reply = error(keyspace::unknown_command(&argv).to_string());
             return self.refuse(reply);
         };
         self.last_command = command.name();
@@ -515,21 +515,6 @@ fn command_with_subcommand(command: Command, argv: &[Bytes]) -> String {
         (name, Some(sub)) if CONTAINERS.contains(&name) => format!("{name}|{}", shown(sub).to_lowercase()),
         (name, _) => name.to_owned(),
     }
-}
-
-/// Valkey's words: the name and as many arguments as fit into 128 bytes.
-fn unknown_command(argv: &[Bytes]) -> Reply {
-    const SHOWN_BYTES: usize = 128;
-    let mut args = String::new();
-    for arg in argv.iter().skip(1) {
-        if args.len() >= SHOWN_BYTES {
-            break;
-        }
-        let room = SHOWN_BYTES - args.len();
-        args.push_str(&format!("'{}' ", shown(&arg[..arg.len().min(room)])));
-    }
-    let name = argv.first().map_or(&[][..], |name| &name[..name.len().min(SHOWN_BYTES)]);
-    error(format!("ERR unknown command '{}', with args beginning with: {args}", shown(name)))
 }
 
 /// Bytes as they may stand in an error line: up to the first zero byte, as in Valkey.

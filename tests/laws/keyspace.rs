@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::sample::Index;
+use replcore::hash_ttl::Field;
 use replcore::keyspace::{Call, ExpiryPolicy, Keyspace, Options, Snapshot, SnapshotEntry, Value};
 use replcore::resp::Reply;
 use replcore::rewrite::Effects;
@@ -22,7 +23,8 @@ pub enum Stored {
     Set(BTreeSet<Bytes>),
     /// Scores by their bits.
     ZSet(BTreeMap<Bytes, u64>),
-    Hash(BTreeMap<Bytes, Bytes>),
+    /// Values and deadlines.
+    Hash(BTreeMap<Bytes, (Bytes, Option<u64>)>),
 }
 
 /// Everything that a keyspace stores, expired keys included: what replicas have to agree on.
@@ -40,7 +42,9 @@ fn stored(value: &Value) -> Stored {
             Stored::ZSet(zset.iter().map(|(member, score)| (owned(member), score.to_bits())).collect())
         }
         Value::Hash(hash) => {
-            Stored::Hash(hash.iter().map(|(field, value)| (owned(field), owned(value))).collect())
+            let field =
+                |field: Field<'_>| (field.name.to_bytes(), (field.value.to_bytes(), field.deadline_ms));
+            Stored::Hash(hash.iter().map(field).collect())
         }
     }
 }
@@ -222,7 +226,7 @@ fn load(loaded: &Keyspace, entries: &[SnapshotEntry]) {
                     )
                 }
                 Stored::Hash(fields) => {
-                    with("HSET", fields.into_iter().flat_map(|(field, value)| [field, value]).collect())
+                    with("HSET", fields.into_iter().flat_map(|(field, (value, _))| [field, value]).collect())
                 }
             },
         );

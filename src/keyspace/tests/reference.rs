@@ -183,9 +183,9 @@ fn visible(keyspace: &Arc<Keyspace>, now_ms: u64) -> BTreeMap<String, (Thing, Op
         .map(|entry| {
             let thing = match &entry.value {
                 Value::String(text) => Thing::Text(string(text)),
-                Value::Hash(hash) => {
-                    Thing::Fields(hash.iter().map(|(f, v)| (string(f), string(v))).collect())
-                }
+                Value::Hash(hash) => Thing::Fields(
+                    hash.iter().map(|f| (string(&f.name.to_bytes()), string(&f.value.to_bytes()))).collect(),
+                ),
                 other => unreachable!("no command of this test makes a {}", other.type_name()),
             };
             (string(&entry.key), (thing, entry.deadline_ms))

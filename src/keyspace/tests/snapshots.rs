@@ -13,7 +13,7 @@ fn value_text(value: &Value) -> String {
     match value {
         Value::String(bytes) => format!("{bytes:?}"),
         Value::Hash(hash) => {
-            let mut pairs: Vec<_> = hash.iter().map(|(f, v)| format!("{f:?}={v:?}")).collect();
+            let mut pairs: Vec<_> = hash.iter().map(|f| format!("{f:?}")).collect();
             pairs.sort();
             pairs.join(" ")
         }

@@ -1,6 +1,5 @@
 //! What a key holds: one file per type.
 
-mod hash;
 mod list;
 mod set;
 mod zset;
@@ -11,7 +10,6 @@ use bytes::Bytes;
 
 use super::number::parse_i64;
 
-pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
 pub use self::list::{List, ListEnd};
 pub use self::set::{
     SET_COMPACT_MAX_MEMBER_BYTES, SET_COMPACT_MAX_MEMBERS, SET_INTEGERS_MAX_MEMBERS, Set, SetEncoding,
@@ -20,6 +18,7 @@ pub use self::zset::{
     LexBound, LexRange, ScoreRange, ZSET_COMPACT_MAX_MEMBER_BYTES, ZSET_COMPACT_MAX_MEMBERS, ZSet,
     ZSetEncoding,
 };
+pub use crate::hash_ttl::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash};
 
 /// A value. Cloning one is O(1): the contents are shared, and copied when one of the holders changes
 /// them.

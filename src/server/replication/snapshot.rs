@@ -208,8 +208,8 @@ fn write_entry(entry: &SnapshotEntry, writer: &mut Writer, sink: Sink<'_>) -> io
         Value::Hash(hash) => {
             let len = hash.len() as u64;
             writer.begin(&entry.key, entry.deadline_ms, Kind::Hash, len).map_err(io::Error::other)?;
-            for (field, value) in hash.iter() {
-                writer.field(field, value, None).map_err(io::Error::other)?;
+            for field in hash.iter() {
+                writer.field(&field.name, &field.value, None).map_err(io::Error::other)?;
                 hand_on(writer, sink)?;
             }
             Ok(())

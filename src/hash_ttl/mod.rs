@@ -1,0 +1,76 @@
+//! Hashes whose fields expire.
+//!
+//! # Promise
+//!
+//! * A field may carry a *deadline*, absolute, in milliseconds since the Unix epoch. **Visible means alive**: a field
+//!   whose deadline has passed is *dead*, which is absent for every reader, and it stays stored until something reclaims it.
+//! * **Only a primary judges.** What a replica or a loader applies is stored as it comes: a [`Moment`] says who asks, and by
+//!   which clock.
+//! * Whoever changes a hash learns what happened in the form that [`rewrite::hash`](crate::rewrite::hash) takes, so
+//!   that what was reclaimed, overwritten or skipped is always known.
+//! * Time is a parameter. There is no I/O and no clock here.
+//!
+//! # Parts
+//!
+//! | part | subject |
+//! |---|---|
+//! | [`Hash`] | fields, values, deadlines, and which of them are due |
+//! | [`DeadlineIndex`] | which of many things is due: the hashes of a shard that have a deadline |
+//! | [`Moment`] | what counts as there, for whom |
+#![forbid(unsafe_code)]
+
+mod hash;
+mod index;
+
+pub use self::hash::{Field, HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, Item};
+pub use self::index::{DeadlineIndex, Slot};
+
+/// What happens to a thing whose deadline has passed, by role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpiryPolicy {
+    /// A primary. A dead field is absent and stays until it is reclaimed or overwritten; the first access to a dead key deletes
+    /// it and propagates the deletion. A deadline that has passed when it is set deletes at once.
+    #[default]
+    Reclaim,
+    /// A replica's own readers: what is dead is absent for them and stays stored until the primary's deletion arrives.
+    Hide,
+    /// Applying a replication stream or loading a snapshot: what is stored is there. Whether it has expired is for the primary
+    /// alone to judge.
+    Ignore,
+}
+
+/// Who asks, and when: what decides whether a deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The role of who asks.
+    pub policy: ExpiryPolicy,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: u64,
+}
+
+impl Moment {
+    /// A primary's.
+    pub fn primary(now_ms: u64) -> Moment {
+        Moment { policy: ExpiryPolicy::Reclaim, now_ms }
+    }
+
+    /// A replica's own reader's.
+    pub fn reader(now_ms: u64) -> Moment {
+        Moment { policy: ExpiryPolicy::Hide, now_ms }
+    }
+
+    /// For whom everything that is stored is there.
+    pub const STORED: Moment = Moment { policy: ExpiryPolicy::Ignore, now_ms: 0 };
+
+    /// Whether something with this deadline is dead: Valkey's "now is later than the deadline".
+    pub fn hides(&self, deadline_ms: Option<u64>) -> bool {
+        self.policy != ExpiryPolicy::Ignore
+            && deadline_ms.is_some_and(|deadline_ms| self.now_ms > deadline_ms)
+    }
+
+    /// Whether a deadline that a command is about to set has passed already, so that it deletes instead. Only a
+    /// primary judges that; Valkey's "the deadline is not later than now".
+    pub fn is_past(&self, deadline_ms: u64) -> bool {
+        self.policy == ExpiryPolicy::Reclaim && deadline_ms <= self.now_ms
+    }
+}
