@@ -35,6 +35,8 @@ const TYPED_KEYS: &[(&str, &[&str])] = &[
 ];
 /// Keys that no command prefers.
 const OTHER_KEYS: &[&[u8]] = &[b"", b"\x00\xff\r\nkey", b"fnx", b"fields"];
+/// Keys called like options of commands on fields.
+const ODD_KEYS: &[&str] = &["fnx", "nx", "fields"];
 
 const FIELDS: &[&str] = &["f1", "f2", "f3", "f4", "n1", "n2", ""];
 const MEMBERS: &[&str] = &["a", "b", "c", "d", "e", "1", "2", "-7", "10", "\u{0}x"];
@@ -114,6 +116,8 @@ const JUNK: &[&[u8]] = &[
     b"EX",
     b"KEEPTTL",
     b"MATCH",
+    b"FIELDS",
+    b"FNX",
 ];
 
 /// The dump of a value, and a broken one: what `RESTORE` gets.
@@ -208,6 +212,8 @@ impl Arguments {
             // So few that a condition on the present one holds now and then.
             "few" => self.pick(&["a", "b"]),
             "field" => self.pick(FIELDS),
+            "numeric" => self.pick(&["n1", "n2"]),
+            "odd" => self.pick(ODD_KEYS),
             "member" => self.pick(MEMBERS),
             "lexbound" => {
                 let member = self.pick(MEMBERS);
@@ -280,6 +286,9 @@ impl Arguments {
                 3 => self.pick(&["0", "-1", "-5", "abc", "9223372036854775807", "9223372036854775", ""]),
                 _ => (self.far_s() * 1_000 + 137).to_string().into(),
             },
+            // Mostly to be dead soon.
+            "fieldms" if self.one_in(2) => self.rng.random_range(NEAR_MS).to_string().into(),
+            "fieldms" => self.of_kind("ms"),
             "secs" => match self.below(12) {
                 0 => self.pick(&[
                     "0",
@@ -305,8 +314,9 @@ impl Arguments {
             "pattern" => self
                 .pick(&["*", "?1", "[ab]*", "f*", "s?", "*1", "", "\\*", "a", "[^a]", "h[1-2]", "**", "[a-"]),
             "type" => self.pick(&["string", "list", "set", "zset", "hash", "stream", "LIST", "none", ""]),
-            "sortby" => self.pick(&["*", "s*", "n*", "nosort", "h1->f*", "h1->*", "z*", ""]),
-            "sortget" => self.pick(&["#", "s*", "n*", "h1->f1", "h1->*", "nokey", "*"]),
+            "sortby" => self.pick(&["*", "s*", "n*", "nosort", "h1->f*", "h1->*", "h*->n1", "z*", ""]),
+            "sortget" => self.pick(&["#", "s*", "n*", "h1->f1", "h1->*", "h*->f1", "nokey", "*"]),
+            "fieldpattern" => self.pick(&["h*->f1", "h*->n1", "h*->n2"]),
             "payload" => {
                 let payloads = Arc::clone(&self.payloads);
                 self.pick(&payloads.0)
