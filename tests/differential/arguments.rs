@@ -39,9 +39,10 @@ const OTHER_KEYS: &[&[u8]] = &[b"", b"\x00\xff\r\nkey", b"fnx", b"fields"];
 const ODD_KEYS: &[&str] = &["fnx", "nx", "fields"];
 
 const FIELDS: &[&str] = &["f1", "f2", "f3", "f4", "n1", "n2", ""];
-const MEMBERS: &[&str] = &["a", "b", "c", "d", "e", "1", "2", "-7", "10", "\u{0}x"];
+// No two members or values are equal up to a zero byte, where Valkey's SORT ALPHA stops comparing.
+const MEMBERS: &[&str] = &["a", "b", "c", "d", "e", "1", "2", "-7", "10", "x\u{0}x"];
 const VALUES: &[&[u8]] = &[
-    b"a", b"b", b"hello world", b"", b"0", b"1", b"10", b"-3", b"1.5", b"3.0e3", b"\x00\xff\r\n", b"01", b" 1", b"abcabcabc",
+    b"a", b"b", b"hello world", b"", b"0", b"1", b"10", b"-3", b"1.5", b"3.0e3", b"q\x00\xff\r\n", b"01", b" 1", b"abcabcabc",
     b"9223372036854775807", b"-9223372036854775808",
     b"a value that is longer than sixty-four bytes, which no compact encoding keeps in place, whatever the type",
 ];

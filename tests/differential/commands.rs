@@ -339,11 +339,11 @@ static TABLE: &[Entry] = &[
     entry("lmove", 8, &["LMOVE list list (LEFT|RIGHT) (LEFT|RIGHT)"]),
     entry("rpoplpush", 7, &["RPOPLPUSH list list"]),
     entry("lmpop", 8, &["LMPOP counted{list} (LEFT|RIGHT) [COUNT positive]"]),
-    entry("blpop", 8, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
-    entry("brpop", 8, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
-    entry("blmove", 8, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
-    entry("brpoplpush", 8, &["BRPOPLPUSH list list timeout"]).waits(),
-    entry("blmpop", 8, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
+    entry("blpop", 12, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
+    entry("brpop", 12, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
+    entry("blmove", 12, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
+    entry("brpoplpush", 12, &["BRPOPLPUSH list list timeout"]).waits(),
+    entry("blmpop", 12, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
     // Sets
     entry("sadd", 20, &["SADD set member*1-5"])
         .volatile(4, &["SADD set (1|2|3)*1-3"]),
@@ -396,9 +396,9 @@ static TABLE: &[Entry] = &[
     entry("zpopmin", 7, &["ZPOPMIN zset [count]"]),
     entry("zpopmax", 7, &["ZPOPMAX zset [count]"]),
     entry("zmpop", 7, &["ZMPOP counted{zset} (MIN|MAX) [COUNT positive]"]),
-    entry("bzpopmin", 8, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
-    entry("bzpopmax", 8, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
-    entry("bzmpop", 8, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
+    entry("bzpopmin", 12, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
+    entry("bzpopmax", 12, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
+    entry("bzmpop", 12, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
     entry("zrandmember", 6, &["ZRANDMEMBER zset [draw [WITHSCORES]]"]).check(Check::Draw),
     entry("zunion", 5, &["ZUNION counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
     entry("zinter", 5, &["ZINTER counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
@@ -421,6 +421,8 @@ static AROUND: &[Entry] = &[
     entry("debug", 4, &["DEBUG SET-ACTIVE-EXPIRE 1"]).check(Check::Reclaim).volatile(4, &[]),
 ];
 
+/// Of [`Family::Volatile`], what is made so often is sure to be met.
+const USUAL_WEIGHT: u32 = 6;
 /// One command in this many is damaged: an argument too many, too few, or out of place.
 const DAMAGED: u32 = 14;
 /// One command in this many is only its name.
@@ -432,6 +434,7 @@ const MOST_DRAWN: i64 = 1_000;
 
 /// The commands that a run makes, ready to be expanded.
 pub struct Commands {
+    family: Family,
     entries: Vec<(Entry, Vec<Node>)>,
     total_weight: u32,
 }
@@ -466,12 +469,17 @@ impl Commands {
         };
         let entries: Vec<(Entry, Vec<Node>)> = entries.into_iter().filter_map(read).collect();
         let total_weight = entries.iter().map(|(entry, _)| entry.weight).sum();
-        Ok(Commands { entries, total_weight })
+        Ok(Commands { family, entries, total_weight })
     }
 
-    /// The names of all.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.entries.iter().map(|(entry, _)| entry.name)
+    /// The names of those that are made often.
+    pub fn usual(&self) -> impl Iterator<Item = &'static str> {
+        let usual = |entry: &Entry| match self.family {
+            Family::Timeless => true,
+            Family::Volatile => entry.volatile_weight >= USUAL_WEIGHT,
+        };
+        let counted = move |(entry, _): &&(Entry, _)| usual(entry) && entry.check != Check::Reclaim;
+        self.entries.iter().filter(counted).map(|(entry, _)| entry.name)
     }
 
     /// How the replies to `argv` are compared.
