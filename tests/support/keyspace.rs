@@ -129,10 +129,11 @@ pub fn read(server: &Server) -> Contents {
                 other => panic!("{}: {key:?} has type {other:?}", server.name()),
             }),
         );
+        let volatile = has_field_deadlines(&mut client, db);
         let dumps = ask(
             &mut client,
             keys.iter().zip(&kinds).map(|(key, kind)| match kind {
-                Reply::Status(kind) if kind == "hash" => argv!["DUMP", key],
+                Reply::Status(kind) if kind == "hash" && volatile => argv!["DUMP", key],
                 _ => argv!["PING"],
             }),
         );
@@ -166,6 +167,14 @@ fn due(server: &Server) -> usize {
     due
 }
 
+/// Whether a hash of a database has a field with a deadline.
+fn has_field_deadlines(client: &mut Client, db: u16) -> bool {
+    let keyspace = client.info_section("keyspace");
+    let volatile =
+        keyspace.get(&format!("db{db}")).and_then(|counts| counts.split("keys_with_volatile_items=").nth(1));
+    volatile.is_some_and(|count| count != "0")
+}
+
 fn keys(client: &mut Client) -> Vec<Bytes> {
     match client.call(argv!["KEYS", "*"]) {
         Reply::Array(keys) => keys.into_iter().map(bulk).collect(),
@@ -184,7 +193,7 @@ fn bulk(reply: Reply) -> Bytes {
     }
 }
 
-/// What is under a key of this type, by the reply to the command that reads it and, of a hash, to `DUMP`.
+/// What is under a key of this type, by the reply to the command that reads it and, of a hash that may have deadlines, to `DUMP`.
 fn value_of(kind: &Reply, reply: Reply, dump: &Reply) -> Value {
     let Reply::Array(items) = reply else { return Value::Text(bulk(reply)) };
     let mut items = items.into_iter().map(bulk);
@@ -205,7 +214,13 @@ fn value_of(kind: &Reply, reply: Reply, dump: &Reply) -> Value {
             };
             Value::SortedSet(pairs.into_iter().map(|(member, score)| (member, bits(&score))).collect())
         }
-        _ => Value::Hash { visible: pairs.into_iter().collect(), stored: stored::fields(dump) },
+        _ => {
+            let stored = match dump {
+                Reply::Bulk(_) => stored::fields(dump),
+                _ => pairs.iter().map(|(field, value)| (field.clone(), (value.clone(), None))).collect(),
+            };
+            Value::Hash { visible: pairs.into_iter().collect(), stored }
+        }
     }
 }
 
