@@ -54,6 +54,7 @@ impl Report {
                 let mut cell = cell(theirs);
                 if line > 0 {
                     let ratio = match column.better {
+                        _ if theirs.median == ours.median => 1.0,
                         Better::Less => theirs.median / ours.median,
                         Better::More => ours.median / theirs.median,
                     };
