@@ -136,7 +136,10 @@ fn batches(load: &Load, commands: usize) -> Vec<BytesMut> {
         for _ in 0..load.depth {
             let key = format!("hash:{}", rng.random_range(0..HASHES));
             let deadline = load.has_deadlines.then(|| ("PX", rng.random_range(3_600_000..7_200_000)));
-            encode_command(&store(&key, rng.random_range(0..FIELDS_OF_EACH), load.fields, deadline), &mut batch);
+            encode_command(
+                &store(&key, rng.random_range(0..FIELDS_OF_EACH), load.fields, deadline),
+                &mut batch,
+            );
         }
         batches.push(batch);
     }
