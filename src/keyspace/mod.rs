@@ -23,7 +23,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `hash_expiry`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -65,6 +65,7 @@ mod eviction;
 mod expire;
 mod generic;
 pub(crate) mod glob;
+mod hash_expiry;
 mod hashes;
 mod lcs;
 mod lists;
