@@ -89,9 +89,7 @@ use smallvec::SmallVec;
 
 use super::arguments::{Conditions, DeadlineChange, FieldCondition, Named, NewDeadline, TimeForm};
 use super::{ExpiryPolicy, Field, Hash, Moment};
-use crate::rewrite::hash::{
-    DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOutcome, Leftovers, Touched,
-};
+use crate::rewrite::hash::{DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOutcome, Leftovers, Touched};
 
 /// Positions in a command's argv, ascending.
 pub type Positions = SmallVec<[usize; 4]>;

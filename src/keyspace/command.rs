@@ -9,12 +9,12 @@ use smallvec::SmallVec;
 use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
+use super::{
+    bits, counters, dump, expire, generic, hash_expiry, hashes, lcs, lists, object, pubsub, scan, sets, sort,
+    strings, zsets, zstores,
+};
 use crate::hash_ttl::arguments::MAX_SHOWN_BYTES;
 pub(super) use crate::hash_ttl::arguments::printable;
-use super::{
-    bits, counters, dump, expire, generic, hash_expiry, hashes, lcs, lists, object, pubsub, scan, sets, sort, strings,
-    zsets, zstores,
-};
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;

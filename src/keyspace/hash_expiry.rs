@@ -10,9 +10,7 @@ use super::events::EventClass;
 use super::hashes::{expired, notify_emptied};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Hash};
-use crate::hash_ttl::arguments::{
-    self, DeadlineChange, HExpire, HGetEx, HSetEx, NewDeadline, TimeForm,
-};
+use crate::hash_ttl::arguments::{self, DeadlineChange, HExpire, HGetEx, HSetEx, NewDeadline, TimeForm};
 use crate::hash_ttl::commands::{self, Answered, FieldCode, Met, SetEx};
 use crate::resp::Reply;
 use crate::rewrite::hash::{self, FieldEffect, HSetExOutcome};
@@ -52,9 +50,8 @@ pub(super) fn hpexpireat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
 fn set_deadlines<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], form: TimeForm) -> CommandResult {
     let moment = unit.moment();
     let HExpire { deadline_ms, conditions, fields } = HExpire::parse(argv, form, moment.now_ms)?;
-    let (done, emptied) = change(unit, &argv[1], |hash| {
-        commands::expire(hash, fields, deadline_ms, &conditions, moment)
-    })?;
+    let (done, emptied) =
+        change(unit, &argv[1], |hash| commands::expire(hash, fields, deadline_ms, &conditions, moment))?;
     notify_changed(unit, &argv[1], &done.met, done.effect, emptied);
     unit.propagate(argv, hash::hexpire(argv, done.met.touched(), done.effect));
     Ok(codes(done.replies))
@@ -153,9 +150,7 @@ pub(super) fn hpexpiretime<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
 fn report(unit: &mut Unit<'_, '_>, argv: &[Bytes], form: TimeForm) -> CommandResult {
     let (fields, moment) = (arguments::queried_fields(argv)?, unit.moment());
     let hash = unit.read_as::<Hash>(&argv[1])?;
-    let time = |(_, name): (usize, &Bytes)| {
-        Reply::Integer(commands::time_left(hash, name, form, moment))
-    };
+    let time = |(_, name): (usize, &Bytes)| Reply::Integer(commands::time_left(hash, name, form, moment));
     Ok(Reply::Array(fields.iter().map(time).collect()))
 }
 

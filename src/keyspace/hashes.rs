@@ -57,9 +57,8 @@ fn set_pairs<'c>(
     }
     let (key, moment) = (&argv[1], unit.moment());
     unit.find_as::<Hash>(key)?;
-    let stored = unit.edit(key, |hash: &mut Hash| {
-        commands::set(hash, Named::pairs(argv, 2), NewDeadline::None, moment)
-    });
+    let stored = unit
+        .edit(key, |hash: &mut Hash| commands::set(hash, Named::pairs(argv, 2), NewDeadline::None, moment));
     expired(unit, key, stored.dead.len());
     unit.notify(EventClass::Hash, "hset", key);
     unit.propagate(argv, hash::hset(argv));
@@ -176,7 +175,8 @@ pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     let moment = unit.moment();
     let base = commands::base(unit.find_as::<Hash>(key)?, field, moment);
     let old = base.field.map_or(Some(0), |field| parse_i64(&field.value));
-    let new = old.ok_or(CommandError::HashNotInteger)?.checked_add(increment).ok_or(CommandError::Overflow)?;
+    let new =
+        old.ok_or(CommandError::HashNotInteger)?.checked_add(increment).ok_or(CommandError::Overflow)?;
     let (before, is_dead) = (base.before, base.is_dead);
     unit.edit(key, |hash: &mut Hash| commands::store_sum(hash, field, &decimal(new), before));
     expired(unit, key, is_dead.into());

@@ -12,6 +12,10 @@ pub use crate::keyspace::memory::{EvictionPolicy, MemoryLimits};
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
 pub const MIN_BACKLOG_BYTES: u64 = 16 * 1024;
 
+/// Least and greatest `hz`. Other settings become the nearer one, as in Valkey.
+pub(super) const MIN_HZ: u64 = 1;
+pub(super) const MAX_HZ: u64 = 500;
+
 /// A bound on what may wait to be sent to one connection (`client-output-buffer-limit`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
@@ -79,8 +83,11 @@ pub struct Config {
     /// How much memory the data may take, and what goes when it takes more (`maxmemory`, `maxmemory-policy`,
     /// `maxmemory-samples`, `maxmemory-eviction-tenacity`, `lfu-log-factor`, `lfu-decay-time`).
     pub memory: MemoryLimits,
-    /// Active expiry cycles per second (`hz`).
+    /// Active expiry cycles per second (`hz`), 1 to 500. Default 10.
     pub hz: u64,
+    /// How much time active expiry may take (`active-expire-effort`), 1 to 10: each of the `hz` cycles 25 % of its period,
+    /// and 2 % more for each step of effort above 1; one that makes up for what those left, 1 ms and 0.25 ms more for each step. Default 1.
+    pub active_expire_effort: u64,
     /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
     pub shutdown_timeout_s: u64,
 }
@@ -116,6 +123,7 @@ impl Default for Config {
             min_replicas_max_lag_s: 10,
             memory: MemoryLimits::default(),
             hz: 10,
+            active_expire_effort: 1,
             shutdown_timeout_s: 10,
         }
     }

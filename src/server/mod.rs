@@ -30,7 +30,7 @@
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
 //! | `monitor` | `MONITOR` |
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
-//! | `cron` | what happens by time |
+//! | `cron`, `expiry` | what happens by time; active expiry |
 //!
 //! # Locks
 //!
@@ -60,6 +60,7 @@ mod config;
 mod connection;
 mod cron;
 mod dispatch;
+mod expiry;
 mod glob;
 mod monitor;
 mod notifications;

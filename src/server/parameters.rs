@@ -3,7 +3,7 @@
 //! Memory sizes are shown in bytes and accepted with Valkey's units (`k` = 1000, `kb` = 1024, …).
 //! Reasons for a refusal are worded as Valkey words them.
 
-use super::config::{Config, ConfigError, EvictionPolicy, MIN_BACKLOG_BYTES, OutputLimit};
+use super::config::{Config, ConfigError, EvictionPolicy, MAX_HZ, MIN_BACKLOG_BYTES, MIN_HZ, OutputLimit};
 use super::notifications::Notifications;
 
 type Get = fn(&Config) -> String;
@@ -53,6 +53,11 @@ const fn renamed(name: &'static str, alias: &'static str, get: Get, set: Set) ->
 
 /// All parameters, in the order in which they are shown.
 pub(super) static PARAMETERS: &[Parameter] = &[
+    live(
+        "active-expire-effort",
+        |c| c.active_expire_effort.to_string(),
+        |c, v| integer(v, 1, 10).map(|n| c.active_expire_effort = n),
+    ),
     live("appendonly", |_| "no".to_owned(), |_, v| only(v, "no")),
     fixed(
         "bind",
@@ -93,7 +98,11 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.databases.to_string(),
         |c, v| integer(v, 1, u64::from(u16::MAX)).map(|n| c.databases = u16::try_from(n).unwrap_or(u16::MAX)),
     ),
-    live("hz", |c| c.hz.to_string(), |c, v| integer(v, 1, 500).map(|n| c.hz = n)),
+    live(
+        "hz",
+        |c| c.hz.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.hz = n.clamp(MIN_HZ, MAX_HZ)),
+    ),
     live(
         "lfu-decay-time",
         |c| c.memory.lfu_decay_min.to_string(),

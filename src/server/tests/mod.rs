@@ -4,6 +4,7 @@ mod blocking;
 mod commandlog;
 mod commands;
 mod eviction;
+mod expiry;
 mod monitor;
 mod pubsub;
 mod replication;
