@@ -18,7 +18,9 @@ pub fn in_turn<P, M>(peers: &[P], rounds: usize, mut run: impl FnMut(&P) -> M) -
 
 /// The middle of values in ascending order.
 pub fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    let (below, above) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
+    (at(below) + at(above)) / 2.0
 }
 
 /// What several rounds measured.
