@@ -95,7 +95,7 @@ fn hsetex(key: &str, numbers: std::ops::Range<usize>) -> Vec<Argv> {
 #[test]
 fn real_replicas_get_every_field_value_and_deadline() {
     let count: usize = std::env::var("REPLCORE_TEST_FIELDS")
-        .map_or(100_000, |count| count.parse().expect("a number of fields"));
+        .map_or(20_000, |count| count.parse().expect("a number of fields"));
     let scratch = Scratch::new("field-snapshot");
     let primary = frozen_primary(&scratch);
     let mut client = primary.client();
