@@ -17,13 +17,23 @@
 //! | [`Hash`] | fields, values, deadlines, and which of them are due |
 //! | [`DeadlineIndex`] | which of many things is due: the hashes of a shard that have a deadline |
 //! | [`Moment`] | what counts as there, for whom |
+//! | [`arguments`] | what the commands on fields are told |
+//! | [`commands`] | what they do to a hash, and what is to be said about it |
 #![forbid(unsafe_code)]
 
+mod arena;
+pub mod arguments;
+pub mod commands;
+mod compact;
+mod field;
 mod hash;
 mod index;
+mod table;
+mod wheel;
 
-pub use self::hash::{Field, HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, Item};
-pub use self::index::{DeadlineIndex, Slot};
+pub use self::field::{Field, Item};
+pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, HASH_MAX_FIELDS, Hash, HashFull};
+pub use self::index::{DeadlineIndex, INDEX_MAX_THINGS, Slot};
 
 /// What happens to a thing whose deadline has passed, by role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
