@@ -235,7 +235,9 @@ fn run(options: &Options) -> Result<bool, String> {
             .map(|exhibit| protocol::search(exhibit.scenario, Some(exhibit), Reach::Quick, threads)),
     );
     if !searched.is_empty() {
-        println!();
+        if !models.is_empty() {
+            println!();
+        }
         protocol::report(&searched, false);
     }
     let good = models.iter().filter(|outcome| outcome.verdict.is_good()).count()
