@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::client::show_reply;
 use super::command::{Step, show, show_word};
 use super::error::HuntError;
-use super::generate::family;
+use super::generate;
 use super::recorder::Recorder;
 use super::stage::Stage;
 use super::state::{Difference, Kind, State, visible};
@@ -127,12 +127,12 @@ impl Finding {
 }
 
 /// The last command of a minimal sequence: without it there is no difference, and nothing after it is needed.
-pub(super) fn culprit(steps: &[Step], kind: Kind) -> String {
+fn culprit(steps: &[Step], kind: Kind) -> String {
     if kind.is_of_promotion() {
         return "promotion".to_owned();
     }
     let last = steps.iter().rev().flat_map(|step| step.commands().iter().rev()).next();
-    last.map_or_else(|| "no command".to_owned(), |command| family(command.name()).to_owned())
+    last.map_or_else(|| "no command".to_owned(), generate::culprit)
 }
 
 /// One watched replay.
