@@ -802,10 +802,10 @@ const OF_THE_SERVER: &[&str] = &["debug", "multi", "exec", "discard", "watch", "
 
 fn is_known(line: &str) -> bool {
     let name = line.split(' ').next().unwrap_or_default();
-    if name == EXPIRED_FIELDS {
-        return keyspace::lookup(b"hexpire").is_some();
-    }
-    line == EXPIRE || OF_THE_SERVER.contains(&name) || keyspace::lookup(name.as_bytes()).is_some()
+    line == EXPIRE
+        || name == EXPIRED_FIELDS
+        || OF_THE_SERVER.contains(&name)
+        || keyspace::lookup(name.as_bytes()).is_some()
 }
 
 /// One that runs the script and is told what happens.
