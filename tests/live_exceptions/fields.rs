@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::stage::{Exception, Ours, contents, words};
 use crate::support::client::argv;
 use crate::support::feed::{Feed, snapshot};
-use crate::support::{Client, Program, Scratch, Server, wait_caught_up, wait_link_up, wait_until};
+use crate::support::{Client, Program, Scratch, Server, attach, wait_caught_up, wait_link_up, wait_until};
 
 const SETUP: &[&str] =
     &["HSET k live 1 timed 1", "HEXPIRE k 5000 FIELDS 1 timed", "HSETEX k PX 1 FIELDS 1 dead 1"];
@@ -143,6 +143,35 @@ fn hsetex_without_a_time_is_unknown_to_redis() {
 fn a_key_called_like_a_condition_is_lost_by_valkey() {
     for key in ["fnx", "FXX", "nx", "XX"] {
         refused_by(Program::Valkey, &["HSET other f 1"], &format!("HSETEX {key} EX 5000 FIELDS 1 f v"));
+    }
+}
+
+#[test]
+fn a_key_called_fields_is_misread_by_valkeys_replica() {
+    let setup = ["HSET Fields f 1", "HEXPIRE Fields 5000 FIELDS 1 f"];
+    refused_by(Program::Valkey, &setup, "HINCRBY Fields f 1");
+    refused_by(Program::Valkey, &setup, "HINCRBYFLOAT Fields f 1.5");
+}
+
+/// Valkey executes neither of a key called so.
+#[test]
+fn hsetex_and_hgetex_of_a_key_called_fields_reach_the_replica() {
+    let scratch = Scratch::new("exception-fields");
+    let primary = Server::start(Program::Replcore, "the embedded primary", &scratch);
+    let (replicas, _links) = attach(&[Program::Valkey], &primary, &scratch);
+    let (mut client, mut replicas_client) = (primary.client(), replicas[0].client());
+    for command in [
+        "HSETEX fields EX 5000 FIELDS 2 f 1 g 1",
+        "HSETEX fields FXX KEEPTTL FIELDS 2 f 2 g 2",
+        "HSETEX fields PXAT 9999999999999 FIELDS 1 f 3",
+        "HGETEX fields EX 6000 FIELDS 1 f",
+        "HGETEX fields PERSIST FIELDS 1 g",
+        "HSETEX fields FIELDS 1 g 3",
+        "HGETDEL fields FIELDS 1 g",
+    ] {
+        client.call(words(command));
+        wait_caught_up(&primary, &replicas[0], Duration::from_secs(30));
+        assert_eq!(contents(&mut client), contents(&mut replicas_client), "{command}");
     }
 }
 

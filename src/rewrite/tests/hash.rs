@@ -69,6 +69,26 @@ fn an_increment_keeps_a_live_deadline_by_naming_it() {
 }
 
 #[test]
+fn a_key_called_fields_goes_out_in_words_that_valkey_does_not_misread() {
+    let by = |before| sent("hincrby Fields f 1", hincrby(&argv("hincrby Fields f 1"), 3, before));
+    assert_eq!(by(DeadlineBefore::Volatile), "HSET Fields f 3");
+    assert_eq!(by(DeadlineBefore::Live(7)), "HSET Fields f 3; HPEXPIREAT Fields 7 FIELDS 1 f");
+    for words in ["hsetex fields PXAT 7 FIELDS 2 f v g w", "hsetex fields EX 1 FNX FIELDS 2 f v g w"] {
+        let outcome = HSetExOutcome::Stored { deadline_ms: Some(7) };
+        assert_eq!(
+            sent(words, hsetex(&argv(words), outcome)),
+            "HSET fields f v g w; HPEXPIREAT fields 7 FIELDS 2 f g"
+        );
+    }
+    let words = "hsetex fields KEEPTTL FIELDS 2 f v g w";
+    let outcome = HSetExOutcome::Kept { deadlines_ms: &[Some(7), None], dead: &[] };
+    assert_eq!(
+        sent(words, hsetex(&argv(words), outcome)),
+        "HSET fields g w; HSET fields f v; HPEXPIREAT fields 7 FIELDS 1 f"
+    );
+}
+
+#[test]
 fn a_deletion_goes_out_as_sent_if_it_met_no_dead_field() {
     assert_eq!(hdel_sent("hdel k a b a", Touched::live(&[2])), "hdel k a b a");
     assert_eq!(hdel_sent("hdel k a b", NONE), "");
