@@ -173,7 +173,7 @@ fn hsetex_names_its_deadline_and_has_no_conditions() {
 
 #[test]
 fn names_that_look_like_options_are_names() {
-    for key in ["fnx", "FXX", "nx", "xx", "fields", "pxat", "KEEPTTL"] {
+    for key in ["fnx", "FXX", "nx", "xx", "pxat", "KEEPTTL"] {
         let words = format!("hsetex {key} EX 100 FIELDS 1 fnx nx");
         assert_eq!(hsetex_sent(&words, AT_7), format!("hsetex {key} PXAT 7 FIELDS 1 fnx nx"));
         let words = format!("hgetex {key} EX 100 FIELDS 1 fields");
