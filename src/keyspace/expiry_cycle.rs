@@ -78,6 +78,8 @@ pub struct ExpireReport {
     pub out_of_time: bool,
     /// How long the longest overdue of what the cycle reclaimed, or had to leave, had been due, in milliseconds.
     pub lag_ms: u64,
+    /// The longest time for which the cycle held a lock.
+    pub longest_hold: Duration,
     /// Keys that had a deadline, in the shards to which the cycle came.
     pub keys_with_deadline: u64,
     /// Hashes that had fields with a deadline, in the shards to which the cycle came.
@@ -116,6 +118,7 @@ impl Keyspace {
         let (mut visits, mut drained) = (0, 0);
         while drained < shards {
             let mut shard = self.lock_shard(number);
+            let locked = Instant::now();
             if visits < shards {
                 report.count(&shard);
             }
@@ -135,6 +138,7 @@ impl Keyspace {
                 drained += 1;
                 continue;
             }
+            report.longest_hold = report.longest_hold.max(locked.elapsed());
             MutexGuard::unlock_fair(shard);
             garbage.free();
             drained = if has_more { 0 } else { drained + 1 };

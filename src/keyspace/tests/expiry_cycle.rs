@@ -50,6 +50,11 @@ impl Server {
     }
 }
 
+fn without_times(report: ExpireReport) -> ExpireReport {
+    assert!(report.longest_hold > Duration::ZERO);
+    ExpireReport { longest_hold: Duration::ZERO, ..report }
+}
+
 #[test]
 fn the_cycle_reclaims_the_keys_that_are_due_and_nothing_else() {
     let mut server = Server::new();
@@ -62,12 +67,14 @@ fn the_cycle_reclaims_the_keys_that_are_due_and_nothing_else() {
     server.now_ms = 2000;
     let report = server.expire_cycle(ALL_TIME);
     let due = 3 * VISIT_KEYS as u64;
-    let expected = ExpireReport { keys: due, lag_ms: 500, keys_with_deadline: 2 * due, ..Default::default() };
-    assert_eq!(report, expected);
+    let expected =
+        ExpireReport { keys: due, lag_ms: 500, keys_with_deadline: 2 * due, ..ExpireReport::default() };
+    assert_eq!(without_times(report), expected);
     assert_eq!(server.published.len(), 3 * VISIT_KEYS);
     assert!(server.published.iter().all(|unit| unit.starts_with("UNLINK due") && !unit.contains(';')));
     assert_eq!(server.keyspace.key_count(0), (2 * due, due));
-    assert_eq!(server.expire_cycle(ALL_TIME), ExpireReport { keys_with_deadline: due, ..Default::default() });
+    let nothing = ExpireReport { keys_with_deadline: due, ..ExpireReport::default() };
+    assert_eq!(server.expire_cycle(ALL_TIME), nothing);
 }
 
 #[test]
@@ -77,8 +84,9 @@ fn the_cycle_reclaims_the_fields_that_are_due_and_nothing_else() {
     server.load_hash(0, "h", fields.map(|(name, deadline_ms)| (name.to_owned(), deadline_ms)));
     server.now_ms = 2000;
     let report = server.expire_cycle(ALL_TIME);
-    let expected = ExpireReport { fields: 2, hashes: 1, lag_ms: 2, volatile_hashes: 1, ..Default::default() };
-    assert_eq!(report, expected);
+    let expected =
+        ExpireReport { fields: 2, hashes: 1, lag_ms: 2, volatile_hashes: 1, ..ExpireReport::default() };
+    assert_eq!(without_times(report), expected);
     assert_eq!(
         server.take_published(),
         "HDEL h d a",
