@@ -90,6 +90,7 @@ pub mod watch;
 mod zsets;
 mod zstores;
 
+use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -408,12 +409,26 @@ impl Keyspace {
     /// (it appends the marker to the stream and returns its offset), and registers a copy-on-write
     /// snapshot. Costs O(shards × databases), whatever the number of keys.
     pub fn cut<T>(self: &Arc<Self>, mark: impl FnOnce() -> T) -> (T, Snapshot) {
+        let Ok(cut) = self.try_cut(|_| Ok::<T, Infallible>(mark()));
+        cut
+    }
+
+    /// [`cut`](Self::cut) whose `mark` is told how many hashes have a field with a deadline, and may refuse. Then nothing is
+    /// registered.
+    ///
+    /// # Errors
+    /// `mark`'s.
+    pub fn try_cut<T, E>(
+        self: &Arc<Self>,
+        mark: impl FnOnce(usize) -> Result<T, E>,
+    ) -> Result<(T, Snapshot), E> {
         // Relaxed: only uniqueness matters.
         let id = self.next_snapshot_id.fetch_add(1, Ordering::Relaxed);
         let mut shards: Vec<_> = (0..self.options.shards).map(|number| self.lock_shard(number)).collect();
-        let marked = mark();
+        let tables = shards.iter().flat_map(|shard| shard.tables());
+        let marked = mark(tables.map(|table| table.volatile.len()).sum())?;
         let snapshot = Snapshot::register(Arc::clone(self), id, shards.iter_mut().map(|shard| &mut **shard));
-        (marked, snapshot)
+        Ok((marked, snapshot))
     }
 
     /// Keys in `db` and how many of them have a deadline, expired ones that are still stored

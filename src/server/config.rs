@@ -27,6 +27,32 @@ pub struct OutputLimit {
     pub soft_s: u64,
 }
 
+/// What a replica gets that cannot hold the deadlines of hash fields: one that did not announce Valkey 9.0.0 or later. It matters
+/// only while there are such deadlines. Not Valkey's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldDeadlinesPolicy {
+    /// `refuse`: an error instead of a snapshot, and the end of its link before the first command that needs them.
+    #[default]
+    Refuse,
+    /// `strip`: the snapshot without the deadlines, and the stream as it is. The replica keeps such fields until the primary
+    /// has reclaimed them, dead ones too, and **answers the commands that it does not know with errors to nobody**: of
+    /// `HSETEX` it misses the values.
+    Strip,
+}
+
+impl FieldDeadlinesPolicy {
+    /// All of them.
+    pub const ALL: [FieldDeadlinesPolicy; 2] = [FieldDeadlinesPolicy::Refuse, FieldDeadlinesPolicy::Strip];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            FieldDeadlinesPolicy::Refuse => "refuse",
+            FieldDeadlinesPolicy::Strip => "strip",
+        }
+    }
+}
+
 /// The configuration of a server. Names and defaults are Valkey's unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -67,6 +93,8 @@ pub struct Config {
     pub repl_ping_period_s: u64,
     /// Seconds after which a silent replica is dropped (`repl-timeout`).
     pub repl_timeout_s: u64,
+    /// What a replica gets that cannot hold field deadlines (`repl-field-deadlines-policy`). Default refuse.
+    pub field_deadlines_policy: FieldDeadlinesPolicy,
     /// Whether replicas that can are sent the snapshot as it is made (`repl-diskless-sync`); otherwise it is spooled
     /// to a temporary file first, so that its length can be announced.
     pub diskless_sync: bool,
@@ -118,6 +146,7 @@ impl Default for Config {
             backlog_bytes: 10 << 20,
             repl_ping_period_s: 10,
             repl_timeout_s: 60,
+            field_deadlines_policy: FieldDeadlinesPolicy::Refuse,
             diskless_sync: true,
             min_replicas_to_write: 0,
             min_replicas_max_lag_s: 10,

@@ -86,7 +86,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use self::config::{
-    CommandLogLimit, Config, ConfigError, EvictionPolicy, MIN_BACKLOG_BYTES, MemoryLimits, OutputLimit,
+    CommandLogLimit, Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, MIN_BACKLOG_BYTES,
+    MemoryLimits, OutputLimit,
 };
 pub use self::notifications::Notifications;
 

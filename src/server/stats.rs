@@ -65,6 +65,7 @@ pub(super) struct Stats {
     pub sync_partial_ok: Counter,
     pub sync_partial_err: Counter,
     pub replicas_evicted: Counter,
+    pub replicas_refused: Counter,
     pub replicas_timed_out: Counter,
     pub history_breaks: Counter,
     /// Expiry cycles that left nothing that was due.
@@ -103,6 +104,7 @@ impl Stats {
             sync_partial_ok,
             sync_partial_err,
             replicas_evicted,
+            replicas_refused,
             replicas_timed_out,
             history_breaks,
             expire_cycles_completed,
@@ -133,6 +135,7 @@ impl Stats {
             sync_partial_ok,
             sync_partial_err,
             replicas_evicted,
+            replicas_refused,
             replicas_timed_out,
             history_breaks,
             expire_cycles_completed,

@@ -222,6 +222,7 @@ fn replcore(shared: &Shared, out: &mut String) {
         out,
         "replicas_evicted" = stats.replicas_evicted.get(),
         "replicas_timed_out" = stats.replicas_timed_out.get(),
+        "replicas_refused" = stats.replicas_refused.get(),
         "history_breaks" = stats.history_breaks.get(),
         "protocol_errors" = stats.protocol_errors.get(),
         "expire_cycles_completed" = stats.expire_cycles_completed.get(),
@@ -229,6 +230,9 @@ fn replcore(shared: &Shared, out: &mut String) {
         "expire_lag_ms" = stats.expire_lag_ms.get(),
         "snapshots_running" = shared.replication.snapshots_running(),
     );
+    if let Some(refusal) = shared.replication.last_refusal() {
+        fields!(out, "last_refused_replica" = refusal.replica, "last_refusal_reason" = refusal.reason);
+    }
     let buffer = shared.replication.buffer.stats();
     fields!(
         out,

@@ -5,6 +5,7 @@ mod commandlog;
 mod commands;
 mod eviction;
 mod expiry;
+mod field_deadlines;
 mod monitor;
 mod pubsub;
 mod replication;
