@@ -21,11 +21,7 @@
 //! | shards | they are *visited* in turn, at most [`EXPIRE_VISIT_STEPS`] a visit; the next cycle begins where the last one stopped |
 //! | keys and fields | within a visit they take turns of at most [`TURN_STEPS`], as long as both have something due |
 //! | databases | each turn begins with the one after that which used up the last turn |
-//! | hashes | what is left in a hash at the end of a turn is put [behind](super::shard::Shard::defer_hash) all other hashes that are due |
-//!
-//! The last rule lets the index name a later moment for a hash than its earliest deadline, but none that is not past: the hash
-//! is due all the same. (If the system's clock is set back, it is due when the clock has come up to that moment again,
-//! or when it is changed.)
+//! | hashes | one that still has due fields at the end of a turn goes [behind](super::shard::Shard::defer_hash) all others that have some; commands that change it do not move it |
 //!
 //! # Locks
 //!
@@ -54,16 +50,16 @@ use super::value::Value;
 use crate::rewrite::{DeletionVerb, Effects, hash};
 
 /// The most steps that the expiry cycle takes while it holds a shard's lock.
-pub const EXPIRE_VISIT_STEPS: usize = 512;
+pub const EXPIRE_VISIT_STEPS: usize = 192;
 
 /// The most steps that keys, or fields, take before it is the others' turn.
-pub(super) const TURN_STEPS: usize = 128;
+pub(super) const TURN_STEPS: usize = 48;
 
 /// What a key costs: to take it out, and to publish it as a unit of its own.
-pub(super) const KEY_STEPS: usize = 8;
+pub(super) const KEY_STEPS: usize = 4;
 
 /// What a hash costs beside its fields: to find it, and to publish its unit.
-const HASH_STEPS: usize = 8;
+const HASH_STEPS: usize = 4;
 
 /// What an expiry cycle did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,7 +261,7 @@ impl Visit<'_, '_> {
         while *steps > 0 {
             let Some(key) = self.shard.first_due_hash(db, self.now_ms, steps) else { return };
             if self.reclaim_from(db, &key, steps).is_break() {
-                self.shard.defer_hash(db, &key, self.now_ms);
+                self.shard.defer_hash(db, &key);
                 return;
             }
             *steps = steps.saturating_sub(HASH_STEPS);
