@@ -226,10 +226,17 @@ fn load(loaded: &Keyspace, entries: &[SnapshotEntry]) {
                     )
                 }
                 Stored::Hash(fields) => {
-                    with("HSET", fields.into_iter().flat_map(|(field, (value, _))| [field, value]).collect())
+                    let pairs = fields.iter().flat_map(|(field, (value, _))| [field.clone(), value.clone()]);
+                    with("HSET", pairs.collect())
                 }
             },
         );
+        if let Stored::Hash(fields) = stored(value) {
+            for (field, ms) in fields.into_iter().filter_map(|(field, (_, ms))| Some((field, ms?))) {
+                let words = [ms.to_string().into(), "FIELDS".into(), "1".into(), field];
+                run(*db, with("HPEXPIREAT", words.to_vec()));
+            }
+        }
         if let Some(ms) = deadline_ms {
             run(*db, with("PEXPIREAT", vec![Bytes::from(ms.to_string())]));
         }
