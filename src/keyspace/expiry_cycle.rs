@@ -27,7 +27,8 @@
 //!
 //! A visit holds the lock of one shard. When it ends, the lock is handed to a thread that waits for it, if there
 //! is one, before the cycle may come back. Names of fields, keys and whole values that went are freed after
-//! that. A visit takes some 0.1 ms at most in a release build, with these exceptions, which any command that changes the same
+//! that. A visit takes about 0.1 ms in a release build (0.5 µs a step in a hash of a million fields, where each is a few misses
+//! of the cache, 0.2 µs in small ones), with these exceptions, which any command that changes the same
 //! thing has too: a hash that a snapshot shares is copied whole on its first change, and a table, of keys or of fields,
 //! that has become mostly empty is moved into a smaller one.
 //!

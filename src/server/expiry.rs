@@ -13,7 +13,8 @@
 //! | 1 | 25 % of one processor | 63 % |
 //! | 10 | 43 % | 72 % |
 //!
-//! and `INFO` tells when that was not enough: `expired_time_cap_reached_count` counts the cycles that had to leave something
+//! which reclaims 0.8 million fields a second of one hash of a million, and 1.4 million of 100 000 hashes of ten (effort 1, measured on
+//! one machine). Fields that expire faster than that for long accumulate, hidden, and `INFO` tells when that was not enough: `expired_time_cap_reached_count` counts the cycles that had to leave something
 //! (`expire_cycles_completed` those that did not), and `expire_lag_ms` is how overdue the last one found it.
 //!
 //! # Threads
