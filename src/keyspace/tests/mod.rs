@@ -17,6 +17,7 @@ mod scanning;
 mod sets;
 mod snapshots;
 mod sorting;
+mod volatile;
 mod watching;
 mod zsets;
 

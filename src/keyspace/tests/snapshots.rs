@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::snapshot::BATCH_KEYS;
 use super::*;
 
-type State = BTreeMap<(u16, Bytes), (String, Option<u64>)>;
+pub(super) type State = BTreeMap<(u16, Bytes), (String, Option<u64>)>;
 
 fn value_text(value: &Value) -> String {
     match value {
@@ -22,7 +22,7 @@ fn value_text(value: &Value) -> String {
 }
 
 /// The whole state, straight from the tables.
-fn state_of(keyspace: &Keyspace) -> State {
+pub(super) fn state_of(keyspace: &Keyspace) -> State {
     let mut state = State::new();
     for number in 0..keyspace.options.shards {
         let shard = keyspace.lock_shard(number);
@@ -36,7 +36,7 @@ fn state_of(keyspace: &Keyspace) -> State {
 }
 
 /// The collected entries; fails if a key was yielded twice or the databases are not in order.
-fn collected(entries: &[SnapshotEntry]) -> State {
+pub(super) fn collected(entries: &[SnapshotEntry]) -> State {
     assert!(entries.is_sorted_by_key(|entry| entry.db), "databases ascend");
     let mut state = State::new();
     for SnapshotEntry { db, key, value, deadline_ms } in entries {
@@ -46,7 +46,7 @@ fn collected(entries: &[SnapshotEntry]) -> State {
     state
 }
 
-fn assert_nothing_is_left(keyspace: &Keyspace) {
+pub(super) fn assert_nothing_is_left(keyspace: &Keyspace) {
     for number in 0..keyspace.options.shards {
         assert!(keyspace.lock_shard(number).snapshots.is_empty());
     }
