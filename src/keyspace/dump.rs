@@ -1,14 +1,17 @@
 //! `DUMP` and `RESTORE`: one value as bytes.
 //!
-//! `DUMP` writes plain encodings in RDB version 10, so that its payloads are taken by Redis 7.0 and every Valkey.
-//! `RESTORE` takes what Valkey 9.1.2 takes, with these exceptions:
+//! `DUMP` writes plain encodings in RDB version 10, so that its payloads are taken by Redis 7.0 and every Valkey. A hash with
+//! field deadlines goes out as Valkey writes it, in version 80, with every field that is stored: dead ones too.
+//! `RESTORE` takes what Valkey 9.1.2 takes. A field's deadline is never judged, on a primary neither: a field that is dead already
+//! is stored, and the active cycle reclaims it. These are the exceptions:
 //!
-//! * A hash with field deadlines is refused: this keyspace keeps none.
+//! * A hash that names a field twice is refused, also where the first of the two is dead: Valkey 9.1.2 then keeps both.
 //! * A string that claims one or two bytes more than there are is refused. Valkey takes the footer's version for them.
 //! * Streams and modules are refused: this keyspace keeps none.
 //!
-//! What a replica gets is the client's payload if every replica reads it, and the same value encoded anew otherwise: see
-//! [`rewrite::generic`](crate::rewrite::generic).
+//! What a replica gets is the client's payload if every replica that can hold the value reads it, and the same value encoded anew
+//! otherwise: see [`rewrite::generic`](crate::rewrite::generic). As no deadline is judged, the replica stores the same fields
+//! with the same deadlines, whatever has passed meanwhile.
 
 use bytes::Bytes;
 
@@ -29,7 +32,7 @@ pub(super) static COMMANDS: &[CommandSpec] =
 
 pub(super) fn dump<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(value) = unit.read(&argv[1]).map(|entry| entry.value.clone()) else { return Ok(Reply::Null) };
-    // Invariant: no collection in the keyspace is empty, and no score is NaN.
+    // Invariant: no collection in the keyspace is empty, no score is NaN, and no deadline is beyond `i64::MAX`.
     let payload = payload_of(&value).map_err(|_| CommandError::DumpFormat)?;
     Ok(Reply::Bulk(payload))
 }
@@ -53,8 +56,8 @@ fn payload_of(value: &Value) -> Result<Bytes, WriteError> {
             writer
         }
         Value::Hash(hash) => {
-            let mut writer = PayloadWriter::collection(Kind::Hash, hash.len() as u64)?;
-            hash.iter().try_for_each(|field| writer.field(&field.name, &field.value))?;
+            let mut writer = PayloadWriter::collection(Kind::hash(hash.is_volatile()), hash.len() as u64)?;
+            hash.iter().try_for_each(|it| writer.field(&it.name, &it.value, it.deadline_ms))?;
             writer
         }
     };
@@ -166,9 +169,6 @@ fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
             finish(zset)?
         }
         rdb::Value::Hash(fields) => {
-            if fields.iter().any(|field| field.deadline_ms.is_some()) {
-                return Err(CommandError::DumpFieldDeadlines);
-            }
             let mut hash = Hash::new();
             let mut fields = fields.into_iter();
             unique(fields.all(|it| hash.insert(&it.field, &it.value, it.deadline_ms).is_none()))?;

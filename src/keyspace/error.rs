@@ -196,9 +196,6 @@ pub enum CommandError {
     /// A payload that contradicts its format.
     #[error("ERR Bad data format")]
     DumpFormat,
-    /// A payload with what this keyspace does not keep.
-    #[error("ERR Hashes whose fields have deadlines are not supported")]
-    DumpFieldDeadlines,
     /// A negative time to live.
     #[error("ERR Invalid TTL value, must be >= 0")]
     RestoreTtl,

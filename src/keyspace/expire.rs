@@ -2,16 +2,14 @@
 
 use bytes::Bytes;
 
+use super::CommandError;
 use super::command::printable;
 use super::command::{CommandSpec, ONE, RF, WF, keyed};
 use super::events::EventClass;
 use super::number::{TimeForm, integer};
-use super::shard::Shard;
 use super::unit::{CommandResult, Unit};
-use super::{CommandError, EXPIRE_BATCH_KEYS};
 use crate::resp::Reply;
 use crate::rewrite::generic::{self, ExpireOutcome};
-use crate::rewrite::{DeletionVerb, Effects};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -149,29 +147,4 @@ fn report(unit: &mut Unit<'_, '_>, key: &[u8], answer: impl Fn(u64, u64) -> u64)
         Some(None) => -1,
         Some(Some(deadline_ms)) => i64::try_from(answer(deadline_ms, now_ms)).unwrap_or(i64::MAX),
     })
-}
-
-/// The database and key of one key that is due in a shard.
-pub(super) fn next_due(shard: &Shard, now_ms: u64) -> Option<(u16, Bytes)> {
-    (0..).zip(shard.tables()).find_map(|(db, table)| {
-        let due = table.deadlines.first()?;
-        (now_ms > due.deadline_ms).then(|| (db, due.key.clone()))
-    })
-}
-
-/// Reclaims at most [`EXPIRE_BATCH_KEYS`] due keys of a shard; returns how many.
-pub(super) fn reclaim_due(
-    shard: &mut Shard,
-    verb: DeletionVerb,
-    now_ms: u64,
-    publish: &mut dyn FnMut(&Effects<'_>),
-) -> usize {
-    for reclaimed in 0..EXPIRE_BATCH_KEYS {
-        let Some((db, key)) = next_due(shard, now_ms) else { return reclaimed };
-        shard.remove(db, &key);
-        shard.stats.expired_keys += 1;
-        shard.notify(db, EventClass::Expired, "expired", &key);
-        publish(&Effects::single(db, verb.command(&key)));
-    }
-    EXPIRE_BATCH_KEYS
 }

@@ -24,6 +24,7 @@
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
 //! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
+//! | `expiry_cycle` | reclaiming keys and fields that nobody asks for |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
@@ -52,7 +53,9 @@
 //!
 //! A key whose deadline has passed is absent for every reader. On a primary the first access deletes
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
-//! reclaims those that nobody asks for. See [`ExpiryPolicy`] for the other roles.
+//! reclaims those that nobody asks for, and the fields of hashes whose deadlines have passed. See [`ExpiryPolicy`] for the
+//! other roles: a keyspace in a replica's role runs no cycle. Once it is promoted, the first cycles find
+//! everything that became due before, also what came with a deadline in the past.
 
 mod bits;
 pub mod blocking;
@@ -63,6 +66,7 @@ mod error;
 pub mod events;
 mod eviction;
 mod expire;
+mod expiry_cycle;
 mod generic;
 pub(crate) mod glob;
 mod hashes;
@@ -86,10 +90,11 @@ pub mod watch;
 mod zsets;
 mod zstores;
 
+use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -101,6 +106,7 @@ pub use self::error::CommandError;
 use self::events::{EventSink, Events};
 use self::eviction::Evictor;
 pub use self::eviction::Room;
+pub use self::expiry_cycle::{EXPIRE_VISIT_STEPS, ExpireReport};
 use self::memory::{Memory, MemoryLimits, UsedBytes};
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
@@ -117,9 +123,6 @@ use crate::rewrite::{DeletionVerb, Effects, Wrap};
 
 /// The hasher of tables: fast, and seeded per process against chosen collisions.
 type Hasher = foldhash::fast::RandomState;
-
-/// The most due keys that the expiry cycle reclaims while it holds a shard's lock.
-pub const EXPIRE_BATCH_KEYS: usize = 64;
 
 /// The limits and choices of a keyspace.
 #[derive(Clone, Debug)]
@@ -155,7 +158,7 @@ pub struct Call {
     pub argv: Vec<Bytes>,
 }
 
-/// Counters since the start of the process.
+/// Counters since the start of the process, or since they were reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyspaceStats {
     /// Keys deleted because their deadline had passed, on access or by the cycle.
@@ -169,15 +172,6 @@ pub struct KeyspaceStats {
     pub keyspace_hits: u64,
     /// Lookups by reading commands that did not.
     pub keyspace_misses: u64,
-}
-
-/// What an expiry cycle did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ExpireReport {
-    /// Keys reclaimed.
-    pub expired: u64,
-    /// Whether the budget ran out while keys were due.
-    pub out_of_time: bool,
 }
 
 /// A sharded keyspace. Share it as `Arc<Keyspace>`.
@@ -411,52 +405,30 @@ impl Keyspace {
         set.clear();
     }
 
-    /// Reclaims due keys for at most about `budget`, each as a unit of its own; only a primary does
-    /// this. A lock is held for at most [`EXPIRE_BATCH_KEYS`] keys. The next cycle goes on with the
-    /// shard at which this one stopped.
-    pub fn expire_cycle(
-        &self,
-        now_ms: u64,
-        budget: Duration,
-        publish: &mut dyn FnMut(&Effects<'_>),
-    ) -> ExpireReport {
-        let started = Instant::now();
-        let mut report = ExpireReport::default();
-        let first = self.expire_from.load(Ordering::Relaxed);
-        for number in (first..first + self.options.shards).map(|n| n % self.options.shards) {
-            loop {
-                let mut shard = self.lock_shard(number);
-                let expired = expire::reclaim_due(&mut shard, self.options.deletion_verb, now_ms, publish);
-                drop(shard);
-                report.expired += expired as u64;
-                if started.elapsed() >= budget {
-                    // Relaxed: a hint about where to start, nothing more.
-                    self.expire_from.store(number, Ordering::Relaxed);
-                    report.out_of_time = self.has_due(now_ms);
-                    return report;
-                }
-                if expired < EXPIRE_BATCH_KEYS {
-                    break;
-                }
-            }
-        }
-        report
-    }
-
-    fn has_due(&self, now_ms: u64) -> bool {
-        (0..self.options.shards).any(|number| expire::next_due(&self.lock_shard(number), now_ms).is_some())
-    }
-
     /// Takes the cut of a snapshot: locks all shards, calls `mark` once while no unit is running
     /// (it appends the marker to the stream and returns its offset), and registers a copy-on-write
     /// snapshot. Costs O(shards × databases), whatever the number of keys.
     pub fn cut<T>(self: &Arc<Self>, mark: impl FnOnce() -> T) -> (T, Snapshot) {
+        let Ok(cut) = self.try_cut(|_| Ok::<T, Infallible>(mark()));
+        cut
+    }
+
+    /// [`cut`](Self::cut) whose `mark` is told how many hashes have a field with a deadline, and may refuse. Then nothing is
+    /// registered.
+    ///
+    /// # Errors
+    /// `mark`'s.
+    pub fn try_cut<T, E>(
+        self: &Arc<Self>,
+        mark: impl FnOnce(usize) -> Result<T, E>,
+    ) -> Result<(T, Snapshot), E> {
         // Relaxed: only uniqueness matters.
         let id = self.next_snapshot_id.fetch_add(1, Ordering::Relaxed);
         let mut shards: Vec<_> = (0..self.options.shards).map(|number| self.lock_shard(number)).collect();
-        let marked = mark();
+        let tables = shards.iter().flat_map(|shard| shard.tables());
+        let marked = mark(tables.map(|table| table.volatile.len()).sum())?;
         let snapshot = Snapshot::register(Arc::clone(self), id, shards.iter_mut().map(|shard| &mut **shard));
-        (marked, snapshot)
+        Ok((marked, snapshot))
     }
 
     /// Keys in `db` and how many of them have a deadline, expired ones that are still stored
@@ -477,7 +449,15 @@ impl Keyspace {
         (0..self.options.shards).map(|number| self.lock_shard(number).waiters.len()).sum()
     }
 
-    /// Counters since the start.
+    /// Keys in `db` that are hashes with a field that has a deadline. Shards are counted one after the other.
+    pub fn volatile_hash_count(&self, db: u16) -> u64 {
+        if db >= self.options.databases {
+            return 0;
+        }
+        (0..self.options.shards).map(|number| self.lock_shard(number).table(db).volatile.len() as u64).sum()
+    }
+
+    /// Counters since the start, or since they were [reset](Self::reset_stats).
     pub fn stats(&self) -> KeyspaceStats {
         (0..self.options.shards).fold(KeyspaceStats::default(), |sum, number| {
             let stats = self.lock_shard(number).stats;
@@ -489,6 +469,13 @@ impl Keyspace {
                 keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,
             }
         })
+    }
+
+    /// Sets all counters to zero, one shard after the other.
+    pub fn reset_stats(&self) {
+        for number in 0..self.options.shards {
+            self.lock_shard(number).stats = KeyspaceStats::default();
+        }
     }
 
     fn shard_of(&self, key: &[u8]) -> usize {

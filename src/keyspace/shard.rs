@@ -19,6 +19,7 @@ use indexmap::IndexMap;
 
 use super::blocking::Waiters;
 use super::events::{EventClass, Events};
+use super::expiry_cycle::NextDatabases;
 use super::memory::{Access, FrequencyRule, UsedBytes};
 use super::snapshot::ShardSnapshot;
 use super::value::Value;
@@ -145,6 +146,8 @@ pub(super) struct Shard {
     events: Arc<Events>,
     /// The clock of accesses: the second of the unit that holds the lock.
     pub now_s: u32,
+    /// Where the expiry cycle goes on.
+    pub expiry: NextDatabases,
     /// What the entries of all databases take.
     used: UsedBytes,
 }
@@ -160,6 +163,7 @@ impl Shard {
             stats: KeyspaceStats::default(),
             events,
             now_s: 0,
+            expiry: NextDatabases::default(),
             used: UsedBytes::default(),
         }
     }
@@ -204,6 +208,22 @@ impl Shard {
 
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// The key of a hash that has a due field, or may have one: see [`DeadlineIndex::first_due`].
+    pub fn first_due_hash(&mut self, db: u16, now_ms: u64, steps: &mut usize) -> Option<Bytes> {
+        let (_, key) = self.tables[usize::from(db)].volatile.first_due(now_ms, steps)?;
+        Some(key.clone())
+    }
+
+    /// Moves the hash under `key`, which still has due fields, behind the others of its database that are due now. That lasts
+    /// until the hash is changed.
+    pub fn defer_hash(&mut self, db: u16, key: &[u8], now_ms: u64) {
+        let table = &mut self.tables[usize::from(db)];
+        if let Some(slot) = table.map.get(key).and_then(|entry| entry.volatile) {
+            // The last deadline that is due now.
+            table.volatile.set(slot, now_ms.saturating_sub(1));
+        }
     }
 
     pub fn get(&self, db: u16, key: &[u8]) -> Option<&Entry> {

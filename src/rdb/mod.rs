@@ -50,7 +50,9 @@ mod tests;
 use bytes::Bytes;
 
 pub use error::{Fault, ReadError, WriteError};
-pub use payload::{PAYLOAD_VERSION, Payload, PayloadError, PayloadWriter, read_payload};
+pub use payload::{
+    PAYLOAD_VERSION, Payload, PayloadError, PayloadWriter, payload_has_field_deadlines, read_payload,
+};
 pub use reader::{Entry, Event, Limits, Reader};
 pub use writer::{Header, Kind, ReplicationAux, Writer};
 
@@ -98,6 +100,13 @@ pub enum Value {
     SortedSet(Vec<(Bytes, f64)>),
     /// A hash.
     Hash(Vec<HashField>),
+}
+
+impl Value {
+    /// Whether it is a hash of which a field has a deadline: see [`Kind::HashWithDeadlines`].
+    pub fn has_field_deadlines(&self) -> bool {
+        matches!(self, Value::Hash(fields) if fields.iter().any(|field| field.deadline_ms.is_some()))
+    }
 }
 
 /// Opcodes and type numbers.

@@ -6,8 +6,10 @@
 //! CRC-64                u64, little-endian, of everything before it
 //! ```
 //!
-//! [`PayloadWriter`] writes plain encodings in version 10, which Redis 7.0 and every Valkey take. [`read_payload`] reads every
-//! encoding that [`Reader`](super::Reader) reads, in the versions that Valkey 9.1 takes: 1 to 11, and 80.
+//! [`PayloadWriter`] writes plain encodings in version 10, which Redis 7.0 and every Valkey take; only a hash with field deadlines
+//! is written in version 80, which the servers take that can hold one: Valkey 9.0 and later. [`read_payload`] reads every
+//! encoding that [`Reader`](super::Reader) reads, in the versions that Valkey 9.1 takes: 1 to 11, and 80. Redis 7.4's own hashes
+//! with field deadlines come in version 12 and are therefore refused, as by Valkey.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,7 +18,7 @@ use super::source::Source;
 use super::writer::{Kind, Writer};
 use super::{FileVersion, Limits, RdbVersion, ReadError, Value, WriteError, code};
 
-/// The version that is written.
+/// The version that is written, but for hashes with field deadlines.
 pub const PAYLOAD_VERSION: u16 = 10;
 
 const VERSION_BYTES: usize = 2;
@@ -31,8 +33,8 @@ const VALKEY_VERSION: u16 = 80;
 pub struct Payload {
     /// The value.
     pub value: Value,
-    /// Whether every server since Redis 7.0 reads the same out of these bytes: a plain encoding, in at most version 10, and
-    /// nothing behind the value.
+    /// Whether every server that can hold the value reads it out of these bytes: a plain encoding, in at most version 10, or
+    /// a hash with field deadlines as Valkey 9.0 writes it; and nothing behind the value.
     pub is_portable: bool,
 }
 
@@ -70,8 +72,14 @@ pub fn read_payload(payload: &[u8], limits: Limits) -> Result<Payload, PayloadEr
     // The types whose meaning depends on the kind of server are Valkey's here, in any version.
     let value = source.value(value_type, FileVersion::Valkey(VALKEY_VERSION))?;
     let plain = [code::STRING, code::LIST, code::SET, code::HASH, code::ZSET_BINARY].contains(&value_type);
+    let fits = value.has_field_deadlines() || (plain && version <= PAYLOAD_VERSION);
     let whole = source.position() == body.len() as u64;
-    Ok(Payload { value, is_portable: plain && whole && version <= PAYLOAD_VERSION })
+    Ok(Payload { value, is_portable: fits && whole })
+}
+
+/// Whether a payload is a hash with field deadlines, by its type alone: as [`PayloadWriter`] writes one.
+pub fn payload_has_field_deadlines(payload: &[u8]) -> bool {
+    payload.first() == Some(&code::VALKEY_HASH_DEADLINES)
 }
 
 /// Writes one payload: either a string or a collection, element by element.
@@ -88,6 +96,7 @@ pub fn read_payload(payload: &[u8], limits: Limits) -> Result<Payload, PayloadEr
 /// ```
 pub struct PayloadWriter {
     writer: Writer,
+    version: u16,
 }
 
 impl PayloadWriter {
@@ -96,20 +105,24 @@ impl PayloadWriter {
         let mut writer = Writer::without_magic(RdbVersion::Redis10);
         writer.put_type(code::STRING);
         writer.put_string(value);
-        PayloadWriter { writer }
+        PayloadWriter { writer, version: PAYLOAD_VERSION }
     }
 
     /// The payload of a collection of exactly `len` elements, to be written next.
     ///
     /// # Errors
     ///
-    /// [`WriteError::EmptyCollection`], [`WriteError::FieldDeadlinesUnsupported`].
+    /// [`WriteError::EmptyCollection`].
     pub fn collection(kind: Kind, len: u64) -> Result<PayloadWriter, WriteError> {
-        let mut writer = Writer::without_magic(RdbVersion::Redis10);
+        let (file_version, version) = match kind {
+            Kind::HashWithDeadlines => (RdbVersion::Valkey80, VALKEY_VERSION),
+            _ => (RdbVersion::Redis10, PAYLOAD_VERSION),
+        };
+        let mut writer = Writer::without_magic(file_version);
         let value_type = writer.type_of(kind, len)?;
         writer.put_type(value_type);
         writer.open(kind, len);
-        Ok(PayloadWriter { writer })
+        Ok(PayloadWriter { writer, version })
     }
 
     /// Writes the next element of a list or set.
@@ -130,13 +143,13 @@ impl PayloadWriter {
         self.writer.member(member, score)
     }
 
-    /// Writes the next field of a hash.
+    /// Writes the next field of a hash. `deadline_ms` is in ms since the Unix epoch.
     ///
     /// # Errors
     ///
-    /// [`WriteError::UnexpectedElement`].
-    pub fn field(&mut self, field: &[u8], value: &[u8]) -> Result<(), WriteError> {
-        self.writer.field(field, value, None)
+    /// Those of [`Writer::field`].
+    pub fn field(&mut self, field: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Result<(), WriteError> {
+        self.writer.field(field, value, deadline_ms)
     }
 
     /// The payload.
@@ -146,7 +159,7 @@ impl PayloadWriter {
     /// [`WriteError::ElementsMissing`].
     pub fn finish(self) -> Result<Bytes, WriteError> {
         let mut payload: BytesMut = self.writer.into_bytes()?;
-        payload.put_u16_le(PAYLOAD_VERSION);
+        payload.put_u16_le(self.version);
         let mut computed = checksum();
         computed.update(&payload);
         payload.put_u64_le(computed.finalize());

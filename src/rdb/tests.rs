@@ -536,7 +536,20 @@ fn text() -> impl Strategy<Value = Bytes> {
 }
 
 fn deadline() -> impl Strategy<Value = Option<u64>> {
-    prop_oneof![Just(None), (0..i64::MAX as u64).prop_map(Some), (0u64..3).prop_map(Some)]
+    let last = i64::MAX as u64;
+    prop_oneof![Just(None), (0..=last).prop_map(Some), (0u64..3).prop_map(Some), Just(Some(last))]
+}
+
+/// A number as a length of nine bytes, which every number has.
+fn long_length(number: u64) -> Vec<u8> {
+    [&[0x81][..], &number.to_be_bytes()].concat()
+}
+
+/// Numbers at which a sum may go wrong.
+fn edgy() -> impl Strategy<Value = u64> {
+    let edges =
+        vec![0, 1, 2, (1 << 46) - 1, i64::MAX as u64 - 1, i64::MAX as u64, 1 << 63, u64::MAX - 1, u64::MAX];
+    prop_oneof![prop::sample::select(edges), any::<u64>(), 0u64..10]
 }
 
 fn value(field_deadlines: bool) -> impl Strategy<Value = Value> {
@@ -553,6 +566,59 @@ fn value(field_deadlines: bool) -> impl Strategy<Value = Value> {
         prop::collection::vec((text(), score), 1..20).prop_map(Value::SortedSet),
         prop::collection::vec(field, 1..20).prop_map(Value::Hash),
     ]
+}
+
+/// A file with one hash `k`, in the form of that type number, as the server would write it that defined it.
+fn deadline_file(form: u8, fields: &[HashField]) -> Vec<u8> {
+    if form == code::VALKEY_HASH_DEADLINES {
+        let mut writer = Writer::new(RdbVersion::Valkey80);
+        writer.begin(b"k", None, Kind::HashWithDeadlines, fields.len() as u64).unwrap();
+        fields.iter().for_each(|it| writer.field(&it.field, &it.value, it.deadline_ms).unwrap());
+        return writer.finish().unwrap().to_vec();
+    }
+    let earliest = fields.iter().filter_map(|field| field.deadline_ms).min().unwrap_or(0);
+    let mut payload = earliest.to_le_bytes().to_vec();
+    if form == code::REDIS_HASH_DEADLINES {
+        payload.put_slice(&long_length(fields.len() as u64));
+        for field in fields {
+            let distance = field.deadline_ms.map_or(0, |deadline_ms| deadline_ms - earliest + 1);
+            payload.put_slice(&long_length(distance));
+            payload.put_slice(&string(&field.field));
+            payload.put_slice(&string(&field.value));
+        }
+    } else {
+        // Every element is a string whose length has 32 bits.
+        let mut blob = Vec::new();
+        let mut put = |item: &[u8]| {
+            blob.put_u8(0xF0);
+            blob.put_u32_le(item.len() as u32);
+            blob.put_slice(item);
+            // For walking backwards: only its width matters to who walks forwards.
+            let width = match 5 + item.len() {
+                0..128 => 1,
+                128..16_384 => 2,
+                _ => 3,
+            };
+            blob.put_bytes(0, width);
+        };
+        for field in fields {
+            put(&field.field);
+            put(&field.value);
+            put(field.deadline_ms.unwrap_or(0).to_string().as_bytes());
+        }
+        let mut listpack = Vec::new();
+        listpack.put_u32_le(7 + blob.len() as u32);
+        listpack.put_u16_le(3 * fields.len() as u16);
+        listpack.put_slice(&blob);
+        listpack.put_u8(0xFF);
+        payload.put_slice(&string(&listpack));
+    }
+    let mut file = file_with("REDIS0012", form, &payload);
+    file.truncate(file.len() - 8);
+    let mut computed = checksum::checksum();
+    computed.update(&file);
+    file.put_u64_le(computed.finalize());
+    file
 }
 
 proptest! {
@@ -581,6 +647,72 @@ proptest! {
         expected.push(Event::End { checked: true });
         file.extend_from_slice(&writer.finish().unwrap());
         prop_assert_eq!(read_from(BufReader::with_capacity(buffer, &file[..])).unwrap(), expected);
+    }
+
+    /// Redis: a distance of 0 is no deadline, any other one is one more than the distance to the earliest.
+    #[test]
+    fn redis_s_relative_deadlines_are_summed_exactly_or_refused(earliest in edgy(), distance in edgy()) {
+        let payload = [&earliest.to_le_bytes()[..], b"\x01", &long_length(distance), b"\x01f\x01v"].concat();
+        let sum = (distance > 0).then(|| i128::from(earliest) + i128::from(distance) - 1);
+        match (value_of("REDIS0012", code::REDIS_HASH_DEADLINES, &payload), sum) {
+            (Ok(value), None) => prop_assert_eq!(value, plain_fields(&[("f", "v")])),
+            (Ok(value), Some(sum)) => {
+                prop_assert!(sum <= i128::from(i64::MAX));
+                let deadline_ms = Some(u64::try_from(sum).unwrap());
+                prop_assert_eq!(value, Value::Hash(vec![field_of("f", "v", deadline_ms)]));
+            }
+            (Err(error), sum) => {
+                prop_assert!(sum.is_some_and(|sum| sum > i128::from(i64::MAX)), "{error}");
+                let fault = matches!(error, ReadError::Malformed { fault: Fault::Deadline, .. });
+                prop_assert!(fault, "{error}");
+            }
+        }
+    }
+
+    /// Valkey: -1 is no deadline, nothing else is negative.
+    #[test]
+    fn valkey_s_deadlines_are_taken_as_they_are_or_refused(deadline in edgy()) {
+        let payload = [b"\x01\x01f\x01v".as_slice(), &deadline.to_le_bytes()].concat();
+        let read = value_of("VALKEY080", code::VALKEY_HASH_DEADLINES, &payload);
+        match deadline {
+            u64::MAX => prop_assert_eq!(read.unwrap(), plain_fields(&[("f", "v")])),
+            0..=0x7fff_ffff_ffff_ffff => {
+                prop_assert_eq!(read.unwrap(), Value::Hash(vec![field_of("f", "v", Some(deadline))]));
+            }
+            _ => {
+                let fault = matches!(read, Err(ReadError::Malformed { fault: Fault::Deadline, .. }));
+                prop_assert!(fault, "{read:?}");
+            }
+        }
+    }
+
+    /// Hashes with deadlines in each of the three forms, cut short and damaged: every cut is an error, and nothing panics.
+    #[test]
+    fn damaged_hashes_with_deadlines_are_errors_or_values(
+        fields in prop::collection::vec((text(), text(), deadline()), 1..6),
+        form in prop::sample::select(&[22u8, 24, 25][..]),
+        cut in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let fields: Vec<HashField> = fields
+            .into_iter()
+            .map(|(field, value, deadline_ms)| {
+                // Redis's listpack spells "none" 0.
+                let deadline_ms = deadline_ms.filter(|at| form != code::REDIS_HASH_LISTPACK_DEADLINES || *at > 0);
+                HashField { field, value, deadline_ms }
+            })
+            .collect();
+        let file = deadline_file(form, &fields);
+        let read_back = entries(&file).remove("k").expect("one key").value;
+        prop_assert_eq!(read_back, Value::Hash(fields));
+        let cut = cut.index(file.len());
+        prop_assert!(read(&file[..cut]).is_err(), "cut at {} of {}", cut, file.len());
+        let mut damaged = file;
+        for (at, byte) in changes {
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+        }
+        let _ = read(&damaged);
     }
 
     #[test]

@@ -53,6 +53,13 @@ pub enum Kind {
     HashWithDeadlines,
 }
 
+impl Kind {
+    /// The kind of a hash, by whether one of its fields has a deadline.
+    pub fn hash(has_deadlines: bool) -> Kind {
+        if has_deadlines { Kind::HashWithDeadlines } else { Kind::Hash }
+    }
+}
+
 /// Writes one snapshot. See the [module](super) for the format.
 ///
 /// ```
@@ -105,6 +112,11 @@ impl Writer {
 
     pub(super) fn put_type(&mut self, value_type: u8) {
         self.out.put_u8(value_type);
+    }
+
+    /// Whether [`Kind::HashWithDeadlines`] can be written.
+    pub fn holds_field_deadlines(&self) -> bool {
+        self.version != RdbVersion::Redis10
     }
 
     /// How many bytes wait to be taken.
@@ -231,7 +243,7 @@ impl Writer {
             Kind::Set => Ok(code::SET),
             Kind::SortedSet => Ok(code::ZSET_BINARY),
             Kind::Hash => Ok(code::HASH),
-            Kind::HashWithDeadlines if self.version == RdbVersion::Redis10 => {
+            Kind::HashWithDeadlines if !self.holds_field_deadlines() => {
                 Err(WriteError::FieldDeadlinesUnsupported)
             }
             Kind::HashWithDeadlines => Ok(code::VALKEY_HASH_DEADLINES),
@@ -315,8 +327,7 @@ impl Writer {
                 items.iter().try_for_each(|(member, score)| self.member(member, *score))
             }
             Value::Hash(fields) => {
-                let deadlines = fields.iter().any(|field| field.deadline_ms.is_some());
-                let kind = if deadlines { Kind::HashWithDeadlines } else { Kind::Hash };
+                let kind = Kind::hash(value.has_field_deadlines());
                 self.begin(key, deadline_ms, kind, fields.len() as u64)?;
                 fields.iter().try_for_each(|f| self.field(&f.field, &f.value, f.deadline_ms))
             }

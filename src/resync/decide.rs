@@ -79,6 +79,12 @@ pub enum FullReason {
         /// Last byte written.
         end: u64,
     },
+    /// What follows has field deadlines, which the replica cannot hold.
+    #[error("the stream may have field deadlines after byte {offset}, which the replica cannot hold")]
+    FieldDeadlines {
+        /// The bytes the replica already has.
+        offset: u64,
+    },
 }
 
 impl FullReason {

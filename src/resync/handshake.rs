@@ -202,6 +202,11 @@ pub struct ReplicaFacts {
 }
 
 impl ReplicaFacts {
+    /// Whether the replica is known to hold deadlines of hash fields, and to know the commands that set them.
+    pub fn holds_field_deadlines(&self) -> bool {
+        self.snapshot_format() == SnapshotFormat::Valkey80
+    }
+
     /// The newest snapshot format the replica is known to read.
     pub fn snapshot_format(&self) -> SnapshotFormat {
         const FIRST_WITH_80: ServerVersion = ServerVersion { major: 9, minor: 0, patch: 0 };

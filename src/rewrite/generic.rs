@@ -272,9 +272,9 @@ pub fn databases(argv: &[Bytes]) -> Rewritten {
 /// How the value of a `RESTORE` goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestorePayload {
-    /// As the client sent it: every replica reads it.
+    /// As the client sent it: every replica that can hold the value reads it.
     AsSent,
-    /// The same value in an encoding that every replica reads.
+    /// The same value in an encoding that every replica reads that can hold it.
     Encoded(Bytes),
 }
 

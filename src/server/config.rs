@@ -12,6 +12,10 @@ pub use crate::keyspace::memory::{EvictionPolicy, MemoryLimits};
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
 pub const MIN_BACKLOG_BYTES: u64 = 16 * 1024;
 
+/// Least and greatest `hz`. Other settings become the nearer one, as in Valkey.
+pub(super) const MIN_HZ: u64 = 1;
+pub(super) const MAX_HZ: u64 = 500;
+
 /// A bound on what may wait to be sent to one connection (`client-output-buffer-limit`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
@@ -21,6 +25,32 @@ pub struct OutputLimit {
     pub soft_bytes: u64,
     /// Seconds for which `soft_bytes` may be exceeded.
     pub soft_s: u64,
+}
+
+/// What a replica gets that cannot hold the deadlines of hash fields: one that did not announce Valkey 9.0.0 or later. It matters
+/// only while there are such deadlines. Not Valkey's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldDeadlinesPolicy {
+    /// `refuse`: an error instead of a snapshot, and the end of its link before the first command that needs them.
+    #[default]
+    Refuse,
+    /// `strip`: the snapshot without the deadlines, and the stream as it is. The replica keeps such fields until the primary
+    /// has reclaimed them, dead ones too, and **answers the commands that it does not know with errors to nobody**: of
+    /// `HSETEX` it misses the values.
+    Strip,
+}
+
+impl FieldDeadlinesPolicy {
+    /// All of them.
+    pub const ALL: [FieldDeadlinesPolicy; 2] = [FieldDeadlinesPolicy::Refuse, FieldDeadlinesPolicy::Strip];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            FieldDeadlinesPolicy::Refuse => "refuse",
+            FieldDeadlinesPolicy::Strip => "strip",
+        }
+    }
 }
 
 /// The configuration of a server. Names and defaults are Valkey's unless said otherwise.
@@ -63,6 +93,8 @@ pub struct Config {
     pub repl_ping_period_s: u64,
     /// Seconds after which a silent replica is dropped (`repl-timeout`).
     pub repl_timeout_s: u64,
+    /// What a replica gets that cannot hold field deadlines (`repl-field-deadlines-policy`). Default refuse.
+    pub field_deadlines_policy: FieldDeadlinesPolicy,
     /// Whether replicas that can are sent the snapshot as it is made (`repl-diskless-sync`); otherwise it is spooled
     /// to a temporary file first, so that its length can be announced.
     pub diskless_sync: bool,
@@ -79,8 +111,11 @@ pub struct Config {
     /// How much memory the data may take, and what goes when it takes more (`maxmemory`, `maxmemory-policy`,
     /// `maxmemory-samples`, `maxmemory-eviction-tenacity`, `lfu-log-factor`, `lfu-decay-time`).
     pub memory: MemoryLimits,
-    /// Active expiry cycles per second (`hz`).
+    /// Active expiry cycles per second (`hz`), 1 to 500. Default 10.
     pub hz: u64,
+    /// How much time active expiry may take (`active-expire-effort`), 1 to 10: each of the `hz` cycles 25 % of its period,
+    /// and 2 % more for each step of effort above 1; one that makes up for what those left, 1 ms and 0.25 ms more for each step. Default 1.
+    pub active_expire_effort: u64,
     /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
     pub shutdown_timeout_s: u64,
 }
@@ -111,11 +146,13 @@ impl Default for Config {
             backlog_bytes: 10 << 20,
             repl_ping_period_s: 10,
             repl_timeout_s: 60,
+            field_deadlines_policy: FieldDeadlinesPolicy::Refuse,
             diskless_sync: true,
             min_replicas_to_write: 0,
             min_replicas_max_lag_s: 10,
             memory: MemoryLimits::default(),
             hz: 10,
+            active_expire_effort: 1,
             shutdown_timeout_s: 10,
         }
     }

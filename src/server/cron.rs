@@ -1,14 +1,13 @@
 //! What happens by time: active expiry, evictions, pings in the stream, soft limits, samples.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clients::Role;
-use super::monitor;
-use super::state::{Shared, unix_ms};
+use super::state::Shared;
+use super::{expiry, monitor};
 
 /// How often the cursors' soft limits are looked at.
 const LIMITS_PERIOD: Duration = Duration::from_millis(100);
@@ -16,38 +15,13 @@ const LIMITS_PERIOD: Duration = Duration::from_millis(100);
 /// Runs everything periodic until the server has ended (never returns by itself).
 pub(super) async fn run(shared: Arc<Shared>) {
     tokio::join!(
-        expire(&shared),
+        expiry::run(&shared),
         evict(&shared),
         ping(&shared),
         limits(&shared),
         sample(&shared),
         shared.replication.ask_for_acks(&shared)
     );
-}
-
-/// Active expiry, `hz` times a second, on a blocking thread: a cycle may use up to a quarter of
-/// its period, which is too long for a thread that serves sockets.
-async fn expire(shared: &Arc<Shared>) {
-    loop {
-        let period = Duration::from_millis(1000 / shared.config.load().hz.clamp(1, 500));
-        tokio::time::sleep(period).await;
-        if !shared.active_expire.load(Ordering::Relaxed) {
-            continue;
-        }
-        let cycle = Arc::clone(shared);
-        let report = tokio::task::spawn_blocking(move || {
-            let publishing = Arc::clone(&cycle);
-            cycle.keyspace.expire_cycle(unix_ms(), period / 4, &mut |effects| {
-                // A failure has broken the history already; there is nothing to do about it here.
-                let _ = publishing.publish(effects);
-            })
-        });
-        match report.await {
-            Ok(report) if report.out_of_time => shared.stats.expire_cycles_over_budget.add(1),
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "an expiry cycle failed"),
-        }
-    }
 }
 
 /// Goes on with the evictions that a command left, or that a lower `maxmemory` asks for, in pieces as long as a command

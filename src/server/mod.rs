@@ -30,7 +30,7 @@
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
 //! | `monitor` | `MONITOR` |
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
-//! | `cron` | what happens by time |
+//! | `cron`, `expiry` | what happens by time; active expiry |
 //!
 //! # Locks
 //!
@@ -60,6 +60,7 @@ mod config;
 mod connection;
 mod cron;
 mod dispatch;
+mod expiry;
 mod glob;
 mod monitor;
 mod notifications;
@@ -85,7 +86,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use self::config::{
-    CommandLogLimit, Config, ConfigError, EvictionPolicy, MIN_BACKLOG_BYTES, MemoryLimits, OutputLimit,
+    CommandLogLimit, Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, MIN_BACKLOG_BYTES,
+    MemoryLimits, OutputLimit,
 };
 pub use self::notifications::Notifications;
 

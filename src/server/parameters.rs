@@ -3,7 +3,9 @@
 //! Memory sizes are shown in bytes and accepted with Valkey's units (`k` = 1000, `kb` = 1024, …).
 //! Reasons for a refusal are worded as Valkey words them.
 
-use super::config::{Config, ConfigError, EvictionPolicy, MIN_BACKLOG_BYTES, OutputLimit};
+use super::config::{
+    Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, MAX_HZ, MIN_BACKLOG_BYTES, MIN_HZ, OutputLimit,
+};
 use super::notifications::Notifications;
 
 type Get = fn(&Config) -> String;
@@ -53,6 +55,11 @@ const fn renamed(name: &'static str, alias: &'static str, get: Get, set: Set) ->
 
 /// All parameters, in the order in which they are shown.
 pub(super) static PARAMETERS: &[Parameter] = &[
+    live(
+        "active-expire-effort",
+        |c| c.active_expire_effort.to_string(),
+        |c, v| integer(v, 1, 10).map(|n| c.active_expire_effort = n),
+    ),
     live("appendonly", |_| "no".to_owned(), |_, v| only(v, "no")),
     fixed(
         "bind",
@@ -93,7 +100,11 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.databases.to_string(),
         |c, v| integer(v, 1, u64::from(u16::MAX)).map(|n| c.databases = u16::try_from(n).unwrap_or(u16::MAX)),
     ),
-    live("hz", |c| c.hz.to_string(), |c, v| integer(v, 1, 500).map(|n| c.hz = n)),
+    live(
+        "hz",
+        |c| c.hz.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.hz = n.clamp(MIN_HZ, MAX_HZ)),
+    ),
     live(
         "lfu-decay-time",
         |c| c.memory.lfu_decay_min.to_string(),
@@ -128,7 +139,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     live(
         "maxmemory-policy",
         |c| c.memory.policy.name().to_owned(),
-        |c, v| eviction_policy(v).map(|policy| c.memory.policy = policy),
+        |c, v| one_of(v, EvictionPolicy::ALL, EvictionPolicy::name).map(|policy| c.memory.policy = policy),
     ),
     live(
         "maxmemory-samples",
@@ -175,6 +186,14 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         "repl-diskless-sync",
         |c| yes_no(c.diskless_sync),
         |c, v| boolean(v).map(|flag| c.diskless_sync = flag),
+    ),
+    live(
+        "repl-field-deadlines-policy",
+        |c| c.field_deadlines_policy.name().to_owned(),
+        |c, v| {
+            let policy = one_of(v, FieldDeadlinesPolicy::ALL, FieldDeadlinesPolicy::name);
+            policy.map(|policy| c.field_deadlines_policy = policy)
+        },
     ),
     renamed(
         "repl-ping-replica-period",
@@ -239,12 +258,14 @@ fn only(value: &str, accepted: &str) -> Result<(), String> {
     if value == accepted { Ok(()) } else { Err(format!("this build supports only '{accepted}'")) }
 }
 
-fn eviction_policy(value: &str) -> Result<EvictionPolicy, String> {
-    let found = EvictionPolicy::ALL.into_iter().find(|policy| policy.name().eq_ignore_ascii_case(value));
-    found.ok_or_else(|| {
-        let names = EvictionPolicy::ALL.map(EvictionPolicy::name).join(", ");
-        format!("argument(s) must be one of the following: {names}")
-    })
+/// The choice of this name, in any case.
+fn one_of<T: Copy, const N: usize>(
+    value: &str,
+    choices: [T; N],
+    name: fn(T) -> &'static str,
+) -> Result<T, String> {
+    let found = choices.into_iter().find(|choice| name(*choice).eq_ignore_ascii_case(value));
+    found.ok_or_else(|| format!("argument(s) must be one of the following: {}", choices.map(name).join(", ")))
 }
 
 fn yes_no(flag: bool) -> String {

@@ -1,7 +1,7 @@
 //! What all tasks of one server share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::clients::Clients;
 use super::commandlog::CommandLog;
 use super::config::{Config, OutputLimit};
+use super::expiry::ActiveExpiry;
 use super::monitor::Monitors;
 use super::pubsub::PubSub;
 use super::replication::Replication;
@@ -42,8 +43,7 @@ pub(super) struct Shared {
     pub stats: Stats,
     pub command_log: CommandLog,
     pub phase: watch::Sender<Phase>,
-    /// Off only by `DEBUG SET-ACTIVE-EXPIRE 0`.
-    pub active_expire: AtomicBool,
+    pub active_expiry: ActiveExpiry,
     /// A command has run although memory is short, because its time for evictions was up.
     pub more_to_evict: Notify,
     pub blocked_clients: AtomicUsize,
@@ -77,7 +77,7 @@ impl Shared {
             stats: Stats::default(),
             command_log: CommandLog::default(),
             phase: watch::Sender::new(Phase::Running),
-            active_expire: AtomicBool::new(true),
+            active_expiry: ActiveExpiry::default(),
             more_to_evict: Notify::new(),
             blocked_clients: AtomicUsize::new(0),
             port,

@@ -23,6 +23,24 @@ impl Counter {
     }
 }
 
+/// A running average in which the newest sample weighs 5 %. Written by one thread at a time.
+#[derive(Debug, Default)]
+pub(super) struct Average(AtomicU64);
+
+impl Average {
+    pub fn add(&self, sample: f64) {
+        self.0.store((self.get() * 0.95 + sample * 0.05).to_bits(), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// What happened since the start or the last `CONFIG RESETSTAT`.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
@@ -42,9 +60,18 @@ pub(super) struct Stats {
     pub sync_partial_ok: Counter,
     pub sync_partial_err: Counter,
     pub replicas_evicted: Counter,
+    pub replicas_refused: Counter,
     pub replicas_timed_out: Counter,
     pub history_breaks: Counter,
     pub expire_cycles_over_budget: Counter,
+    /// Time spent in expiry cycles, in microseconds.
+    pub expire_cycles_us: Counter,
+    /// Percentage of the keys with a deadline that a cycle finds due.
+    pub stale_keys_percent: Average,
+    /// Percentage of the hashes with deadlines of fields in which a cycle finds a due field.
+    pub stale_hashes_percent: Average,
+    /// How overdue the last cycle found things, in milliseconds, a gauge.
+    pub expire_lag_ms: Counter,
     /// Commands per second over the last sample, a gauge.
     pub ops_per_second: Counter,
 }
@@ -68,11 +95,18 @@ impl Stats {
             sync_partial_ok,
             sync_partial_err,
             replicas_evicted,
+            replicas_refused,
             replicas_timed_out,
             history_breaks,
             expire_cycles_over_budget,
+            expire_cycles_us,
+            stale_keys_percent,
+            stale_hashes_percent,
+            expire_lag_ms: _,
             ops_per_second: _,
         } = self;
+        stale_keys_percent.clear();
+        stale_hashes_percent.clear();
         for counter in [
             connections,
             connections_rejected,
@@ -90,9 +124,11 @@ impl Stats {
             sync_partial_ok,
             sync_partial_err,
             replicas_evicted,
+            replicas_refused,
             replicas_timed_out,
             history_breaks,
             expire_cycles_over_budget,
+            expire_cycles_us,
         ] {
             counter.set(0);
         }

@@ -1,6 +1,7 @@
 //! Waiting for keys: who is served, when, in which order, and what is published.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use super::*;
 use crate::keyspace::blocking::{Executed, Served, Waiting};

@@ -175,16 +175,76 @@ fn what_no_server_dumps_is_refused_and_leaves_the_key_alone() {
     assert_eq!(text(&server.run("get k")), "v");
 }
 
+/// A hash as Valkey writes it when a field has a deadline: field, value, deadline or -1.
+fn hash_body(fields: &[(&str, &str, i64)]) -> Vec<u8> {
+    let mut body = vec![0x16, fields.len() as u8];
+    for (field, value, deadline) in fields {
+        for text in [field, value] {
+            body.push(text.len() as u8);
+            body.extend_from_slice(text.as_bytes());
+        }
+        body.extend_from_slice(&deadline.to_le_bytes());
+    }
+    body
+}
+
+fn hash(server: &Server, key: &str) -> Hash {
+    match value(server, key) {
+        Some(Value::Hash(hash)) => Hash::clone(&hash),
+        other => panic!("no hash: {other:?}"),
+    }
+}
+
 #[test]
-fn a_hash_with_field_deadlines_is_refused_and_one_without_is_not() {
+fn field_deadlines_are_restored_as_they_are_whatever_the_clock_says() {
+    let fields =
+        [("none", "a", -1), ("past", "b", 1), ("zero", "c", 0), ("now", "d", 1000), ("last", "e", i64::MAX)];
+    let mut expected = Hash::new();
+    for (field, value, deadline) in fields {
+        expected.insert(field.as_bytes(), value.as_bytes(), u64::try_from(deadline).ok());
+    }
+    for policy in [ExpiryPolicy::Reclaim, ExpiryPolicy::Hide, ExpiryPolicy::Ignore] {
+        for version in [1, 10, 11, 80] {
+            let server = Server::new();
+            let call = Call {
+                db: 0,
+                argv: [argv("restore h 0"), vec![payload(&hash_body(&fields), version)]].concat(),
+            };
+            let replies = server.keyspace.execute_under(policy, &[call], 1000, &mut |_| {});
+            assert_eq!(text(&replies[0]), "OK");
+            assert_eq!(hash(&server, "h"), expected, "{policy:?}, version {version}");
+        }
+    }
+    // A hash of nothing but dead fields is one too, and the field that is named twice none.
     let mut server = Server::new();
-    let hash =
-        |deadline: i64| payload(&[b"\x16\x01\x01f\x01v".as_slice(), &deadline.to_le_bytes()].concat(), 80);
-    let refused = "-ERR Hashes whose fields have deadlines are not supported";
-    assert_eq!(restore(&mut server, "h", "0", &hash(9_999_999_999_999), ""), refused);
-    assert_eq!(restore(&mut server, "h", "0", &hash(1), ""), refused);
-    assert_eq!(restore(&mut server, "h", "0", &hash(-1), ""), "OK");
-    assert_eq!(text(&server.run("hgetall h")), "{f=v}");
+    assert_eq!(restore(&mut server, "h", "0", &payload(&hash_body(&[("f", "v", 1)]), 80), ""), "OK");
+    assert_eq!((hash(&server, "h").len(), text(&server.run("exists h"))), (1, ":1".to_owned()));
+    let twice = payload(&hash_body(&[("f", "v", 1), ("f", "w", -1)]), 80);
+    assert_eq!(restore(&mut server, "h", "0", &twice, "replace"), BAD);
+    for before_the_epoch in [-2, i64::MIN] {
+        let body = hash_body(&[("f", "v", before_the_epoch)]);
+        assert_eq!(restore(&mut server, "h", "0", &payload(&body, 80), "replace"), BAD);
+    }
+    // Redis 7.4's own form comes in a version that Valkey refuses, and is no type of Valkey's.
+    let redis = [b"\x18".as_slice(), &5000u64.to_le_bytes(), b"\x01\x01\x01f\x01v"].concat();
+    assert_eq!(restore(&mut server, "h", "0", &payload(&redis, 12), "replace"), WRONG);
+    assert_eq!(restore(&mut server, "h", "0", &payload(&redis, 11), "replace"), BAD);
+    assert_eq!(restore(&mut server, "h", "0", &payload(&redis, 80), "replace"), BAD);
+}
+
+#[test]
+fn a_hash_is_dumped_with_its_dead_fields_if_one_has_a_deadline() {
+    let mut server = Server::new();
+    // What Valkey 9.1.2 dumped.
+    let valkeys = payload(&unhex("16020161c0013fe95d0ba20100000162c002ffffffffffffffff"), 80);
+    assert_eq!(restore(&mut server, "h", "0", &valkeys, ""), "OK");
+    assert_eq!(dump(&mut server, "h"), valkeys);
+    let dead = payload(&hash_body(&[("f", "v", 1), ("g", "w", 2)]), 80);
+    assert_eq!(restore(&mut server, "dead", "0", &dead, ""), "OK");
+    assert_eq!(dump(&mut server, "dead"), dead);
+    // Without a deadline it is what every server reads.
+    assert_eq!(restore(&mut server, "plain", "0", &payload(&hash_body(&[("f", "v", -1)]), 80), ""), "OK");
+    assert_eq!(dump(&mut server, "plain"), payload(b"\x04\x01\x01f\x01v", 10));
 }
 
 #[test]
@@ -253,6 +313,10 @@ fn a_payload_that_older_replicas_cannot_read_goes_out_encoded_anew() {
     assert_eq!(sent_payload(&payload(intset, 10)), payload(b"\x02\x02\xc0\x03\xc0\x05", 10));
     let hash = [b"\x16\x01\x01f\x01v".as_slice(), &(-1i64).to_le_bytes()].concat();
     assert_eq!(sent_payload(&payload(&hash, 80)), payload(b"\x04\x01\x01f\x01v", 10));
+    // Who can hold field deadlines reads what Valkey writes of them.
+    let body = hash_body(&[("f", "v", 1), ("g", "w", -1)]);
+    assert_eq!(sent_payload(&payload(&body, 80)), payload(&body, 80));
+    assert_eq!(sent_payload(&payload(&[&body[..], b"trailing"].concat(), 80)), payload(&body, 80));
 }
 
 #[test]
@@ -300,6 +364,7 @@ fn samples() -> Vec<Bytes> {
         b"\x12\x01\x02\x0a\x0a\0\0\0\x01\0\x81a\x02\xff",
         b"\x14\x0d\x0d\0\0\0\x02\0\x81a\x02\x81b\x02\xff",
         b"\x16\x01\x01f\x01v\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x16\x02\x01f\x01v\x01\0\0\0\0\0\0\0\x01g\x01w\xff\xff\xff\xff\xff\xff\xff\x7f",
     ];
     bodies.iter().map(|body| payload(body, 80)).collect()
 }
@@ -370,7 +435,7 @@ proptest! {
                 prop_assert_eq!(restore(&mut server, "k3", "0", &sent_payload(&damaged), ""), "OK");
                 prop_assert_eq!(value(&server, "k3"), first);
             }
-            BAD | "-ERR Hashes whose fields have deadlines are not supported" => {
+            BAD => {
                 prop_assert!(server.published.is_empty() && value(&server, "k").is_none());
             }
             other => prop_assert!(false, "{}", other),

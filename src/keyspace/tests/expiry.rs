@@ -124,36 +124,6 @@ fn inside_exec_the_deletions_of_a_scan_are_wrapped() {
 }
 
 #[test]
-fn the_cycle_reclaims_what_is_due_and_nothing_else() {
-    let mut server = Server::new();
-    for n in 0..3 * EXPIRE_BATCH_KEYS {
-        server.run(&format!("set due{n} v pxat {}", 1500 + n % 7));
-        server.run(&format!("set later{n} v pxat 9000"));
-        server.run(&format!("set never{n} v"));
-    }
-    server.take_published();
-    server.now_ms = 2000;
-    let report = server.expire_cycle(Duration::from_secs(60));
-    assert_eq!(report, ExpireReport { expired: 3 * EXPIRE_BATCH_KEYS as u64, out_of_time: false });
-    assert_eq!(server.published.len(), 3 * EXPIRE_BATCH_KEYS);
-    assert!(server.published.iter().all(|unit| unit.starts_with("UNLINK due") && !unit.contains(';')));
-    assert_eq!(server.keyspace.key_count(0), (6 * EXPIRE_BATCH_KEYS as u64, 3 * EXPIRE_BATCH_KEYS as u64));
-}
-
-#[test]
-fn a_cycle_without_time_says_so_and_the_next_goes_on() {
-    let mut server = Server::with_shards(1);
-    for n in 0..2 * EXPIRE_BATCH_KEYS {
-        server.run(&format!("set k{n} v pxat 1001"));
-    }
-    server.now_ms = 2000;
-    let report = server.expire_cycle(Duration::ZERO);
-    assert_eq!(report, ExpireReport { expired: EXPIRE_BATCH_KEYS as u64, out_of_time: true });
-    let report = server.expire_cycle(Duration::ZERO);
-    assert_eq!(report, ExpireReport { expired: EXPIRE_BATCH_KEYS as u64, out_of_time: false });
-}
-
-#[test]
 fn a_replica_hides_and_its_link_ignores_what_a_primary_would_delete() {
     let mut server = Server::new();
     server.run("set k v pxat 1001");

@@ -9,6 +9,7 @@ mod commands;
 mod concurrency;
 mod dump;
 mod expiry;
+mod expiry_cycle;
 mod lists;
 mod memory;
 mod numbers;

@@ -18,6 +18,7 @@ pub(super) fn config(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"set", [_, _, ..]) if args.len().is_multiple_of(2) => set(session, args),
         (b"resetstat", []) => {
             session.shared.stats.reset();
+            session.shared.keyspace.reset_stats();
             Reply::Simple("OK")
         }
         (b"rewrite", []) => error("ERR The server is running without a config file"),

@@ -148,7 +148,12 @@ fn stats(shared: &Shared, out: &mut String) {
         "sync_partial_ok" = stats.sync_partial_ok.get(),
         "sync_partial_err" = stats.sync_partial_err.get(),
         "expired_keys" = keyspace.expired_keys,
+        "expired_fields" = keyspace.expired_fields,
+        "expired_stale_perc" = format_args!("{:.2}", stats.stale_keys_percent.get()),
+        "expired_keys_with_volatile_items_stale_perc" =
+            format_args!("{:.2}", stats.stale_hashes_percent.get()),
         "expired_time_cap_reached_count" = stats.expire_cycles_over_budget.get(),
+        "expire_cycle_cpu_milliseconds" = stats.expire_cycles_us.get() / 1000,
         "pubsub_channels" = shared.pubsub.count_active(Kind::Channel),
         "pubsub_patterns" = shared.pubsub.count_active(Kind::Pattern),
         "pubsubshard_channels" = shared.pubsub.count_active(Kind::ShardChannel),
@@ -217,10 +222,15 @@ fn replcore(shared: &Shared, out: &mut String) {
         out,
         "replicas_evicted" = stats.replicas_evicted.get(),
         "replicas_timed_out" = stats.replicas_timed_out.get(),
+        "replicas_refused" = stats.replicas_refused.get(),
         "history_breaks" = stats.history_breaks.get(),
         "protocol_errors" = stats.protocol_errors.get(),
+        "expire_lag_ms" = stats.expire_lag_ms.get(),
         "snapshots_running" = shared.replication.snapshots_running(),
     );
+    if let Some(refusal) = shared.replication.last_refusal() {
+        fields!(out, "last_refused_replica" = refusal.replica, "last_refusal_reason" = refusal.reason);
+    }
     let buffer = shared.replication.buffer.stats();
     fields!(
         out,
@@ -244,7 +254,11 @@ fn keyspace(shared: &Shared, out: &mut String) {
     for db in 0..shared.config.load().databases {
         let (keys, expires) = shared.keyspace.key_count(db);
         if keys > 0 {
-            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
+            let volatile = shared.keyspace.volatile_hash_count(db);
+            let _ = write!(
+                out,
+                "db{db}:keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={volatile}\r\n"
+            );
         }
     }
 }

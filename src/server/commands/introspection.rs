@@ -1,6 +1,5 @@
 //! COMMAND, DEBUG, TIME, LASTSAVE, SHUTDOWN, and the scripting commands that clean up.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,7 +87,9 @@ pub(super) fn debug(session: &mut Session, argv: &[Bytes]) -> Flow {
             Flow::Sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default())
         }
         (b"set-active-expire", [flag]) => {
-            session.shared.active_expire.store(flag.as_ref() != b"0", Ordering::Relaxed);
+            // As in Valkey, what is not a number is as good as zero.
+            let flag = std::str::from_utf8(flag).ok().and_then(|flag| flag.parse::<i64>().ok());
+            session.shared.active_expiry.set(flag.unwrap_or(0) != 0);
             Reply::Simple("OK").into()
         }
         (b"change-repl-id", []) => {

@@ -7,7 +7,7 @@
 //! acknowledgements. A watchdog drops a link that is silent or stuck.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use super::deadlines::CannotHold;
 use crate::buffer::{AppendError, AttachError, CursorError};
 use crate::resp::{CommandParser, Limits, ProtocolError};
 use crate::resync::{
@@ -55,6 +56,8 @@ pub(super) enum LinkEnd {
     #[error("the snapshot failed: {0}")]
     Snapshot(std::io::Error),
     #[error(transparent)]
+    CannotHold(#[from] CannotHold),
+    #[error(transparent)]
     Transition(#[from] IllegalTransition),
     #[error("killed")]
     Killed,
@@ -70,11 +73,13 @@ pub(super) enum LinkEnd {
 pub(super) struct ReplicaLink {
     pub shared: Arc<Shared>,
     pub client: Arc<Client>,
-    key: ReplicaKey,
+    pub key: ReplicaKey,
     pub facts: ReplicaFacts,
     pub link: Mutex<Link>,
     /// Wakes the sender when the first acknowledgement allows the stream.
     pub start_stream: Notify,
+    /// See [`deadlines`](super::deadlines).
+    pub clean_generation: AtomicU64,
 }
 
 /// Serves a connection that asked for synchronisation, until it ends. `input` holds what was
@@ -96,6 +101,7 @@ pub(in crate::server) async fn serve(
         facts: request.facts.clone(),
         link: Mutex::new(link),
         start_stream: Notify::new(),
+        clean_generation: AtomicU64::new(u64::MAX),
         shared: Arc::clone(&shared),
         client: Arc::clone(&client),
     };
@@ -111,9 +117,9 @@ pub(in crate::server) async fn serve(
             () = broken.notified() => Err(LinkEnd::HistoryBroken),
         }
     };
-    shared.replication.unregister(client.id);
     let Err(end) = end;
     replica.report(&end);
+    shared.replication.unregister(client.id);
 }
 
 /// The futures of a link never end well: they end.
@@ -127,9 +133,12 @@ impl ReplicaLink {
         match end {
             LinkEnd::Evicted(_) => stats.replicas_evicted.add(1),
             LinkEnd::Timeout(_) => stats.replicas_timed_out.add(1),
+            // The other one was noted when the replica was told.
+            LinkEnd::CannotHold(reason @ CannotHold::Stream { .. }) => return self.note_refusal(reason),
             LinkEnd::Closed
             | LinkEnd::Io(_)
             | LinkEnd::Killed
+            | LinkEnd::CannotHold(_)
             | LinkEnd::Delivered
             | LinkEnd::ShuttingDown => {
                 tracing::info!(%replica, ?state, end_offset = offset, "replica link ended: {end}");

@@ -6,11 +6,13 @@
 //! | `link` | one replica's connection: its two halves, its end, its acknowledgements |
 //! | `sender` | the sending half: the decision, the cut, the snapshot, the stream |
 //! | `snapshot` | the snapshot's bytes, made beside the runtime's threads |
+//! | `deadlines` | what becomes of replicas that cannot hold field deadlines |
 //!
 //! `WAIT` sleeps on a version number that every risen acknowledgement raises: nothing polls.
 //! Waiters ask for acknowledgements through one notified task, which writes one `REPLCONF GETACK *`
 //! however many waiters asked since its last turn.
 
+mod deadlines;
 mod link;
 mod sender;
 mod snapshot;
@@ -30,6 +32,7 @@ use crate::buffer::ReplicationBuffer;
 use crate::resync::{AckTable, History, LinkState, ReplicaFacts, ReplicaKey, ReplicationId, SharedHistory};
 use crate::rewrite::Effects;
 
+use deadlines::{Generation, Refusal, needs_field_deadlines};
 pub(super) use link::serve;
 
 /// Snapshots that are made or sent at a time; more replicas wait for their turn, with a newline a
@@ -83,6 +86,8 @@ pub(super) struct Replication {
     snapshots_running: AtomicUsize,
     /// A permit for each of [`MAX_SNAPSHOTS`].
     snapshot_places: Semaphore,
+    field_deadlines: Generation,
+    last_refusal: Mutex<Option<Refusal>>,
 }
 
 impl Replication {
@@ -97,6 +102,8 @@ impl Replication {
             getack_offset: AtomicU64::new(0),
             snapshots_running: AtomicUsize::new(0),
             snapshot_places: Semaphore::new(MAX_SNAPSHOTS),
+            field_deadlines: Generation::default(),
+            last_refusal: Mutex::default(),
         }
     }
 
@@ -140,6 +147,17 @@ impl Replication {
         if self.replicas.lock().acks.acknowledge(key, applied, fsynced, end, now_ms) {
             self.acks_changed();
         }
+    }
+
+    /// Where a replica says that it is.
+    fn announced_address(&self, key: ReplicaKey) -> String {
+        let replicas = self.replicas.lock();
+        replicas.links.get(&key).map(|link| format!("{}:{}", link.address, link.port)).unwrap_or_default()
+    }
+
+    /// The last replica that was refused.
+    pub fn last_refusal(&self) -> Option<Refusal> {
+        self.last_refusal.lock().clone()
     }
 
     fn acks_changed(&self) {
@@ -234,6 +252,9 @@ impl Shared {
         if let Some(mismatch) = &effects.failure {
             self.break_history(&mismatch.to_string());
             return None;
+        }
+        if needs_field_deadlines(effects) {
+            self.replication.field_deadlines.soil();
         }
         self.replication
             .publisher

@@ -7,6 +7,12 @@
 //! whose context is unknown (the next command is preceded by `SELECT`), and the cursor is attached
 //! at its offset before the locks are released, so that nothing after it can be trimmed away.
 //!
+//! # A refusal
+//!
+//! A replica that cannot hold what is in the data ([`deadlines`](super::deadlines)) gets an error before anything else. Redis 7.0
+//! takes an error to `PSYNC` for a primary that knows only `SYNC`, asks for that, and after another error comes back **at once**, some
+//! thousand times a second. So the second error comes after a pause, and the connection ends with it.
+//!
 //! # A replica that takes nothing
 //!
 //! While a write waits for the socket, the buffer may have evicted the cursor. So a waiting write is
@@ -23,6 +29,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
+use super::deadlines::CannotHold;
 use super::link::{Ended, LinkEnd, ReplicaLink, TICK};
 use super::snapshot::{self, Chunks};
 use crate::buffer::{AttachError, Cursor};
@@ -36,6 +43,8 @@ use crate::server::commands::SyncRequest;
 const END_MARK_BYTES: usize = 40;
 /// How long a connection that got everything may take to close its side.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a replica is kept that was refused: it comes back at once.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 impl ReplicaLink {
     pub async fn send(&self, write: &mut OwnedWriteHalf, request: &SyncRequest) -> Ended {
@@ -48,8 +57,32 @@ impl ReplicaLink {
             stats.sync_partial_err.add(1);
         }
         tracing::info!(replica = %self.client.addr, "full resync: {reason}");
-        stats.sync_full.add(1);
-        self.send_full(write, request.psync.is_some()).await
+        let is_psync = request.psync.is_some();
+        let end = self.send_full(write, is_psync).await;
+        if let Err(LinkEnd::CannotHold(reason @ CannotHold::Snapshot { .. })) = &end {
+            self.refuse(write, reason, is_psync).await?;
+        }
+        end
+    }
+
+    /// Tells the replica that it gets no snapshot.
+    async fn refuse(
+        &self,
+        write: &mut OwnedWriteHalf,
+        reason: &CannotHold,
+        is_psync: bool,
+    ) -> Result<(), LinkEnd> {
+        self.note_refusal(reason);
+        let answer = format!("-ERR {reason}\r\n");
+        if is_psync {
+            write.write_all(answer.as_bytes()).await?;
+        }
+        tokio::time::sleep(REFUSAL_PAUSE).await;
+        // The one to SYNC.
+        write.write_all(answer.as_bytes()).await?;
+        write.shutdown().await?;
+        tokio::time::sleep(LINGER).await;
+        Ok(())
     }
 
     /// A cursor from which the stream can be continued, with the history it belongs to; or why it cannot.
@@ -62,6 +95,12 @@ impl ReplicaLink {
             Decision::Partial { attach_offset } => attach_offset,
             Decision::Full { reason } => return Err(reason),
         };
+        // Before the cursor: what it shows later is compared with the number of now.
+        let clean = replication.field_deadlines.clean_since(attach_offset);
+        self.begin_generation(clean);
+        if self.check_can_hold().is_err() {
+            return Err(FullReason::FieldDeadlines { offset: attach_offset });
+        }
         match replication.buffer.attach(attach_offset) {
             Ok(cursor) => Ok((cursor, history.replid)),
             // It was trimmed between the decision and here.
@@ -86,16 +125,30 @@ impl ReplicaLink {
         self.stream(write, cursor).await
     }
 
-    /// Takes the cut: the offset, a cursor at it, and the data as of it.
+    /// Takes the cut: the offset, a cursor at it, and the data as of it. Refuses data that the replica cannot hold.
     fn cut(&self) -> Result<(u64, Cursor, Snapshot), LinkEnd> {
         let replication = &self.shared.replication;
-        let mark = || -> Result<(u64, Cursor), LinkEnd> {
+        let takes_deadlines = self.facts.holds_field_deadlines()
+            || self.facts.scope == SnapshotScope::WithoutKeys
+            || self.strips_field_deadlines();
+        let mark = |hashes: usize| -> Result<(u64, Cursor), LinkEnd> {
+            if hashes > 0 && !takes_deadlines {
+                return Err(CannotHold::Snapshot { hashes, version: self.facts.version }.into());
+            }
             let offset = replication.publisher.mark()?;
+            self.begin_generation((hashes == 0).then(|| replication.field_deadlines.clean(offset)));
             Ok((offset, replication.buffer.attach(offset)?))
         };
-        let (marked, snapshot) = self.shared.keyspace.cut(mark);
-        let (offset, cursor) = marked?;
+        let ((offset, cursor), snapshot) = self.shared.keyspace.try_cut(mark)?;
+        self.shared.stats.sync_full.add(1);
         Ok((offset, cursor, snapshot))
+    }
+
+    /// Looks what there is to send, and whether this replica may have it.
+    fn look(&self, cursor: &mut Cursor) -> Result<usize, LinkEnd> {
+        let visible = cursor.refresh()?;
+        self.check_can_hold()?;
+        Ok(visible)
     }
 
     async fn send_full(&self, write: &mut OwnedWriteHalf, psync: bool) -> Ended {
@@ -145,7 +198,7 @@ impl ReplicaLink {
     /// Waits for the acknowledgement that allows the stream, while the replica's place in it is kept.
     async fn first_acknowledgement(&self, cursor: &mut Cursor) -> Result<(), LinkEnd> {
         while timeout(TICK, self.start_stream.notified()).await.is_err() {
-            cursor.refresh()?;
+            self.look(cursor)?;
         }
         Ok(())
     }
@@ -181,7 +234,7 @@ impl ReplicaLink {
             tokio::select! {
                 spooled = &mut spooling => break spooled.map_err(LinkEnd::Snapshot)?,
                 _ = tick.tick() => {
-                    cursor.refresh()?;
+                    self.look(cursor)?;
                     write.write_all(b"\n").await?;
                 }
             }
@@ -202,7 +255,7 @@ impl ReplicaLink {
             let mut chunk: Bytes = chunk.map_err(LinkEnd::Snapshot)?;
             while chunk.has_remaining() {
                 // A replica whose place in the stream was given up meanwhile cannot use the rest.
-                cursor.refresh()?;
+                self.look(cursor)?;
                 if let Ok(written) = timeout(TICK, write.write_buf(&mut chunk)).await {
                     self.progressed(written?);
                 }
@@ -224,6 +277,8 @@ impl ReplicaLink {
                 }
             }
             while cursor.has_remaining() {
+                // After the look that made it visible.
+                self.check_can_hold()?;
                 match timeout(TICK, write.write_buf(&mut cursor)).await {
                     Ok(Ok(0)) => return Err(LinkEnd::Closed),
                     Ok(written) => self.progressed(written?),

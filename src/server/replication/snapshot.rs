@@ -4,6 +4,9 @@
 //! runtime's blocking threads. The bytes come in chunks through a bounded channel: a slow replica
 //! slows its serialisation and never makes it buffer the whole; a replica that is gone closes the
 //! channel, the next chunk cannot be sent, and the snapshot is dropped with its pre-images.
+//!
+//! Deadlines, of keys and of fields, are written as they are stored, past ones too. A replica that cannot hold those of fields comes
+//! here only if there are none, or if the operator wants them stripped: see [`deadlines`](super::deadlines).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -206,10 +209,13 @@ fn write_entry(entry: &SnapshotEntry, writer: &mut Writer, sink: Sink<'_>) -> io
             Ok(())
         }
         Value::Hash(hash) => {
+            // All that is stored: a deletion of a dead field may follow in the stream.
             let len = hash.len() as u64;
-            writer.begin(&entry.key, entry.deadline_ms, Kind::Hash, len).map_err(io::Error::other)?;
+            let kind = Kind::hash(hash.is_volatile() && writer.holds_field_deadlines());
+            writer.begin(&entry.key, entry.deadline_ms, kind, len).map_err(io::Error::other)?;
             for field in hash.iter() {
-                writer.field(&field.name, &field.value, None).map_err(io::Error::other)?;
+                let deadline_ms = field.deadline_ms.filter(|_| kind == Kind::HashWithDeadlines);
+                writer.field(&field.name, &field.value, deadline_ms).map_err(io::Error::other)?;
                 hand_on(writer, sink)?;
             }
             Ok(())

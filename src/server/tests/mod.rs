@@ -4,6 +4,8 @@ mod blocking;
 mod commandlog;
 mod commands;
 mod eviction;
+mod expiry;
+mod field_deadlines;
 mod monitor;
 mod pubsub;
 mod replication;

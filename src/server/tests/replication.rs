@@ -17,7 +17,7 @@ fn ping() -> Vec<u8> {
 }
 
 /// A connection that has said what a modern replica says.
-async fn greeted(server: &Running, eof: bool) -> TestClient {
+pub(super) async fn greeted(server: &Running, eof: bool) -> TestClient {
     let mut replica = server.client().await;
     assert_eq!(replica.says("REPLCONF listening-port 7000").await, "OK");
     let capa = if eof { "REPLCONF capa eof capa psync2" } else { "REPLCONF capa psync2" };
@@ -27,13 +27,13 @@ async fn greeted(server: &Running, eof: bool) -> TestClient {
 
 /// What a full resync delivered.
 pub(super) struct Full {
-    replid: String,
+    pub replid: String,
     pub offset: u64,
-    rdb: Bytes,
+    pub rdb: Bytes,
 }
 
 /// Receives a full resync up to the end of its snapshot.
-async fn full(replica: &mut TestClient) -> Full {
+pub(super) async fn full(replica: &mut TestClient) -> Full {
     let line = replica.line().await;
     let words: Vec<&str> = line.split(' ').collect();
     let ["+FULLRESYNC", replid, offset] = words[..] else { panic!("{line}") };
@@ -62,7 +62,7 @@ async fn snapshot(replica: &mut TestClient) -> Bytes {
 }
 
 /// The entries of a snapshot, one line each.
-fn entries(rdb: &[u8]) -> Vec<String> {
+pub(super) fn entries(rdb: &[u8]) -> Vec<String> {
     let mut reader = Reader::new(rdb, Limits::default()).expect("a header");
     let (mut db, mut entries) = (0, Vec::new());
     while let Some(event) = reader.next_event().expect("a snapshot") {
