@@ -59,8 +59,8 @@ pub fn promotions(command: BoxedStrategy<Argv>, most: usize) -> impl Strategy<Va
     )
 }
 
-/// By key, what clients see.
-type View = BTreeMap<(u16, Bytes), Vec<String>>;
+/// By command, what clients are answered.
+type View = BTreeMap<String, String>;
 
 /// What commands that read answer about all that is stored.
 fn view(store: &Store, policy: ExpiryPolicy, now_ms: u64, publish: &mut dyn FnMut(&Effects<'_>)) -> View {
@@ -69,25 +69,22 @@ fn view(store: &Store, policy: ExpiryPolicy, now_ms: u64, publish: &mut dyn FnMu
         let mut ask = |words: &[&[u8]]| {
             let sent = Sent { db, argv: argv(words) };
             let replies = store.execute_under(policy, std::slice::from_ref(&sent), now_ms, publish);
-            format!("{sent:?}: {}", in_order(&replies[0]))
+            view.insert(format!("{sent:?}"), in_order(&replies[0]));
         };
-        let mut seen: Vec<String> =
-            [&b"EXISTS"[..], b"TYPE", b"PTTL", b"PEXPIRETIME"].map(|name| ask(&[name, &key])).into();
+        [&b"EXISTS"[..], b"TYPE", b"PTTL", b"PEXPIRETIME"].map(|name| ask(&[name, &key]));
         match stored {
-            Stored::String(_) => seen.push(ask(&[b"GET", &key])),
-            Stored::List(_) => seen.push(ask(&[b"LRANGE", &key, b"0", b"-1"])),
-            Stored::Set(_) => seen.push(ask(&[b"SMEMBERS", &key])),
-            Stored::ZSet(_) => seen.push(ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"])),
+            Stored::String(_) => ask(&[b"GET", &key]),
+            Stored::List(_) => ask(&[b"LRANGE", &key, b"0", b"-1"]),
+            Stored::Set(_) => ask(&[b"SMEMBERS", &key]),
+            Stored::ZSet(_) => ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
             Stored::Hash(fields) => {
-                seen.extend([&b"HGETALL"[..], b"HKEYS", b"HVALS", b"HLEN"].map(|name| ask(&[name, &key])));
+                [&b"HGETALL"[..], b"HKEYS", b"HVALS", b"HLEN"].map(|name| ask(&[name, &key]));
                 for field in fields.keys() {
-                    seen.extend([&b"HGET"[..], b"HEXISTS", b"HSTRLEN"].map(|name| ask(&[name, &key, field])));
-                    let times = [&b"HPTTL"[..], b"HPEXPIRETIME"];
-                    seen.extend(times.map(|name| ask(&[name, &key, b"FIELDS", b"1", field])));
+                    [&b"HGET"[..], b"HEXISTS", b"HSTRLEN"].map(|name| ask(&[name, &key, field]));
+                    [&b"HPTTL"[..], b"HPEXPIRETIME"].map(|name| ask(&[name, &key, b"FIELDS", b"1", field]));
                 }
             }
         }
-        view.insert((db, key), seen);
     }
     view
 }
@@ -222,8 +219,11 @@ pub fn check(promotion: &Promotion, exhibit: Option<Exhibit>) -> Law {
         }
     } else {
         let visible = view(&store, new.policy(), now_ms, &mut |effects| stream.publish(effects));
-        if let Some(difference) = visible.difference(&seen) {
-            return Err(format!("after the promotion {difference} before"));
+        if let Some((asked, before)) =
+            seen.iter().find(|(asked, before)| visible.get(*asked) != Some(*before))
+        {
+            let after = visible.get(asked).map_or("nothing", String::as_str);
+            return Err(format!("{asked} was answered {before} before the promotion, {after} after"));
         }
         for frame in stream.frames() {
             sibling.read(&frame, clock_ms())?;
