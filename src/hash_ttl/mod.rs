@@ -19,11 +19,17 @@
 //! | [`Moment`] | what counts as there, for whom |
 #![forbid(unsafe_code)]
 
+mod arena;
+mod compact;
+mod field;
 mod hash;
 mod index;
+mod table;
+mod wheel;
 
-pub use self::hash::{Field, HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, Hash, Item};
-pub use self::index::{DeadlineIndex, Slot};
+pub use self::field::{Field, Item};
+pub use self::hash::{HASH_COMPACT_MAX_FIELDS, HASH_COMPACT_MAX_ITEM_BYTES, HASH_MAX_FIELDS, Hash, HashFull};
+pub use self::index::{DeadlineIndex, INDEX_MAX_THINGS, Slot};
 
 /// What happens to a thing whose deadline has passed, by role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -81,7 +81,7 @@ fn the_cycle_reclaims_the_fields_that_are_due_and_nothing_else() {
     assert_eq!(report, expected);
     assert_eq!(
         server.take_published(),
-        "HDEL h d a",
+        "HDEL h a d",
         "a field lives through the millisecond of its deadline"
     );
     assert_eq!(server.keyspace.stats().expired_fields, 2);

@@ -21,6 +21,9 @@ fn payload_bytes(value: &Value) -> usize {
     }
 }
 
+/// What the table of a hash may have in reserve without being large.
+const HASH_SPARE_MAX_BYTES: usize = 2048;
+
 /// Every running total is what a count of everything gives.
 pub(super) fn assert_totals(keyspace: &Keyspace) {
     let mut used = 0;
@@ -32,8 +35,17 @@ pub(super) fn assert_totals(keyspace: &Keyspace) {
             used += bytes;
             for (key, entry) in &table.map {
                 let payload = payload_bytes(&entry.value);
-                let rebuilt = rebuilt(&entry.value);
-                assert_eq!(entry.value.heap_bytes(), rebuilt.heap_bytes(), "{key:?} as if it were new");
+                let rebuilt = rebuilt(&entry.value).heap_bytes();
+                if let Value::Hash(_) = entry.value {
+                    // What is allocated counts, reserve and garbage too.
+                    let most = 2 * rebuilt + HASH_SPARE_MAX_BYTES;
+                    assert!(
+                        entry.value.heap_bytes() <= most,
+                        "{key:?} takes about as much as if it were new"
+                    );
+                } else {
+                    assert_eq!(entry.value.heap_bytes(), rebuilt, "{key:?} as if it were new");
+                }
                 assert!(entry.value.heap_bytes() >= payload, "{key:?} takes at least its payload");
             }
         }
@@ -516,7 +528,7 @@ fn sizes_grow_with_what_is_stored() {
     let one = usage("del k; hset k f v");
     assert_eq!(usage(&format!("hset k f {}", "v".repeat(51))), one + 50);
     let many = (0..200).map(|n| format!("hset k {n} v;")).collect::<String>();
-    assert!(usage(&format!("{many} echo")) > one + 200 * 60);
+    assert!(usage(&format!("{many} echo")) > one + 200 * 20);
 }
 
 #[test]
