@@ -342,6 +342,26 @@ const SCRIPT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "deadlines of fields",
+        &[
+            "hsetex h ex 100 fields 2 a 1 b 2",
+            "hexpire h 100 fields 2 a nope",
+            "hexpireat h 1 fields 1 b",
+            "hpexpire h 100000 nx fields 1 a",
+            "hpexpireat h 99999999999999 fields 1 a",
+            "httl h fields 1 nope",
+            "hpttl h fields 1 nope",
+            "hexpiretime nope fields 1 a",
+            "hpexpiretime h fields 1 a",
+            "hpersist h fields 1 a",
+            "hgetex h ex 100 fields 1 a",
+            "hgetex h persist fields 1 a",
+            "hgetex nope persist fields 1 a",
+            "hsetex nope ex 0 fields 1 a 1",
+            "hgetdel h fields 2 a nope",
+        ],
+    ),
+    (
         "lists",
         &[
             "lpush l a b",

@@ -17,9 +17,13 @@
 //! | [`Hash`] | fields, values, deadlines, and which of them are due |
 //! | [`DeadlineIndex`] | which of many things is due: the hashes of a shard that have a deadline |
 //! | [`Moment`] | what counts as there, for whom |
+//! | [`arguments`] | what the commands on fields are told |
+//! | [`commands`] | what they do to a hash, and what is to be said about it |
 #![forbid(unsafe_code)]
 
 mod arena;
+pub mod arguments;
+pub mod commands;
 mod compact;
 mod field;
 mod hash;

@@ -10,9 +10,11 @@ use super::number::parse_i64;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, Hasher, Keyspace};
 use super::{
-    bits, counters, dump, expire, generic, hashes, lcs, lists, object, pubsub, scan, sets, sort, strings,
-    zsets, zstores,
+    bits, counters, dump, expire, generic, hash_expiry, hashes, lcs, lists, object, pubsub, scan, sets, sort,
+    strings, zsets, zstores,
 };
+use crate::hash_ttl::arguments::MAX_SHOWN_BYTES;
+pub(super) use crate::hash_ttl::arguments::printable;
 
 /// The shards that a unit locks.
 pub(super) type Shards = SmallVec<[usize; 8]>;
@@ -206,6 +208,7 @@ static FAMILIES: &[&[CommandSpec]] = &[
     dump::COMMANDS,
     expire::COMMANDS,
     generic::COMMANDS,
+    hash_expiry::COMMANDS,
     hashes::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
@@ -257,17 +260,6 @@ pub fn unknown_command(argv: &[Bytes]) -> CommandError {
         args.push_str(&format!("'{}' ", printable(shown)));
     }
     CommandError::UnknownCommand { name, args }
-}
-
-/// The most bytes of a client's argument that an error line shows, as in Valkey.
-const MAX_SHOWN_BYTES: usize = 128;
-
-/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them and none from the first zero byte on, as in
-/// Valkey, without line breaks.
-pub(super) fn printable(bytes: &[u8]) -> String {
-    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
-    text.replace(['\r', '\n'], " ")
 }
 
 /// What a unit is going to do: the command of each call, and the shards that they need.

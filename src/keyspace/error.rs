@@ -1,11 +1,16 @@
 //! Why a command failed, worded as Valkey words it.
 
+use crate::hash_ttl::arguments::ArgumentError;
+
 /// A failed command. `Display` is the whole error line after the dash, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The key holds another type.
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
     WrongType,
+    /// Arguments of a command on deadlines.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
     /// Not a 64-bit integer.
     #[error("ERR value is not an integer or out of range")]
     NotInteger,
@@ -122,15 +127,6 @@ pub enum CommandError {
     /// A negative offset.
     #[error("ERR offset is out of range")]
     OffsetOutOfRange,
-    /// An option that `EXPIRE` does not know.
-    #[error("ERR Unsupported option {0}")]
-    UnsupportedOption(String),
-    /// Contradicting conditions.
-    #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]
-    NxWithOthers,
-    /// Contradicting conditions.
-    #[error("ERR GT and LT options at the same time are not compatible")]
-    GtWithLt,
     /// Not a cursor.
     #[error("ERR invalid cursor")]
     InvalidCursor,

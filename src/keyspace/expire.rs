@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::CommandError;
-use super::command::printable;
 use super::command::{CommandSpec, ONE, RF, WF, keyed};
 use super::events::EventClass;
 use super::number::{TimeForm, integer};
 use super::unit::{CommandResult, Unit};
+use crate::hash_ttl::arguments::Conditions;
 use crate::resp::Reply;
 use crate::rewrite::generic::{self, ExpireOutcome};
 
@@ -23,45 +23,6 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     keyed("pttl", 2, RF, ONE, pttl),
     keyed("ttl", 2, RF, ONE, ttl),
 ];
-
-#[derive(Default)]
-struct Conditions {
-    no_deadline: bool,
-    has_deadline: bool,
-    later: bool,
-    earlier: bool,
-}
-
-impl Conditions {
-    fn parse(args: &[Bytes]) -> Result<Conditions, CommandError> {
-        let mut conditions = Conditions::default();
-        for arg in args {
-            match arg.to_ascii_uppercase().as_slice() {
-                b"NX" => conditions.no_deadline = true,
-                b"XX" => conditions.has_deadline = true,
-                b"GT" => conditions.later = true,
-                b"LT" => conditions.earlier = true,
-                _ => return Err(CommandError::UnsupportedOption(printable(arg))),
-            }
-        }
-        let Conditions { no_deadline, has_deadline, later, earlier } = conditions;
-        if no_deadline && (has_deadline || later || earlier) {
-            return Err(CommandError::NxWithOthers);
-        }
-        if later && earlier {
-            return Err(CommandError::GtWithLt);
-        }
-        Ok(conditions)
-    }
-
-    /// No deadline counts as later than any.
-    fn met(&self, old_ms: Option<u64>, new_ms: u64) -> bool {
-        (!self.no_deadline || old_ms.is_none())
-            && (!self.has_deadline || old_ms.is_some())
-            && (!self.later || old_ms.is_some_and(|old_ms| new_ms > old_ms))
-            && (!self.earlier || old_ms.is_none_or(|old_ms| new_ms < old_ms))
-    }
-}
 
 pub(super) fn expire<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     set_deadline(unit, argv, TimeForm::Seconds, "expire")
@@ -119,32 +80,27 @@ pub(super) fn persist<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
 }
 
 pub(super) fn ttl<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(report(unit, &argv[1], |deadline_ms, now_ms| to_seconds(deadline_ms.saturating_sub(now_ms))))
+    Ok(report(unit, &argv[1], TimeForm::Seconds))
 }
 
 pub(super) fn pttl<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(report(unit, &argv[1], |deadline_ms, now_ms| deadline_ms.saturating_sub(now_ms)))
+    Ok(report(unit, &argv[1], TimeForm::Milliseconds))
 }
 
 pub(super) fn expiretime<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(report(unit, &argv[1], |deadline_ms, _| to_seconds(deadline_ms)))
+    Ok(report(unit, &argv[1], TimeForm::UnixSeconds))
 }
 
 pub(super) fn pexpiretime<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    Ok(report(unit, &argv[1], |deadline_ms, _| deadline_ms))
-}
-
-/// To the nearest second.
-fn to_seconds(ms: u64) -> u64 {
-    ms.saturating_add(500) / 1000
+    Ok(report(unit, &argv[1], TimeForm::UnixMilliseconds))
 }
 
 /// -2 without a key, -1 without a deadline.
-fn report(unit: &mut Unit<'_, '_>, key: &[u8], answer: impl Fn(u64, u64) -> u64) -> Reply {
+fn report(unit: &mut Unit<'_, '_>, key: &[u8], form: TimeForm) -> Reply {
     let now_ms = unit.now_ms;
     Reply::Integer(match unit.read_untouched(key).map(|entry| entry.deadline_ms) {
         None => -2,
         Some(None) => -1,
-        Some(Some(deadline_ms)) => i64::try_from(answer(deadline_ms, now_ms)).unwrap_or(i64::MAX),
+        Some(Some(deadline_ms)) => form.report(deadline_ms, now_ms),
     })
 }

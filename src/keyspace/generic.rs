@@ -1,5 +1,7 @@
 //! Commands on keys of any type, and on whole databases.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::command::{ALL, CommandSpec, ONE, R, RF, Scope, TWO, W, WF, WM, keyed, whole};
@@ -7,9 +9,11 @@ use super::events::EventClass;
 use super::number::integer;
 use super::strings::OK;
 use super::unit::{CommandResult, Unit};
-use super::{CommandError, ExpiryPolicy};
+use super::{CommandError, ExpiryPolicy, Value};
+use crate::hash_ttl::commands;
 use crate::resp::Reply;
-use crate::rewrite::generic::{self, RelocateOutcome};
+use crate::rewrite::Propagation;
+use crate::rewrite::generic::{self, CopyOutcome, RelocateOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -90,6 +94,7 @@ fn database(unit: &Unit<'_, '_>, arg: &[u8]) -> Result<u16, CommandError> {
     })
 }
 
+/// A copy holds nothing that is dead. If that leaves nothing of a hash, the copy is gone as soon as it is made.
 pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (from, to) = (&argv[1], &argv[2]);
     let (mut to_db, mut replace) = (unit.db, false);
@@ -107,15 +112,39 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         return Err(CommandError::SameObject);
     }
     let Some(entry) = unit.read(from) else { return Ok(Reply::Integer(0)) };
-    let (value, deadline_ms) = (entry.value.clone(), entry.deadline_ms);
-    if unit.find_in(to_db, to).is_some() && !replace {
+    let (mut value, deadline_ms) = (entry.value.clone(), entry.deadline_ms);
+    let existed = unit.find_in(to_db, to).is_some();
+    if existed && !replace {
         return Ok(Reply::Integer(0));
     }
+    let moment = unit.moment();
+    let dead = match &mut value {
+        Value::Hash(hash) if commands::may_have_dead(hash, moment) => {
+            commands::leave_out_dead(Arc::make_mut(hash), moment)
+        }
+        _ => Vec::new(),
+    };
+    let nothing_live = matches!(&value, Value::Hash(hash) if hash.is_empty());
     // Removed rather than overwritten: what takes its place is a new key.
     unit.home(to).remove(to_db, to);
-    unit.home(to).insert(to_db, to, value, deadline_ms);
+    if !nothing_live {
+        unit.home(to).insert(to_db, to, value, deadline_ms);
+    }
     unit.notify_in(to_db, EventClass::Generic, "copy_to", to);
-    unit.propagate(argv, generic::relocate(argv, RelocateOutcome::Done));
+    if nothing_live {
+        unit.notify_in(to_db, EventClass::Generic, "del", to);
+    }
+    let outcome = match &dead[..] {
+        _ if nothing_live => CopyOutcome::NothingLive { existed },
+        [] => CopyOutcome::Done,
+        dead => CopyOutcome::LiveFields { dead },
+    };
+    let (here, there) = match generic::copy(argv, outcome, unit.verb()) {
+        Ok(copied) => (Ok(copied.at_source), copied.at_destination),
+        Err(mismatch) => (Err(mismatch), Propagation::Nothing),
+    };
+    unit.propagate(argv, here);
+    unit.propagate_in(to_db, argv, there);
     Ok(Reply::Integer(1))
 }
 

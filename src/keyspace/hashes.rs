@@ -9,10 +9,10 @@ use super::number::{decimal, integer, parse_i64};
 use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Hash};
-use crate::hash_ttl::Field;
+use crate::hash_ttl::arguments::{Named, NewDeadline};
+use crate::hash_ttl::{Field, Moment, commands};
 use crate::resp::Reply;
-use crate::rewrite::Propagation;
-use crate::rewrite::hash::{self, DeadlineBefore};
+use crate::rewrite::hash::{self, HSetNxOutcome};
 
 /// The commands of this file.
 pub(super) static COMMANDS: &[CommandSpec] = &[
@@ -55,47 +55,61 @@ fn set_pairs<'c>(
     if argv.len() % 2 == 1 {
         return Err(CommandError::Arity(name));
     }
-    unit.find_as::<Hash>(&argv[1])?;
-    let created = unit.edit(&argv[1], |hash: &mut Hash| {
-        let mut created = 0;
-        for pair in argv[2..].chunks_exact(2) {
-            created += i64::from(hash.insert(&pair[0], &pair[1], None).is_none());
-        }
-        created
-    });
-    unit.notify(EventClass::Hash, "hset", &argv[1]);
-    unit.propagate(argv, Propagation::Verbatim);
-    Ok(created)
+    let (key, moment) = (&argv[1], unit.moment());
+    unit.find_as::<Hash>(key)?;
+    let stored = unit
+        .edit(key, |hash: &mut Hash| commands::set(hash, Named::pairs(argv, 2), NewDeadline::None, moment));
+    expired(unit, key, stored.dead.len());
+    unit.notify(EventClass::Hash, "hset", key);
+    unit.propagate(argv, hash::hset(argv));
+    Ok(stored.created as i64)
+}
+
+/// Counts fields of `key` that had expired and are gone, and tells of them; nothing if there are none.
+pub(super) fn expired(unit: &mut Unit<'_, '_>, key: &[u8], fields: usize) {
+    if fields > 0 {
+        unit.home(key).stats.expired_fields += fields as u64;
+        unit.notify(EventClass::Hash, "hexpired", key);
+    }
+}
+
+/// Tells that a hash went with its last field, if it did.
+pub(super) fn notify_emptied(unit: &mut Unit<'_, '_>, key: &[u8], emptied: bool) {
+    if emptied {
+        unit.notify(EventClass::Generic, "del", key);
+    }
 }
 
 pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let field = &argv[2];
-    let moment = unit.moment();
-    let absent = unit.find_as::<Hash>(&argv[1])?.is_none_or(|hash| hash.get(field, moment).is_none());
-    if absent {
-        unit.edit(&argv[1], |hash: &mut Hash| hash.insert(field, &argv[3], None));
-        unit.notify(EventClass::Hash, "hset", &argv[1]);
+    let (key, moment) = (&argv[1], unit.moment());
+    unit.find_as::<Hash>(key)?;
+    let done = unit.edit_if(key, |hash: &mut Hash| {
+        let done = commands::set_absent(hash, &argv[2], &argv[3], moment);
+        (done, done.outcome != HSetNxOutcome::Unchanged)
+    });
+    let is_set = done.outcome != HSetNxOutcome::Unchanged;
+    if is_set {
+        expired(unit, key, done.overwrote_dead.into());
+        unit.notify(EventClass::Hash, "hset", key);
     }
-    unit.propagate(argv, Propagation::verbatim_if(absent));
-    Ok(Reply::Integer(absent.into()))
+    unit.propagate(argv, hash::hsetnx(argv, done.outcome));
+    Ok(Reply::Integer(is_set.into()))
 }
 
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
-    let present = |hash: &Hash| argv[2..].iter().any(|field| hash.stored(field).is_some());
-    let (mut deleted, mut emptied) = (0, false);
-    // A hash in which nothing changes must not count as modified.
-    if unit.find_as::<Hash>(&argv[1])?.is_some_and(present) {
-        unit.edit(&argv[1], |hash: &mut Hash| {
-            deleted = argv[2..].iter().filter(|field| hash.remove(field).is_some()).count();
-            emptied = hash.is_empty();
-        });
-        unit.notify(EventClass::Hash, "hdel", &argv[1]);
-        if emptied {
-            unit.notify(EventClass::Generic, "del", &argv[1]);
-        }
+    let (key, moment) = (&argv[1], unit.moment());
+    unit.find_as::<Hash>(key)?;
+    let (met, emptied) = unit.edit_if(key, |hash: &mut Hash| {
+        let met = commands::delete(hash, Named::fields(argv, 2), moment);
+        let has_changed = met.has_changed();
+        ((met, hash.is_empty()), has_changed)
+    });
+    if met.has_changed() {
+        unit.notify(EventClass::Hash, "hdel", key);
+        notify_emptied(unit, key, emptied);
     }
-    unit.propagate(argv, Propagation::verbatim_if(deleted > 0));
-    Ok(Reply::Integer(deleted as i64))
+    unit.propagate(argv, hash::hdel(argv, met.touched()));
+    Ok(Reply::Integer(met.changed.len() as i64))
 }
 
 pub(super) fn hget<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -159,14 +173,15 @@ pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     let (key, field) = (&argv[1], &argv[2]);
     let increment = integer(&argv[3])?;
     let moment = unit.moment();
-    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field, moment)) {
-        Some(field) => parse_i64(&field.value).ok_or(CommandError::HashNotInteger)?,
-        None => 0,
-    };
-    let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
-    unit.edit(key, |hash: &mut Hash| hash.insert(field, &decimal(new), None));
+    let base = commands::base(unit.find_as::<Hash>(key)?, field, moment);
+    let old = base.field.map_or(Some(0), |field| parse_i64(&field.value));
+    let new =
+        old.ok_or(CommandError::HashNotInteger)?.checked_add(increment).ok_or(CommandError::Overflow)?;
+    let (before, is_dead) = (base.before, base.is_dead);
+    unit.edit(key, |hash: &mut Hash| commands::store_sum(hash, field, &decimal(new), before));
+    expired(unit, key, is_dead.into());
     unit.notify(EventClass::Hash, "hincrby", key);
-    unit.propagate(argv, Propagation::Verbatim);
+    unit.propagate(argv, hash::hincrby(argv, new, before));
     Ok(Reply::Integer(new))
 }
 
@@ -177,26 +192,28 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
         return Err(CommandError::IncrementNotFinite);
     }
     let moment = unit.moment();
-    let old = match unit.find_as::<Hash>(key)?.and_then(|hash| hash.get(field, moment)) {
-        Some(field) => LongDouble::parse(&field.value).ok_or(CommandError::HashNotFloat)?,
-        None => LongDouble::ZERO,
-    };
+    let base = commands::base(unit.find_as::<Hash>(key)?, field, moment);
+    let old = base.field.map_or(Some(LongDouble::ZERO), |field| LongDouble::parse(&field.value));
+    let old = old.ok_or(CommandError::HashNotFloat)?;
+    let (before, is_dead) = (base.before, base.is_dead);
     let new = old.plus(increment);
     if !new.is_finite() {
         return Err(CommandError::NanOrInfinity);
     }
     let new = Bytes::from(new.to_decimal());
-    unit.edit(key, |hash: &mut Hash| hash.insert(field, &new, None));
+    unit.edit(key, |hash: &mut Hash| commands::store_sum(hash, field, &new, before));
+    expired(unit, key, is_dead.into());
     unit.notify(EventClass::Hash, "hincrbyfloat", key);
-    unit.propagate(argv, hash::hincrbyfloat(argv, &new, DeadlineBefore::NotVolatile));
+    unit.propagate(argv, hash::hincrbyfloat(argv, &new, before));
     Ok(Reply::Bulk(new))
 }
 
 /// `HRANDFIELD key [count [WITHVALUES]]`.
 pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(count) = argv.get(2) else {
+        let moment = unit.moment();
         let hash = unit.read_as::<Hash>(&argv[1])?;
-        let drawn = hash.and_then(|hash| hash.get_index(rand::random_range(0..hash.len().max(1))));
+        let drawn = hash.and_then(|hash| draw_alive(hash, false, 1, moment).first().copied());
         return Ok(drawn.map_or(Reply::Null, |field| Reply::Bulk(field.name.to_bytes())));
     };
     let count = integer(count)?;
@@ -212,10 +229,42 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_ELEMENTS_MAX) {
         return Err(CommandError::OutOfRange);
     }
+    let moment = unit.moment();
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
-    let drawn = draw(hash.len(), count < 0, wanted).into_iter().filter_map(|index| hash.get_index(index));
+    let drawn = draw_alive(hash, count < 0, wanted, moment).into_iter();
     let drawn = drawn.map(|field| (Reply::Bulk(field.name.to_bytes()), Reply::Bulk(field.value.to_bytes())));
     Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })
+}
+
+/// Fields that are there: `wanted` with repetitions, or at most `wanted` different ones; each is as likely as the others.
+///
+/// Drawing among all that is stored and leaving out the dead is fair, and cheap as long as most are alive. Where it is not,
+/// those alive are looked for, once.
+fn draw_alive(hash: &Hash, repeating: bool, wanted: u64, moment: Moment) -> Vec<Field<'_>> {
+    let field = |index: usize| hash.get_index(index).filter(|field| !moment.hides(field.deadline_ms));
+    if !commands::may_have_dead(hash, moment) {
+        return draw(hash.len(), repeating, wanted).into_iter().filter_map(field).collect();
+    }
+    // Twice as many as wanted, and some: at least half are alive in most hashes.
+    let tried = wanted.saturating_mul(2).saturating_add(16);
+    let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let drawn: Vec<_> = if repeating {
+        let indices = (0..tried).map(|_| rand::random_range(0..hash.len()));
+        indices.filter_map(field).take(enough).collect()
+    } else if tried < hash.len() as u64 {
+        // They come in random order, so the first are as good as any.
+        draw(hash.len(), false, tried).into_iter().filter_map(field).take(enough).collect()
+    } else {
+        Vec::new()
+    };
+    if drawn.len() == enough {
+        return drawn;
+    }
+    let alive: Vec<_> = hash.alive(moment).collect();
+    if alive.is_empty() {
+        return alive;
+    }
+    draw(alive.len(), repeating, wanted).into_iter().map(|index| alive[index]).collect()
 }
 
 /// Indices below `len`: `wanted` with repetitions, or at most `wanted` different ones.

@@ -23,7 +23,7 @@
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
 //! | [`memory`], `eviction` | what the data takes, how much may stay, and what goes |
-//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
+//! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `hash_expiry`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
 //! | `expiry_cycle` | reclaiming keys and fields that nobody asks for |
 //! | [`snapshot`] | copy-on-write snapshots |
 //! | [`watch`] | optimistic locking |
@@ -69,6 +69,7 @@ mod expire;
 mod expiry_cycle;
 mod generic;
 pub(crate) mod glob;
+mod hash_expiry;
 mod hashes;
 mod lcs;
 mod lists;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::CommandError;
+pub(super) use crate::hash_ttl::arguments::TimeForm;
 
 /// A 64-bit integer in its one canonical form: no plus sign, no leading zero, no space, no `-0`.
 pub(super) fn parse_i64(bytes: &[u8]) -> Option<i64> {
@@ -32,34 +33,9 @@ pub(super) fn decimal(n: i64) -> Bytes {
     Bytes::copy_from_slice(itoa::Buffer::new().format(n).as_bytes())
 }
 
-/// How a command gives a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TimeForm {
-    /// Seconds from now.
-    Seconds,
-    /// Milliseconds from now.
-    Milliseconds,
-    /// Seconds since the Unix epoch.
-    UnixSeconds,
-    /// Milliseconds since the Unix epoch.
-    UnixMilliseconds,
-}
-
 impl TimeForm {
-    /// The absolute time in milliseconds, possibly negative; `None` if it cannot be represented.
-    pub fn absolute_ms(self, time: i64, now_ms: u64) -> Option<i64> {
-        let ms = match self {
-            TimeForm::Seconds | TimeForm::UnixSeconds => time.checked_mul(1000)?,
-            TimeForm::Milliseconds | TimeForm::UnixMilliseconds => time,
-        };
-        match self {
-            TimeForm::Seconds | TimeForm::Milliseconds => ms.checked_add(i64::try_from(now_ms).ok()?),
-            TimeForm::UnixSeconds | TimeForm::UnixMilliseconds => Some(ms),
-        }
-    }
-
     /// The deadline that `SET`, `SETEX`, `GETEX` … name: the time must be positive.
-    pub fn positive_deadline_ms(
+    pub(super) fn positive_deadline_ms(
         self,
         time: &[u8],
         now_ms: u64,

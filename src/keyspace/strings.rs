@@ -86,7 +86,7 @@ fn parse_set_options(args: &[Bytes]) -> Result<SetOptions<'_>, CommandError> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
-        let time_form = time_form(arg);
+        let time_form = TimeForm::of_option(arg);
         if is("NX") && matches!(options.condition, None | Some(Condition::Absent)) {
             options.condition = Some(Condition::Absent);
         } else if is("XX") && matches!(options.condition, None | Some(Condition::Present)) {
@@ -111,17 +111,6 @@ fn parse_set_options(args: &[Bytes]) -> Result<SetOptions<'_>, CommandError> {
         }
     }
     Ok(options)
-}
-
-/// `EX`, `PX`, `EXAT` or `PXAT`.
-fn time_form(option: &[u8]) -> Option<TimeForm> {
-    let forms = [
-        ("EX", TimeForm::Seconds),
-        ("PX", TimeForm::Milliseconds),
-        ("EXAT", TimeForm::UnixSeconds),
-        ("PXAT", TimeForm::UnixMilliseconds),
-    ];
-    forms.into_iter().find(|(name, _)| option.eq_ignore_ascii_case(name.as_bytes())).map(|(_, form)| form)
 }
 
 pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -311,7 +300,7 @@ fn parse_getex_options(args: &[Bytes]) -> Result<DeadlineChange<'_>, CommandErro
     let mut change = Unchanged;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        change = match (change, time_form(arg)) {
+        change = match (change, TimeForm::of_option(arg)) {
             (Unchanged | Remove, None) if arg.eq_ignore_ascii_case(b"PERSIST") => Remove,
             (Unchanged, Some(form)) => Set(form, args.next().ok_or(CommandError::Syntax)?),
             (Set(earlier, _), Some(form)) if earlier == form => {

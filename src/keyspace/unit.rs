@@ -392,9 +392,14 @@ impl<'k, 'c> Unit<'k, 'c> {
     /// debug build; otherwise the unit says that its effects are incomplete, and its publisher breaks with the
     /// history.
     pub fn propagate(&mut self, argv: &'c [Bytes], propagation: impl Into<Rewritten>) {
+        self.propagate_in(self.db, argv, propagation);
+    }
+
+    /// [`propagate`](Self::propagate) in another database.
+    pub fn propagate_in(&mut self, db: u16, argv: &'c [Bytes], propagation: impl Into<Rewritten>) {
         let rewritten = propagation.into();
         debug_assert_eq!(rewritten.as_ref().err(), None, "a handler's outcome belongs to its command");
-        self.effects.push_rewritten(self.db, argv, rewritten);
+        self.effects.push_rewritten(db, argv, rewritten);
     }
 
     /// Tells subscribers what happened to `key`, if they want to know: see [`super::events`].

@@ -150,8 +150,10 @@ fn add<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], mut adding: Adding) -> Co
         return Err(CommandError::Syntax);
     }
     adding.check(pairs.len() / 2)?;
-    let pairs: Vec<(f64, &Bytes)> =
-        pairs.chunks_exact(2).map(|pair| Ok((score(&pair[0])?, &pair[1]))).collect::<Result<_, _>>()?;
+    let pairs: Vec<(f64, &Bytes)> = pairs
+        .chunks_exact(2)
+        .map(|pair| Ok((score(&pair[0])?, &pair[1])))
+        .collect::<Result<_, CommandError>>()?;
 
     let zset = unit.find_as::<ZSet>(key)?;
     // A sorted set in which nothing changes must not count as modified: look for the first change.

@@ -7,7 +7,9 @@
 //! | any of them | the time had passed: deleted | a deletion |
 //! | `PERSIST` | a deadline was removed | verbatim |
 //! | `DEL`, `UNLINK` | at least one deleted | verbatim, the whole list |
-//! | `RENAME`, `RENAMENX`, `MOVE`, `COPY` | changed | verbatim |
+//! | `RENAME`, `RENAMENX`, `MOVE` | changed | verbatim |
+//! | `COPY` | copied; a hash with dead fields, of which only the live ones were copied | verbatim / the same, then `HDEL to` the dead |
+//! | `COPY` of a hash whose fields are all dead | there was a destination / there was none | a deletion of it / nothing |
 //! | `SWAPDB`, `FLUSHDB`, `FLUSHALL` | always, even when empty | verbatim |
 //! | `RESTORE k ttl …` | stored, relative `ttl` | `RESTORE k ms … ABSTTL` |
 //! | `RESTORE k 0 …`, `RESTORE … ABSTTL` | stored | verbatim |
@@ -34,11 +36,13 @@
 //!
 //! | sequence | Valkey sends | what diverges | sent here |
 //! |---|---|---|---|
+//! | `COPY h c`, where a field `dead` of the hash `h` has expired and is still stored | verbatim | `c` has no `dead` on the primary; the replica, which judges no field, copies it, and no reclaim will ever tell it to remove it | `COPY h c`, `HDEL c dead`, the latter in the database of `c` ([`CopyOutcome::LiveFields`]) |
+//! | `COPY h c`, where every field of `h` has expired | verbatim | an empty hash `c` on the primary, the dead fields on the replica | the deletion of what `c` was, if it was ([`CopyOutcome::NothingLive`]) |
 //! | `RESTORE k 0 payload`, the payload of a version or with an encoding that not every replica reads (Valkey 9's own version 80) | verbatim | Redis and Valkey 8 answer an error to nobody and have no `k` | `RESTORE k 0` with the same value in RDB version 10 ([`RestorePayload::Encoded`]) |
 
 use bytes::Bytes;
 
-use super::{Argv, DeletionVerb, Mismatch, Propagation, Rewritten, decimal, identify, word};
+use super::{Argv, DeletionVerb, Mismatch, Propagation, Rewritten, decimal, hash, identify, word};
 
 /// Commands that propagate nothing for themselves, in lower case and sorted: those of Valkey 9.1.2 that read, that concern the
 /// connection or the server, and that run others (`EVAL`, `EXEC`: what these did is propagated). Expired keys that a
@@ -256,11 +260,55 @@ impl RelocateOutcome {
     }
 }
 
-/// The propagation of `RENAME|RENAMENX from to`, `MOVE key db` and `COPY from to [DB db] [REPLACE]`.
+/// The propagation of `RENAME|RENAMENX from to` and `MOVE key db`. A hash takes its dead fields with it, on both sides.
 pub fn relocate(argv: &[Bytes], outcome: RelocateOutcome) -> Rewritten {
-    const COMMANDS: &[(&str, usize)] = &[("rename", 3), ("renamenx", 3), ("move", 3), ("copy", 3)];
-    identify(argv, COMMANDS, "RENAME, RENAMENX, MOVE, COPY")?;
+    const COMMANDS: &[(&str, usize)] = &[("rename", 3), ("renamenx", 3), ("move", 3)];
+    identify(argv, COMMANDS, "RENAME, RENAMENX, MOVE")?;
     Ok(Propagation::verbatim_if(outcome == RelocateOutcome::Done))
+}
+
+/// What a `COPY` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyOutcome<'o> {
+    /// There is no source, or the destination exists.
+    Unchanged,
+    /// The destination is what the source is.
+    Done,
+    /// The destination is what the source, a hash, is without its dead fields.
+    LiveFields {
+        /// The names of the fields that are stored in the source and were left out, each once.
+        dead: &'o [Bytes],
+    },
+    /// The source is a hash whose fields are all dead: now there is no destination.
+    NothingLive {
+        /// Whether there was one before.
+        existed: bool,
+    },
+}
+
+/// What a `COPY` propagates: the destination may be in another database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// In the database of the source, first.
+    pub at_source: Propagation,
+    /// In the database of the destination.
+    pub at_destination: Propagation,
+}
+
+/// The propagation of `COPY from to [DB db] [REPLACE]`.
+pub fn copy(argv: &[Bytes], outcome: CopyOutcome<'_>, verb: DeletionVerb) -> Result<Copied, Mismatch> {
+    let command = identify(argv, &[("copy", 3)], "COPY")?;
+    let replaces = argv[3..].iter().any(|option| option.eq_ignore_ascii_case(b"REPLACE"));
+    let (done, at_destination) = match outcome {
+        CopyOutcome::NothingLive { existed: true } if !replaces => {
+            return Err(Mismatch::outcome(command, "it does not replace"));
+        }
+        CopyOutcome::Unchanged | CopyOutcome::NothingLive { existed: false } => (false, Propagation::Nothing),
+        CopyOutcome::Done => (true, Propagation::Nothing),
+        CopyOutcome::LiveFields { dead } => (true, hash::reclaim(&argv[2], dead, false, verb)),
+        CopyOutcome::NothingLive { existed: true } => (false, Propagation::Command(verb.command(&argv[2]))),
+    };
+    Ok(Copied { at_source: Propagation::verbatim_if(done), at_destination })
 }
 
 /// The propagation of `SWAPDB`, `FLUSHDB` and `FLUSHALL` that succeeded: always, whatever there was.

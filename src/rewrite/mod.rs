@@ -78,7 +78,8 @@
 //! | `BITFIELD k OVERFLOW FAIL INCRBY u2 0 9` and the like, which only make room | nothing | the primary has created or extended `k` | verbatim |
 //! | `MSETEX 1 k v EX 9 EX 10` | `MSETEX 1 k v EX 9 PXAT ms` | every replica refuses it | `MSETEX 1 k v PXAT ms` |
 //! | `MSETEX 1 k v …`, `INCREX k …` | verbatim, or with `PXAT` | older replicas keep the old value | `MSET`, `SET` |
-//! | [`generic`]: `RESTORE k 0 payload` | verbatim | older replicas refuse the payload of a newer version | the same value in RDB version 10 |
+//! | [`generic`]: `COPY h c`, a field of `h` dead | verbatim | the replica copies the dead field, for good | `COPY h c`, `HDEL c dead` |
+//! | `RESTORE k 0 payload` | verbatim | older replicas refuse the payload of a newer version | the same value in RDB version 10 |
 //! | [`sort`]: `SORT s BY w_* ALPHA STORE d`, equal weights | verbatim | their order is that of the set's table, which every server has its own of | `RPUSH d …` |
 //! | `SORT l BY nosort GET h_*->f STORE d`, `f` dead | verbatim | the replica stores the dead value | `RPUSH d …` |
 //! | `RPUSH l 5 1e-310`, `SORT l STORE d` | verbatim | older replicas refuse the number and keep the old `d` | `RPUSH d 1e-310 5` |

@@ -114,6 +114,14 @@ fn any_command() -> impl Strategy<Value = String> {
         6 => (key(), field(), value()).prop_map(|(k, f, v)| format!("hset {k} {f} {v}")),
         3 => (key(), field(), field()).prop_map(|(k, f, g)| format!("hdel {k} {f} {g}")),
         1 => (key(), field()).prop_map(|(k, f)| format!("hincrby {k} {f} 5")),
+        3 => (key(), field(), value(), 0u8..60)
+            .prop_map(|(k, f, v, ms)| format!("hsetex {k} px {ms} fields 1 {f} {v}")),
+        1 => (key(), field(), value()).prop_map(|(k, f, v)| format!("hsetex {k} keepttl fields 1 {f} {v}")),
+        2 => (key(), field(), field(), 0u8..60)
+            .prop_map(|(k, f, g, ms)| format!("hpexpire {k} {ms} fields 2 {f} {g}")),
+        1 => (key(), field()).prop_map(|(k, f)| format!("hpersist {k} fields 1 {f}")),
+        1 => (key(), field(), 0u8..60).prop_map(|(k, f, ms)| format!("hgetex {k} px {ms} fields 1 {f}")),
+        1 => (key(), field(), field()).prop_map(|(k, f, g)| format!("hgetdel {k} fields 2 {f} {g}")),
         4 => (key(), field()).prop_map(|(k, f)| format!("sadd {k} {f}")),
         2 => (key(), -200i64..99).prop_map(|(k, n)| format!("sadd {k} {n}")),
         1 => (key(), value()).prop_map(|(k, v)| format!("sadd {k} {v}")),

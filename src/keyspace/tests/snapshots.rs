@@ -142,6 +142,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (key(), any::<u8>()).prop_map(|(k, v)| format!("append k{k} {v}")),
         3 => (key(), 0u8..4, any::<u8>()).prop_map(|(k, f, v)| format!("hset h{k} f{f} {v}")),
         2 => (key(), 0u8..4).prop_map(|(k, f)| format!("hdel h{k} f{f}")),
+        3 => (key(), 0u8..4, 1u64..9000).prop_map(|(k, f, ms)| format!("hsetex h{k} px {ms} fields 1 f{f} v")),
+        1 => (key(), 0u8..4, 1u64..9000).prop_map(|(k, f, ms)| format!("hpexpire h{k} {ms} fields 1 f{f}")),
+        1 => (key(), 0u8..4).prop_map(|(k, f)| format!("hpersist h{k} fields 1 f{f}")),
         5 => (key(), any::<bool>()).prop_map(|(k, h)| format!("del {}{k}", if h { 'h' } else { 'k' })),
         2 => (key(), 1u64..60).prop_map(|(k, s)| format!("expire k{k} {s}")),
         1 => key().prop_map(|k| format!("persist k{k}")),
@@ -165,7 +168,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Whatever happens between the batches of however many snapshots, each yields the state at its
-    /// cut, every key once.
+    /// cut, deadlines of keys and fields included, every key once.
     #[test]
     fn a_snapshot_is_the_state_at_its_cut(steps in prop::collection::vec(step(), 1..150)) {
         let mut server = Server::with_shards(2);

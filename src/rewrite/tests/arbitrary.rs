@@ -312,7 +312,15 @@ fn of_keys(argv: &[Bytes], parts: &Parts, verb: DeletionVerb) -> Vec<Rewritten> 
         RestoreOutcome::Stored { deadline_ms: parts.deadline(), payload },
         RestoreOutcome::Past { existed: flags[2] },
     ]);
+    let copy_outcome = parts.one(&[
+        CopyOutcome::Unchanged,
+        CopyOutcome::Done,
+        CopyOutcome::LiveFields { dead: &parts.names },
+        CopyOutcome::NothingLive { existed: flags[2] },
+    ]);
+    let copied = copy(argv, copy_outcome, verb);
     vec![
+        copied.map(|copied| if flags[3] { copied.at_source } else { copied.at_destination }),
         expire(argv, expire_outcome, verb),
         persist(argv, flags[0]),
         del(argv, number as usize),

@@ -30,7 +30,7 @@ fn a_deletion_goes_out_with_its_whole_list_if_a_key_was_deleted() {
 
 #[test]
 fn what_was_moved_goes_out_as_sent() {
-    for words in ["rename a b", "renamenx a b", "move a 3", "COPY a b DB 2 REPLACE"] {
+    for words in ["rename a b", "renamenx a b", "move a 3"] {
         assert_eq!(check(words, |argv| relocate(argv, RelocateOutcome::of(true))), words);
         assert_eq!(check(words, |argv| relocate(argv, RelocateOutcome::of(false))), "");
     }
@@ -39,6 +39,26 @@ fn what_was_moved_goes_out_as_sent() {
     }
     assert_eq!(check("persist k", |argv| persist(argv, true)), "persist k");
     assert_eq!(check("persist k", |argv| persist(argv, false)), "");
+}
+
+#[test]
+fn a_copy_is_followed_by_the_deletion_of_what_only_the_replica_copies() {
+    let dead = [Bytes::from("x"), Bytes::from("y")];
+    let copied = |words, outcome| {
+        let (argv, verb) = (argv(words), DeletionVerb::Unlink);
+        let copied = copy(&argv, outcome, verb).expect("an outcome of COPY");
+        let text = |propagation| sent(words, Ok(propagation));
+        (text(copied.at_source), text(copied.at_destination))
+    };
+    let both = |source: &str, destination: &str| (source.to_owned(), destination.to_owned());
+    let words = "COPY a b DB 2 REPLACE";
+    assert_eq!(copied(words, CopyOutcome::Done), both(words, ""));
+    assert_eq!(copied(words, CopyOutcome::Unchanged), both("", ""));
+    assert_eq!(copied("copy a b", CopyOutcome::LiveFields { dead: &dead }), both("copy a b", "HDEL b x y"));
+    assert_eq!(copied(words, CopyOutcome::NothingLive { existed: true }), both("", "UNLINK b"));
+    assert_eq!(copied("copy a b", CopyOutcome::NothingLive { existed: false }), both("", ""));
+    let nothing_live = CopyOutcome::NothingLive { existed: true };
+    assert!(copy(&argv("copy a b"), nothing_live, DeletionVerb::Del).is_err(), "it does not replace");
 }
 
 fn stored(deadline_ms: Option<u64>) -> RestoreOutcome {
