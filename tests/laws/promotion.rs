@@ -71,17 +71,23 @@ fn view(store: &Store, policy: ExpiryPolicy, now_ms: u64, publish: &mut dyn FnMu
             let replies = store.execute_under(policy, std::slice::from_ref(&sent), now_ms, publish);
             view.insert(format!("{sent:?}"), in_order(&replies[0]));
         };
-        [&b"EXISTS"[..], b"TYPE", b"PTTL", b"PEXPIRETIME"].map(|name| ask(&[name, &key]));
+        for name in [&b"EXISTS"[..], b"TYPE", b"PTTL", b"PEXPIRETIME"] {
+            ask(&[name, &key]);
+        }
         match stored {
             Stored::String(_) => ask(&[b"GET", &key]),
             Stored::List(_) => ask(&[b"LRANGE", &key, b"0", b"-1"]),
             Stored::Set(_) => ask(&[b"SMEMBERS", &key]),
             Stored::ZSet(_) => ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
             Stored::Hash(fields) => {
-                [&b"HGETALL"[..], b"HKEYS", b"HVALS", b"HLEN"].map(|name| ask(&[name, &key]));
+                for name in [&b"HGETALL"[..], b"HKEYS", b"HVALS", b"HLEN"] {
+                    ask(&[name, &key]);
+                }
                 for field in fields.keys() {
-                    [&b"HGET"[..], b"HEXISTS", b"HSTRLEN"].map(|name| ask(&[name, &key, field]));
-                    [&b"HPTTL"[..], b"HPEXPIRETIME"].map(|name| ask(&[name, &key, b"FIELDS", b"1", field]));
+                    ask(&[b"HGET", &key, field]);
+                    ask(&[b"HEXISTS", &key, field]);
+                    ask(&[b"HPTTL", &key, b"FIELDS", b"1", field]);
+                    ask(&[b"HPEXPIRETIME", &key, b"FIELDS", b"1", field]);
                 }
             }
         }
