@@ -14,6 +14,7 @@
 //! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements |
 //! | [`resp`] | the wire: parsing commands, encoding replies and commands |
 //! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
+//! | `hunt` | a search for divergences of any primary and replica (feature `server`) |
 //!
 //! Nothing lower knows anything higher: `buffer` has never heard of commands, `rewrite` and
 //! `resync` have never heard of sockets, threads or clocks (time is a parameter).
@@ -29,6 +30,8 @@ pub mod rewrite;
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+#[cfg(feature = "server")]
+pub mod hunt;
 #[cfg(feature = "server")]
 pub mod keyspace;
 #[cfg(feature = "server")]

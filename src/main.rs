@@ -2,15 +2,23 @@
 
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rand::RngExt as _;
+use replcore::hunt::{self, Reporter, Target};
 use replcore::server::{Config, ConfigError, Server};
 
 /// Exit code of a configuration that cannot work.
 const EXIT_USAGE: u8 = 2;
 /// Exit code of a server that could not start.
 const EXIT_FAILURE: u8 = 1;
+/// Exit code of a hunt that found something.
+const EXIT_FOUND: u8 = 1;
 /// Descriptors beside those of the clients: the listener, the runtime's, the files of snapshots.
 #[cfg(unix)]
 const SPARE_DESCRIPTORS: u64 = 128;
@@ -31,6 +39,126 @@ enum Command {
     /// closed, replicas get what is left of the stream, and the exit code is 0. Exit code 1: it could not start (the
     /// port is taken, for instance). Exit code 2: the command line or a setting is wrong.
     Serve(Serve),
+    /// Look for ways in which a replica comes to disagree with its primary about things that expire.
+    ///
+    /// Random commands about keys and hash fields with deadlines go to the primary, while the link between the two is held back,
+    /// delayed and cut, the replica is stopped and promoted, and clocks are wrong. When all is quiet, both have to have stored the
+    /// same, dead fields included. A difference is shrunk to a minimal sequence of steps, replayed, and printed with the replies,
+    /// what the primary propagated, and both sides' states.
+    ///
+    /// Targets: HOST:PORT is a server that runs already; valkey:PATH and redis:PATH start one on a free port of the loopback
+    /// interface; self starts `replcore serve` (primary only). Servers that the hunt starts can be stopped, may keep dead fields
+    /// (DEBUG SET-ACTIVE-EXPIRE), and get wrong clocks if libfaketime is installed (apt install faketime). What cannot be tried is
+    /// said at the start.
+    ///
+    /// ALL DATA OF BOTH SERVERS IS DESTROYED: database 0 is flushed before every sequence, and the replica is attached to the
+    /// primary through the hunt (REPLICAOF) and left without a primary. Running servers that hold keys are refused without
+    /// --flush. Never point it at a server that somebody needs.
+    ///
+    /// Examples:
+    ///
+    ///   replcore hunt --primary valkey:/usr/bin/valkey-server --replica valkey:/usr/bin/valkey-server
+    ///
+    ///   replcore hunt --primary self --replica valkey:/usr/bin/valkey-server --duration 1h --classes
+    ///
+    ///   replcore hunt --primary 127.0.0.1:6379 --replica 127.0.0.1:6380 --replica-pid 4711 --seed 7 --json
+    ///
+    /// Exit code 0: nothing was found. 1: a divergence was found. 2: the command line is wrong, or a target cannot be hunted.
+    #[command(verbatim_doc_comment)]
+    Hunt(HuntArgs),
+}
+
+#[derive(Args)]
+struct HuntArgs {
+    /// The server that is written to: HOST:PORT, valkey:PATH, redis:PATH or self
+    #[arg(long, value_name = "TARGET")]
+    primary: Target,
+
+    /// The server that follows it: HOST:PORT, valkey:PATH or redis:PATH
+    #[arg(long, value_name = "TARGET")]
+    replica: Target,
+
+    /// How long to hunt: a number of seconds, or with a unit (90s, 30m, 1h)
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    duration: Duration,
+
+    /// End after so many random sequences
+    #[arg(long, value_name = "N")]
+    iterations: Option<u64>,
+
+    /// Repeat the random choices of another hunt [default: a new one]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Go on after the first finding, leave the commands that were found guilty out, and list all classes
+    #[arg(long)]
+    classes: bool,
+
+    /// One JSON object per line: started, suspected, found, progress, ended
+    #[arg(long)]
+    json: bool,
+
+    /// Use these commands only (HSETEX,HSET,HDEL) [default: all that both servers know]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    commands: Vec<String>,
+
+    /// Use keys named fnx, nx, fields and keepttl as well (some versions of Valkey take them for options)
+    #[arg(long)]
+    odd_keys: bool,
+
+    /// Running servers may be emptied though they hold keys
+    #[arg(long)]
+    flush: bool,
+
+    /// Password of running servers; the replica has to have its own primaryauth
+    #[arg(long, value_name = "PASSWORD", env = "REPLCORE_HUNT_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+
+    /// Process of a running replica on this machine, to stop and continue it
+    #[arg(long, value_name = "PID")]
+    replica_pid: Option<i32>,
+
+    /// Address of this machine at which the replica reaches the link
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    link_address: String,
+
+    /// libfaketime.so.1, if it is not where it usually is
+    #[arg(long, value_name = "PATH", env = "REPLCORE_HUNT_FAKETIME")]
+    faketime: Option<PathBuf>,
+}
+
+impl HuntArgs {
+    fn to_config(&self) -> hunt::Config {
+        hunt::Config {
+            primary: self.primary.clone(),
+            replica: self.replica.clone(),
+            flush: self.flush,
+            password: self.password.clone(),
+            replica_pid: self.replica_pid,
+            link_host: self.link_address.clone(),
+            faketime: self.faketime.clone(),
+            itself: None,
+            seed: self.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000)),
+            duration: self.duration,
+            iterations: self.iterations,
+            all_classes: self.classes,
+            commands: self.commands.clone(),
+            odd_keys: self.odd_keys,
+        }
+    }
+}
+
+/// A number of seconds, or one with a unit.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let seconds = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        unit => return Err(format!("'{unit}' is no unit: s, m or h")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("'{digits}' is no number"))?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
 }
 
 #[derive(Args)]
@@ -138,8 +266,42 @@ impl Serve {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Serve(serve) } = Cli::parse();
-    let config = match set_up_log(&serve).and_then(|()| serve.to_config()) {
+    match Cli::parse().command {
+        Command::Serve(serve) => main_serve(&serve),
+        Command::Hunt(args) => main_hunt(&args),
+    }
+}
+
+/// Hunts until the end or Ctrl-C, and says what was found.
+fn main_hunt(args: &HuntArgs) -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("replcore: cannot start the threads: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let stopping = Arc::clone(&stop);
+    runtime.spawn(async move {
+        interrupted().await;
+        stopping.store(true, Ordering::Relaxed);
+    });
+    let mut reporter = Reporter::new(std::io::stdout(), args.json);
+    let ended = hunt::run(&args.to_config(), stop, &mut |event| reporter.tell(&event));
+    runtime.shutdown_background();
+    match ended {
+        Ok(summary) if summary.classes.is_empty() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(EXIT_FOUND),
+        Err(error) => {
+            eprintln!("replcore: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn main_serve(serve: &Serve) -> ExitCode {
+    let config = match set_up_log(serve).and_then(|()| serve.to_config()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("replcore: {error}");

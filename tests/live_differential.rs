@@ -17,7 +17,7 @@ use libtest_mimic::{Arguments as TestArguments, Failed, Trial};
 use replcore::resp::Reply;
 
 use differential::arguments::Payloads;
-use differential::commands::{Check, Commands};
+use differential::commands::{Check, Commands, Family};
 use differential::compare::{Slack, same_reply};
 use differential::counts::Counts;
 use differential::pair::{Difference, Pair, show};
@@ -25,9 +25,8 @@ use differential::replicas::{Disturbance, Replicas};
 use differential::sequence::{Step, generate};
 use differential::shrink::shrink;
 use differential::stream::{Exceptions, Op, same_stream};
-use support::client::argv;
-use support::keyspace::wait_reclaimed;
-use support::{Scratch, note};
+use support::client::{Argv, argv};
+use support::{Client, Program, Scratch, note};
 
 /// Compares this server with a real Valkey; also takes what `cargo test` passes to every test program.
 #[derive(Clone, Debug, Parser)]
@@ -35,9 +34,9 @@ struct Options {
     /// Where the random choices begin.
     #[arg(long, default_value_t = 20_260_101)]
     seed: u64,
-    /// How many commands to run.
-    #[arg(long, default_value_t = ENOUGH)]
-    iterations: usize,
+    /// How many commands of each family to run.
+    #[arg(long)]
+    iterations: Option<usize>,
     /// How many commands to a sequence: each begins with empty keyspaces.
     #[arg(long, default_value_t = 400)]
     length: usize,
@@ -52,26 +51,36 @@ struct Options {
 const ACTIVE_SHARE: usize = 7;
 /// Makes other sequences of the same seed.
 const ACTIVE_SEED: u64 = 1 << 40;
-/// So many commands are enough to run each with success and to see it refused.
-const ENOUGH: usize = 28_000;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let mut libtest = options.libtest.clone();
     // The runs share two cores and report as they go.
     libtest.test_threads = Some(1);
-    let active = options.clone();
-    let trials = vec![
-        Trial::test("replies_and_streams_are_those_of_valkey", move || random_sequences(&options)),
-        Trial::test("values_are_those_of_valkey_whenever_keys_expire", move || active_expiry(&active)),
+    let of = |run: fn(&Options, Family) -> Result<(), Failed>, family, name| {
+        let options = options.clone();
+        Trial::test(name, move || run(&options, family))
+    };
+    let mut trials = vec![
+        of(replies_and_streams, Family::Timeless, "replies_and_streams_are_those_of_valkey"),
+        of(
+            replies_and_streams,
+            Family::Volatile,
+            "replies_and_streams_over_fields_that_expire_are_those_of_valkey",
+        ),
+        of(values, Family::Timeless, "values_are_those_of_valkey_whenever_keys_expire"),
+        of(values, Family::Volatile, "values_are_those_of_valkey_whenever_fields_expire"),
         Trial::test("shrinking_leaves_what_is_needed", shrinking),
         Trial::test("comparisons_see_every_kind_of_difference", comparisons),
     ];
+    if Program::primary() == Program::Replcore && replcore::keyspace::lookup(b"hexpire").is_none() {
+        trials.retain(|trial| !trial.name().contains("fields"));
+    }
     libtest_mimic::run(&libtest, trials).exit_code()
 }
 
 /// What `RESTORE` is tried with: values of every type as Valkey serialises them, whole and broken.
-fn payloads(pair: &mut Pair, commands: &Commands) -> Payloads {
+fn payloads(pair: &mut Pair, commands: &Commands, family: Family) -> Payloads {
     let client = &mut pair.theirs.control;
     let values = [
         argv!["SET", "p", "a string"],
@@ -92,22 +101,59 @@ fn payloads(pair: &mut Pair, commands: &Commands) -> Payloads {
         client.call(argv!["DEL", "p"]);
         payloads.push(payload);
     }
+    if family == Family::Volatile {
+        payloads.extend(volatile_payloads(client));
+    }
     let mut broken = payloads[0].to_vec();
     broken[1] ^= 1;
     payloads.extend([Bytes::from(broken), payloads[1].slice(..5), Bytes::new()]);
     Payloads(payloads)
 }
 
-fn random_sequences(options: &Options) -> Result<(), Failed> {
+/// Hashes with deadlines: to come, past, and of some fields only.
+fn volatile_payloads(client: &mut Client) -> Vec<Bytes> {
+    let setups: [&[Argv]; 4] = [
+        &[
+            argv!["HSETEX", "p", "PXAT", "4000000000123", "FIELDS", 1, "f1", "v"],
+            argv!["HSET", "p", "f2", "w"],
+        ],
+        &[argv!["HSETEX", "p", "PX", 1, "FIELDS", 2, "f1", "v", "n1", 7], argv!["HSET", "p", "f2", "w"]],
+        &[argv!["HSETEX", "p", "PX", 1, "FIELDS", 1, "f3", "v"]],
+        &[
+            argv!["HSETEX", "p", "PXAT", "4000000000123", "FIELDS", 1, "f1", "v"],
+            argv!["HPERSIST", "p", "FIELDS", 1, "f1"],
+        ],
+    ];
+    let mut payloads = Vec::new();
+    for setup in setups {
+        setup.iter().for_each(|command| drop(client.call(command.clone())));
+        let Reply::Bulk(payload) = client.call(argv!["DUMP", "p"]) else { panic!("DUMP answers a payload") };
+        client.call(argv!["DEL", "p"]);
+        payloads.push(payload);
+    }
+    payloads
+}
+
+/// How many commands of a family are enough to run each with success and to see it refused.
+fn enough(family: Family) -> usize {
+    match family {
+        Family::Timeless => 28_000,
+        Family::Volatile => 12_000,
+    }
+}
+
+/// With active expiry off, unless a sequence turns it on: everything is compared.
+fn replies_and_streams(options: &Options, family: Family) -> Result<(), Failed> {
     let started = Instant::now();
     let scratch = Scratch::new("differential");
     let mut pair = Pair::start(&scratch);
-    let commands = Commands::of(replcore::keyspace::commands().map(|spec| spec.name))?;
-    let payloads = Arc::new(payloads(&mut pair, &commands));
-    let replicas = Replicas::attach(&pair.ours.server, &scratch);
+    let commands = Commands::of(family)?;
+    let payloads = Arc::new(payloads(&mut pair, &commands, family));
+    let replicas = Replicas::attach(family, &pair.ours.server, &scratch);
+    let iterations = options.iterations.unwrap_or(enough(family));
     let mut counts = Counts::default();
     let mut reports: Vec<Report> = Vec::new();
-    let sequences = options.iterations.div_ceil(options.length);
+    let sequences = iterations.div_ceil(options.length);
     for index in 0..sequences {
         let seed = options.seed.wrapping_add(index as u64);
         let steps = generate(&commands, seed, options.length, Arc::clone(&payloads));
@@ -134,12 +180,12 @@ fn random_sequences(options: &Options) -> Result<(), Failed> {
     for (what, times) in pair.exceptions.met() {
         note!("exception met {times} times: {what}");
     }
-    let lacking = counts.lacking(commands.names());
+    let lacking = counts.lacking(commands.usual());
     if !lacking.is_empty() {
         note!("{}", lacking.join(", "));
     }
     match reports.len() {
-        0 if options.iterations >= ENOUGH && !lacking.is_empty() => Err(lacking.join(", ").into()),
+        0 if iterations >= enough(family) && !lacking.is_empty() => Err(lacking.join(", ").into()),
         0 => Ok(()),
         differences => {
             let text = reports.iter().map(|report| format!("\n{} times: {}", report.times, report.text));
@@ -156,26 +202,27 @@ struct Report {
     text: String,
 }
 
-/// With active expiry on, nobody knows when a dead key goes: only what is left in the end is compared.
-fn active_expiry(options: &Options) -> Result<(), Failed> {
+/// With active expiry on, nobody knows when something dead goes: only what is left in the end is compared.
+fn values(options: &Options, family: Family) -> Result<(), Failed> {
     let started = Instant::now();
     let scratch = Scratch::new("differential-expiry");
     let mut pair = Pair::start(&scratch);
-    let commands = Commands::of(replcore::keyspace::commands().map(|spec| spec.name))?;
-    let payloads = Arc::new(payloads(&mut pair, &commands));
-    let replicas = Replicas::attach(&pair.ours.server, &scratch);
-    pair.set_active_expiry(true);
+    let commands = Commands::of(family)?;
+    let payloads = Arc::new(payloads(&mut pair, &commands, family));
+    let replicas = Replicas::attach(family, &pair.ours.server, &scratch);
+    let iterations = options.iterations.unwrap_or(enough(family));
     let mut counts = Counts::default();
-    let sequences = (options.iterations / ACTIVE_SHARE).div_ceil(options.length);
+    let sequences = (iterations / ACTIVE_SHARE).div_ceil(options.length);
     for index in 0..sequences {
         let seed = options.seed.wrapping_add(index as u64) ^ ACTIVE_SEED;
         let steps = generate(&commands, seed, options.length, Arc::clone(&payloads));
         let disturbance = Disturbance::of(index);
         replicas.disturb(disturbance);
+        pair.set_active_expiry(true);
         pair.apply(&commands, &steps, &mut counts);
+        pair.wait_reclaimed();
+        pair.set_active_expiry(false);
         replicas.recover(disturbance);
-        wait_reclaimed(&pair.ours.server);
-        wait_reclaimed(&pair.theirs.server);
         let mut differences = pair.different_contents();
         differences.extend(replicas.differences(&pair.ours.server));
         if !differences.is_empty() {
@@ -259,7 +306,7 @@ fn comparisons() -> Result<(), Failed> {
 
 /// After a sequence the model holds the same values, and the replicas hold what their primary holds.
 fn same_values(pair: &mut Pair, replicas: &Replicas, step: usize) -> Result<(), Difference> {
-    pair.reclaim();
+    pair.delete_dead_keys();
     let mut differences = pair.different_contents();
     differences.extend(replicas.differences(&pair.ours.server));
     match differences.is_empty() {

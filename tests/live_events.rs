@@ -20,6 +20,8 @@ use support::{Program, Scratch, Server, wait_until};
 
 /// The line that waits until what was set to expire in a millisecond has expired.
 const EXPIRE: &str = "~";
+/// Begins a line that waits until so many more fields have expired by themselves or otherwise.
+const EXPIRED_FIELDS: &str = "*";
 
 /// Families of commands, and lines for each.
 const SCRIPT: &[(&str, &[&str])] = &[
@@ -344,21 +346,143 @@ const SCRIPT: &[(&str, &[&str])] = &[
     (
         "deadlines of fields",
         &[
-            "hsetex h ex 100 fields 2 a 1 b 2",
-            "hexpire h 100 fields 2 a nope",
-            "hexpireat h 1 fields 1 b",
-            "hpexpire h 100000 nx fields 1 a",
-            "hpexpireat h 99999999999999 fields 1 a",
-            "httl h fields 1 nope",
-            "hpttl h fields 1 nope",
-            "hexpiretime nope fields 1 a",
-            "hpexpiretime h fields 1 a",
-            "hpersist h fields 1 a",
-            "hgetex h ex 100 fields 1 a",
-            "hgetex h persist fields 1 a",
-            "hgetex nope persist fields 1 a",
-            "hsetex nope ex 0 fields 1 a 1",
-            "hgetdel h fields 2 a nope",
+            "debug set-active-expire 0",
+            "hexpire n 10 fields 1 a",
+            "hpersist n fields 1 a",
+            "httl n fields 1 a",
+            "hpttl n fields 1 a",
+            "hexpiretime n fields 1 a",
+            "hpexpiretime n fields 1 a",
+            "hgetex n ex 10 fields 1 a",
+            "hgetex n fields 1 a",
+            "hgetdel n fields 1 a",
+            "hsetex n fxx ex 10 fields 1 a b",
+            "hsetex n xx ex 10 fields 1 a b",
+            "hset h a 1 b 2 c 3 d 4",
+            "hexpire h 100 fields 2 a b",
+            "hexpire h 100 nx fields 2 a b",
+            "hpexpire h 100000 gt fields 2 a nope",
+            "hexpireat h 9999999999 fields 1 a",
+            "hpexpireat h 9999999999999 fields 2 a a",
+            "hpersist h fields 2 a d",
+            "hpersist h fields 1 d",
+            "hgetex h ex 100 fields 2 a nope",
+            "hgetex h px 100000 fields 1 nope",
+            "hgetex h persist fields 2 a b",
+            "hgetex h persist fields 2 a b",
+            "hgetex h fields 1 a",
+            "hsetex h ex 100 fields 2 a 1 e 5",
+            "hsetex h fields 1 a 1",
+            "hsetex h keepttl fields 2 e 6 f 7",
+            "hsetex h fnx px 1000 fields 1 a 1",
+            "hsetex h fnx keepttl fields 1 g 1",
+            "hsetex h nx ex 100 fields 1 g 1",
+            "hsetex h xx ex 100 fields 1 g 1",
+            "hsetex new nx ex 100 fields 1 g 1",
+            "hincrby h g 1",
+            "hincrbyfloat h g 1",
+            "hset h e 1",
+            "hsetnx h e 1",
+            "hdel h a e",
+            "hgetdel h fields 3 b c nope",
+            "hgetdel h fields 1 nope",
+            // The time has passed.
+            "hset p a 1 b 2 c 3 d 4 e 5 f 6",
+            "hexpire p 0 fields 2 a nope",
+            "hexpireat p 1 fields 2 b b",
+            "hpexpireat p 1 xx fields 1 c",
+            "hgetex p pxat 1 fields 2 c nope",
+            "hgetex p exat 1 fields 1 nope",
+            "hsetex p pxat 1 fields 2 d 1 z 1",
+            "hsetex p pxat 1 fields 1 z 1",
+            "hsetex p exat 1 fields 2 e 1 f 1",
+            "hsetex none pxat 1 fields 1 a 1",
+            "hset p a 1",
+            "hexpire p 0 fields 1 a",
+            "hset p a 1",
+            "hgetex p exat 1 fields 1 a",
+            "hset p a 1",
+            "hsetex p pxat 1 fields 1 a 2",
+            "hset p a 1",
+            "hgetdel p fields 1 a",
+            // Dead and still stored.
+            "hset q live 1 timed 1",
+            "hexpire q 100 fields 1 timed",
+            "hsetex q px 1 fields 6 a 1 b 2 c 3 d 4 e 5 f 6",
+            "~",
+            "hget q a",
+            "hmget q a live",
+            "hlen q",
+            "hexists q a",
+            "hrandfield q 2",
+            "hdel q a",
+            "hdel q a live",
+            "hgetdel q fields 2 a timed",
+            "hgetex q fields 1 a",
+            "hgetex q ex 100 fields 1 a",
+            "hgetex q pxat 1 fields 1 a",
+            "hexpire q 100 fields 1 a",
+            "hexpire q 0 fields 1 a",
+            "hpersist q fields 1 a",
+            "hset q a 1",
+            "hset q b 1 new 1",
+            "hsetnx q c 1",
+            "hincrby q d 1",
+            "hincrbyfloat q e 1",
+            "hmset q f 1",
+            "hlen q",
+            "hsetex q px 1 fields 4 a 1 b 2 c 3 d 4",
+            "~",
+            "hsetex q fields 1 a 1",
+            "hsetex q ex 100 fields 2 b 1 new 1",
+            "hsetex q keepttl fields 2 c 1 new 1",
+            "hsetex q pxat 1 fields 1 d 1",
+            "hsetex q px 1 fields 2 c 1 d 1",
+            "~",
+            "hsetex q fnx fields 2 c 1 d 1",
+            "hsetex q px 1 fields 2 c 1 d 1",
+            "~",
+            "hsetex q fxx fields 1 c 1",
+            // Nothing but dead fields.
+            "hsetex r px 1 fields 2 a 1 b 2",
+            "~",
+            "exists r",
+            "hgetall r",
+            "hget r a",
+            "hlen r",
+            "hdel r a",
+            "type r",
+            "copy q r2",
+            "rename r s",
+            "hset s live 1",
+            "move s 1",
+            "set t v",
+            "hsetex t ex 100 fields 1 a b",
+            "hexpire t 100 fields 1 a",
+            "hgetdel t fields 1 a",
+            "del q",
+        ],
+    ),
+    (
+        "fields reclaimed by themselves",
+        &[
+            "debug set-active-expire 0",
+            "hset one live 1",
+            "hsetex one px 1 fields 1 a 1",
+            "~",
+            "debug set-active-expire 1",
+            "* 1",
+            "debug set-active-expire 0",
+            "hsetex one px 1 fields 3 a 1 b 2 c 3",
+            "~",
+            "debug set-active-expire 1",
+            "* 3",
+            "debug set-active-expire 0",
+            "hsetex all px 1 fields 2 a 1 b 2",
+            "~",
+            "debug set-active-expire 1",
+            "* 2",
+            "exists all",
         ],
     ),
     (
@@ -674,10 +798,13 @@ fn words(line: &str) -> Argv {
 }
 
 /// Commands that a server has to know of itself, not the keyspace.
-const OF_THE_SERVER: &[&str] = &["multi", "exec", "discard", "watch", "unwatch", "select"];
+const OF_THE_SERVER: &[&str] = &["debug", "multi", "exec", "discard", "watch", "unwatch", "select"];
 
 fn is_known(line: &str) -> bool {
     let name = line.split(' ').next().unwrap_or_default();
+    if name == EXPIRED_FIELDS {
+        return keyspace::lookup(b"hexpire").is_some();
+    }
     line == EXPIRE || OF_THE_SERVER.contains(&name) || keyspace::lookup(name.as_bytes()).is_some()
 }
 
@@ -735,11 +862,17 @@ impl Listening {
         number(&parts[0]) * 1000 + number(&parts[1]) / 1000
     }
 
+    fn expired_fields(&mut self) -> u64 {
+        self.client.info_section("stats").number("expired_fields")
+    }
+
     /// Runs lines and returns what was told of them.
     fn run(&mut self, lines: &[&str]) -> Vec<Told> {
         let mut told = Vec::new();
         let mut in_transaction = false;
+        let mut expired_fields = 0;
         self.client.call(argv!["SELECT", 0]);
+        self.client.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", 1]);
         self.client.call(argv!["FLUSHALL"]);
         // What expired by itself until now belongs to no line.
         self.told();
@@ -752,10 +885,22 @@ impl Listening {
                 });
                 continue;
             }
+            if let Some(more) = line.strip_prefix(EXPIRED_FIELDS) {
+                expired_fields += more.trim().parse::<u64>().expect("a number");
+                wait_until("fields to expire", Duration::from_secs(10), || match self.expired_fields() {
+                    seen if seen == expired_fields => Ok(()),
+                    seen => Err(format!("{seen} of {expired_fields}")),
+                });
+                told.extend(self.told().into_iter().map(|event| (line.to_owned(), event)));
+                continue;
+            }
             let mut argv = words(line);
             // The letter case says that the dump goes here.
             if &argv[0][..] == b"RESTORE" {
                 argv.insert(3, self.dump.clone());
+            }
+            if line.starts_with("debug") {
+                expired_fields = self.expired_fields();
             }
             self.client.try_call(&argv).expect("an answer");
             in_transaction = (in_transaction || line == "multi") && !["exec", "discard"].contains(&line);

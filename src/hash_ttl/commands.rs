@@ -35,53 +35,71 @@
 //! Three commands of a server with one hash, and what its replicas are sent.
 //!
 //! ```
-//! use bytes::{Bytes, BytesMut};
+//! use bytes::{Buf, Bytes, BytesMut};
+//! use replcore::buffer::ReplicationBuffer;
 //! use replcore::hash_ttl::arguments::{self, HExpire, HSetEx, TimeForm};
 //! use replcore::hash_ttl::{Hash, Moment, commands};
-//! use replcore::rewrite::{Effects, frame, hash};
+//! use replcore::resp::{CommandParser, Limits};
+//! use replcore::rewrite::hash::{self, HSetExOutcome};
+//! use replcore::rewrite::{Effects, frame};
 //!
-//! fn execute(stored: &mut Hash, argv: &[Bytes], now_ms: u64) -> Result<BytesMut, Box<dyn std::error::Error>> {
+//! type Error = Box<dyn std::error::Error>;
+//!
+//! fn execute(h: &mut Hash, argv: &[Bytes], now_ms: u64, stream: &ReplicationBuffer) -> Result<(), Error> {
 //!     let (moment, mut effects) = (Moment::primary(now_ms), Effects::new());
 //!     let rewritten = match &argv[0][..] {
 //!         b"HSETEX" => {
 //!             let call = HSetEx::parse(argv)?;
-//!             if call.allows(!stored.is_empty()) {
+//!             if call.allows(!h.is_empty()) {
 //!                 let deadline = call.deadline(now_ms)?;
-//!                 let done = commands::set_ex(stored, call.pairs, call.condition, deadline, moment);
-//!                 hash::hsetex(argv, done.outcome()) // the reply: whether it is not `NotMet`
+//!                 let done = commands::set_ex(h, call.pairs, call.condition, deadline, moment);
+//!                 hash::hsetex(argv, done.outcome()) // the reply: 0 if it is `NotMet`, else 1
 //!             } else {
-//!                 hash::hsetex(argv, hash::HSetExOutcome::NotMet)
+//!                 hash::hsetex(argv, HSetExOutcome::NotMet)
 //!             }
 //!         }
 //!         b"HEXPIRE" => {
 //!             let call = HExpire::parse(argv, TimeForm::Seconds, now_ms)?;
-//!             let done = commands::expire(stored, call.fields, call.deadline_ms, &call.conditions, moment);
+//!             let done = commands::expire(h, call.fields, call.deadline_ms, &call.conditions, moment);
 //!             hash::hexpire(argv, done.met.touched(), done.effect) // the reply: `done.replies`
 //!         }
 //!         _ => {
-//!             let done = commands::persist(stored, arguments::fields(argv)?, moment);
+//!             let done = commands::persist(h, arguments::fields(argv)?, moment);
 //!             hash::hpersist(argv, done.met.touched())
 //!         }
 //!     };
 //!     effects.push_rewritten(0, argv, rewritten);
-//!     let mut sent = BytesMut::new();
-//!     frame::write(&effects, &mut sent);
-//!     Ok(sent)
+//!     stream.append_with(|staged| frame::write(&effects, staged))?;
+//!     Ok(())
 //! }
 //!
-//! let mut stored = Hash::new();
+//! let stream = ReplicationBuffer::builder().build()?;
+//! let mut cursor = stream.attach_at_end()?;
+//! let mut h = Hash::new();
 //! let mut run = |now_ms, command: &str| {
 //!     let argv: Vec<Bytes> = command.split(' ').map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
-//!     let sent = execute(&mut stored, &argv, now_ms).unwrap();
-//!     let words = String::from_utf8_lossy(&sent).into_owned();
-//!     words.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect::<Vec<_>>().join(" ")
+//!     execute(&mut h, &argv, now_ms, &stream)
 //! };
-//! assert_eq!(run(1_000, "HSETEX h PX 500 FIELDS 2 a 1 b 2"), "HSETEX h PXAT 1500 FIELDS 2 a 1 b 2 ");
-//! assert_eq!(run(1_400, "HPERSIST h FIELDS 1 a"), "HPERSIST h FIELDS 1 a ");
-//! // `b` is dead by now, and a replica does not judge it: only `a` is named.
-//! assert_eq!(run(2_000, "HEXPIRE h 10 FIELDS 2 a b"), "HPEXPIREAT h 12000 FIELDS 1 a ");
-//! assert_eq!(run(2_000, "HEXPIRE h 0 FIELDS 2 a b"), "HDEL h a ");
-//! assert_eq!(stored.len(), 1); // `b` stays until it is reclaimed
+//! run(1_000, "HSETEX h PX 500 FIELDS 2 a 1 b 2")?;
+//! run(1_400, "HPERSIST h FIELDS 1 a")?;
+//! run(2_000, "HEXPIRE h 10 FIELDS 2 a b")?; // `b` is dead by now, and no replica judges that
+//! run(2_000, "HEXPIRE h 0 FIELDS 2 a b")?;
+//! assert_eq!(h.len(), 1); // `b` stays until it is reclaimed
+//!
+//! cursor.refresh()?;
+//! let mut sent = BytesMut::from(&cursor.copy_to_bytes(cursor.remaining())[..]);
+//! let (mut parser, mut seen) = (CommandParser::new(Limits::default()), vec![]);
+//! while let Some(argv) = parser.next(&mut sent)? {
+//!     seen.push(argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" "));
+//! }
+//! assert_eq!(seen, [
+//!     "SELECT 0",
+//!     "HSETEX h PXAT 1500 FIELDS 2 a 1 b 2",
+//!     "HPERSIST h FIELDS 1 a",
+//!     "HPEXPIREAT h 12000 FIELDS 1 a",
+//!     "HDEL h a",
+//! ]);
+//! # Ok::<(), Error>(())
 //! ```
 
 use bytes::Bytes;

@@ -35,11 +35,14 @@ const TYPED_KEYS: &[(&str, &[&str])] = &[
 ];
 /// Keys that no command prefers.
 const OTHER_KEYS: &[&[u8]] = &[b"", b"\x00\xff\r\nkey", b"fnx", b"fields"];
+/// Keys called like options of commands on fields.
+const ODD_KEYS: &[&str] = &["fnx", "nx", "fields"];
 
 const FIELDS: &[&str] = &["f1", "f2", "f3", "f4", "n1", "n2", ""];
-const MEMBERS: &[&str] = &["a", "b", "c", "d", "e", "1", "2", "-7", "10", "\u{0}x"];
+// No two members or values are equal up to a zero byte, where Valkey's SORT ALPHA stops comparing.
+const MEMBERS: &[&str] = &["a", "b", "c", "d", "e", "1", "2", "-7", "10", "x\u{0}x"];
 const VALUES: &[&[u8]] = &[
-    b"a", b"b", b"hello world", b"", b"0", b"1", b"10", b"-3", b"1.5", b"3.0e3", b"\x00\xff\r\n", b"01", b" 1", b"abcabcabc",
+    b"a", b"b", b"hello world", b"", b"0", b"1", b"10", b"-3", b"1.5", b"3.0e3", b"q\x00\xff\r\n", b"01", b" 1", b"abcabcabc",
     b"9223372036854775807", b"-9223372036854775808",
     b"a value that is longer than sixty-four bytes, which no compact encoding keeps in place, whatever the type",
 ];
@@ -114,6 +117,8 @@ const JUNK: &[&[u8]] = &[
     b"EX",
     b"KEEPTTL",
     b"MATCH",
+    b"FIELDS",
+    b"FNX",
 ];
 
 /// The dump of a value, and a broken one: what `RESTORE` gets.
@@ -208,6 +213,8 @@ impl Arguments {
             // So few that a condition on the present one holds now and then.
             "few" => self.pick(&["a", "b"]),
             "field" => self.pick(FIELDS),
+            "numeric" => self.pick(&["n1", "n2"]),
+            "odd" => self.pick(ODD_KEYS),
             "member" => self.pick(MEMBERS),
             "lexbound" => {
                 let member = self.pick(MEMBERS);
@@ -280,6 +287,9 @@ impl Arguments {
                 3 => self.pick(&["0", "-1", "-5", "abc", "9223372036854775807", "9223372036854775", ""]),
                 _ => (self.far_s() * 1_000 + 137).to_string().into(),
             },
+            // Mostly to be dead soon.
+            "fieldms" if self.one_in(2) => self.rng.random_range(NEAR_MS).to_string().into(),
+            "fieldms" => self.of_kind("ms"),
             "secs" => match self.below(12) {
                 0 => self.pick(&[
                     "0",
@@ -305,8 +315,9 @@ impl Arguments {
             "pattern" => self
                 .pick(&["*", "?1", "[ab]*", "f*", "s?", "*1", "", "\\*", "a", "[^a]", "h[1-2]", "**", "[a-"]),
             "type" => self.pick(&["string", "list", "set", "zset", "hash", "stream", "LIST", "none", ""]),
-            "sortby" => self.pick(&["*", "s*", "n*", "nosort", "h1->f*", "h1->*", "z*", ""]),
-            "sortget" => self.pick(&["#", "s*", "n*", "h1->f1", "h1->*", "nokey", "*"]),
+            "sortby" => self.pick(&["*", "s*", "n*", "nosort", "h1->f*", "h1->*", "h*->n1", "z*", ""]),
+            "sortget" => self.pick(&["#", "s*", "n*", "h1->f1", "h1->*", "h*->f1", "nokey", "*"]),
+            "fieldpattern" => self.pick(&["h*->f1", "h*->n1", "h*->n2"]),
             "payload" => {
                 let payloads = Arc::clone(&self.payloads);
                 self.pick(&payloads.0)

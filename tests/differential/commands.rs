@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::arguments::{Arguments, NEAR_MS};
 use super::grammar::Node;
+use crate::support::Program;
 use crate::support::client::Argv;
 
 /// How the replies of two servers to one command are compared. Errors are always compared exactly.
@@ -36,13 +37,39 @@ pub enum Check {
     RandomKey,
     /// A serialised value: each server restores the other's.
     Dump,
+    /// Both servers reclaim what is dead, and nothing else.
+    Reclaim,
 }
 
 impl Check {
     /// Whether the command is sent alone, because more has to be done about it than compare a reply.
     pub fn is_alone(self) -> bool {
-        matches!(self, Check::Sweep | Check::Draw | Check::Pop | Check::RandomKey | Check::Dump)
+        matches!(
+            self,
+            Check::Sweep | Check::Draw | Check::Pop | Check::RandomKey | Check::Dump | Check::Reclaim
+        )
     }
+}
+
+/// Which commands are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// All, but no field ever gets a deadline: a replica that knows of no such thing (Redis 7.0) can follow.
+    Timeless,
+    /// All, mostly those about hashes, whose fields get deadlines.
+    Volatile,
+}
+
+/// Which arguments may be a time from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    None,
+    /// Any number.
+    Anywhere,
+    /// The one after the key.
+    Second,
+    /// Those that follow one of the words in [`TIME_WORDS`].
+    AfterWord,
 }
 
 /// One command.
@@ -51,15 +78,26 @@ pub struct Entry {
     pub name: &'static str,
     weight: u32,
     pub check: Check,
-    /// Whether an argument may be a time from now.
-    timed: bool,
+    times: Times,
     /// Whether it may wait: its timeouts are short.
     pub waits: bool,
     lines: &'static [&'static str],
+    /// Of [`Family::Volatile`]: how often, and lines that others cannot have.
+    volatile_weight: u32,
+    volatile_lines: &'static [&'static str],
 }
 
 const fn entry(name: &'static str, weight: u32, lines: &'static [&'static str]) -> Entry {
-    Entry { name, weight, check: Check::Exact, timed: false, waits: false, lines }
+    Entry {
+        name,
+        weight,
+        check: Check::Exact,
+        times: Times::None,
+        waits: false,
+        lines,
+        volatile_weight: 1,
+        volatile_lines: &[],
+    }
 }
 
 impl Entry {
@@ -69,8 +107,27 @@ impl Entry {
     }
 
     const fn timed(mut self) -> Entry {
-        self.timed = true;
+        self.times = Times::Anywhere;
         self
+    }
+
+    const fn timed_at(mut self, times: Times) -> Entry {
+        self.times = times;
+        self
+    }
+
+    /// What [`Family::Volatile`] makes of it.
+    const fn volatile(mut self, weight: u32, lines: &'static [&'static str]) -> Entry {
+        self.volatile_weight = weight;
+        self.volatile_lines = lines;
+        self
+    }
+
+    fn of(&self, family: Family) -> (u32, Vec<&'static str>) {
+        match family {
+            Family::Timeless => (self.weight, self.lines.to_vec()),
+            Family::Volatile => (self.volatile_weight, [self.lines, self.volatile_lines].concat()),
+        }
     }
 
     const fn waits(mut self) -> Entry {
@@ -90,7 +147,8 @@ static TABLE: &[Entry] = &[
         "SET conditional few",
         "SET conditional few IFEQ few",
             "SET conditional few (IFEQ few|GET|EX secs|PX ms|KEEPTTL)*1-2",
-    ]).timed(),
+    ]).timed()
+        .volatile(6, &["SET hash value [KEEPTTL]"]),
     entry("get", 14, &["GET (string|key)"]),
     entry("getdel", 8, &["GETDEL string"]),
     entry("getex", 14, &[
@@ -132,78 +190,139 @@ static TABLE: &[Entry] = &[
     ]),
     entry("bitfield_ro", 5, &["BITFIELD_RO bits (GET bittype bitfieldoffset)*0-3", "BITFIELD_RO bits SET bittype bitfieldoffset int"]),
     // Keys
-    entry("copy", 10, &["COPY key key (DB db|REPLACE)*0-2"]),
+    entry("copy", 10, &["COPY key key (DB db|REPLACE)*0-2"])
+        .volatile(14, &["COPY hash hash", "COPY (hash|odd) (hash|odd) (DB db|REPLACE)*0-2"]),
     entry("dbsize", 3, &["DBSIZE"]),
-    entry("del", 12, &["DEL key*1-4"]),
-    entry("unlink", 6, &["UNLINK key*1-4"]),
-    entry("exists", 6, &["EXISTS key*1-4"]),
+    entry("del", 12, &["DEL key*1-4"])
+        .volatile(6, &["DEL hash"]),
+    entry("unlink", 6, &["UNLINK key*1-4"])
+        .volatile(4, &["UNLINK hash"]),
+    entry("exists", 6, &["EXISTS key*1-4"])
+        .volatile(4, &["EXISTS hash*1-3"]),
     entry("touch", 5, &["TOUCH key*1-4"]),
-    entry("type", 6, &["TYPE key"]),
-    entry("rename", 10, &["RENAME key key"]),
-    entry("renamenx", 8, &["RENAMENX key key"]),
-    entry("move", 10, &["MOVE key db"]),
-    entry("swapdb", 3, &["SWAPDB db db"]),
+    entry("type", 6, &["TYPE key"])
+        .volatile(3, &["TYPE hash"]),
+    entry("rename", 10, &["RENAME key key"])
+        .volatile(10, &["RENAME (hash|odd) (hash|odd)"]),
+    entry("renamenx", 8, &["RENAMENX key key"])
+        .volatile(8, &["RENAMENX (hash|odd) (hash|odd)"]),
+    entry("move", 10, &["MOVE key db"])
+        .volatile(10, &["MOVE (hash|odd) db"]),
+    entry("swapdb", 3, &["SWAPDB db db"])
+        .volatile(2, &[]),
     entry("flushdb", 1, &["FLUSHDB [SYNC|ASYNC|NOW]"]),
     entry("flushall", 1, &["FLUSHALL [SYNC|ASYNC|NOW]"]),
     entry("keys", 4, &["KEYS pattern"]).check(Check::Multiset),
-    entry("scan", 10, &["SCAN 0 (MATCH pattern|COUNT positive|TYPE type)*0-2"]).check(Check::Sweep),
+    entry("scan", 10, &["SCAN 0 (MATCH pattern|COUNT positive|TYPE type)*0-2"]).check(Check::Sweep)
+        .volatile(3, &["SCAN 0 TYPE hash"]),
     entry("randomkey", 4, &["RANDOMKEY"]).check(Check::RandomKey),
-    entry("dump", 8, &["DUMP key"]).check(Check::Dump),
+    entry("dump", 8, &["DUMP key"]).check(Check::Dump)
+        .volatile(14, &["DUMP (hash|odd)"]),
     entry("restore", 14, &["RESTORE key (0|ms) payload (REPLACE|ABSTTL|IDLETIME count|FREQ count)*0-2", "RESTORE key unixms payload ABSTTL [REPLACE]"])
-        .timed(),
-    entry("object", 8, &["OBJECT (ENCODING|REFCOUNT|FREQ) key", "OBJECT (HELP|ENCODING|NONE)"]).check(Check::Encoding),
-    entry("memory", 2, &["MEMORY USAGE key [SAMPLES count]"]).check(Check::Shape),
+        .timed()
+        .volatile(14, &["RESTORE (hash|odd) 0 payload [REPLACE]"]),
+    entry("object", 8, &["OBJECT (ENCODING|REFCOUNT|FREQ) key", "OBJECT (HELP|ENCODING|NONE)"]).check(Check::Encoding)
+        .volatile(8, &["OBJECT ENCODING (hash|odd)"]),
+    entry("memory", 2, &["MEMORY USAGE key [SAMPLES count]"]).check(Check::Shape)
+        .volatile(2, &["MEMORY USAGE hash"]),
     // Not by weights and alphabetically: elements of equal weight are in no order that Valkey promises.
     entry("sort", 12, &[
         "SORT (list|set|zset|key) [BY sortby|ALPHA] [LIMIT index index] (GET sortget)*0-2 [ASC|DESC]",
         "SORT (list|set|zset) [ALPHA|BY sortby] [LIMIT index index] (GET sortget)*0-1 STORE (list|key)",
-    ]),
-    entry("sort_ro", 6, &["SORT_RO (list|set|zset|key) [BY sortby|ALPHA] [LIMIT index index] (GET sortget)*0-2 [ASC|DESC]"]),
+    ])
+        .volatile(12, &["SORT list BY fieldpattern GET # GET fieldpattern", "SORT (list|set) BY NOSORT GET fieldpattern STORE list"]),
+    entry("sort_ro", 6, &["SORT_RO (list|set|zset|key) [BY sortby|ALPHA] [LIMIT index index] (GET sortget)*0-2 [ASC|DESC]"])
+        .volatile(5, &["SORT_RO list BY fieldpattern GET # GET fieldpattern"]),
     entry("publish", 3, &["PUBLISH value value"]),
     entry("spublish", 3, &["SPUBLISH value value"]),
     // Deadlines
-    entry("expire", 12, &["EXPIRE key secs", "EXPIRE key secs (NX|XX|GT|LT)*1-2"]).timed(),
-    entry("pexpire", 14, &["PEXPIRE key ms", "PEXPIRE key ms (NX|XX|GT|LT)*1-2"]).timed(),
+    entry("expire", 12, &["EXPIRE key secs", "EXPIRE key secs (NX|XX|GT|LT)*1-2"]).timed()
+        .volatile(5, &["EXPIRE hash secs"]),
+    entry("pexpire", 14, &["PEXPIRE key ms", "PEXPIRE key ms (NX|XX|GT|LT)*1-2"]).timed()
+        .volatile(8, &["PEXPIRE hash ms"]),
     entry("expireat", 8, &["EXPIREAT key unixsecs", "EXPIREAT key unixsecs (NX|XX|GT|LT)*1-2"]),
     entry("pexpireat", 8, &["PEXPIREAT key unixms", "PEXPIREAT key unixms (NX|XX|GT|LT)*1-2"]),
-    entry("persist", 8, &["PERSIST key"]),
+    entry("persist", 8, &["PERSIST key"])
+        .volatile(4, &["PERSIST hash"]),
     entry("ttl", 5, &["TTL key"]).check(Check::Seconds),
     entry("pttl", 5, &["PTTL key"]).check(Check::Milliseconds),
     entry("expiretime", 5, &["EXPIRETIME key"]).check(Check::Seconds),
-    entry("pexpiretime", 5, &["PEXPIRETIME key"]).check(Check::Milliseconds),
-    // Hashes
-    entry("hset", 30, &["HSET hash (field value)*1-3"]),
-    entry("hmset", 5, &["HMSET hash (field value)*1-3"]),
-    entry("hsetnx", 6, &["HSETNX hash field value"]),
-    entry("hdel", 10, &["HDEL hash field*1-3"]),
-    entry("hget", 6, &["HGET hash field"]),
-    entry("hmget", 5, &["HMGET hash field*1-3"]),
-    entry("hexists", 4, &["HEXISTS hash field"]),
-    entry("hstrlen", 4, &["HSTRLEN hash field"]),
-    entry("hlen", 4, &["HLEN hash"]),
-    entry("hgetall", 6, &["HGETALL hash"]).check(Check::Pairs),
-    entry("hkeys", 4, &["HKEYS hash"]).check(Check::Multiset),
-    entry("hvals", 4, &["HVALS hash"]).check(Check::Multiset),
-    entry("hincrby", 8, &["HINCRBY hash field int"]),
-    entry("hincrbyfloat", 8, &["HINCRBYFLOAT hash field float"]),
-    entry("hrandfield", 8, &["HRANDFIELD hash [draw [WITHVALUES]]"]).check(Check::Draw),
-    entry("hscan", 6, &["HSCAN hash 0 (MATCH pattern|COUNT positive|NOVALUES)*0-2"]).check(Check::Sweep),
-    // Deadlines of fields
-    entry("hexpire", 1, &["HEXPIRE key secs FIELDS 2 field"]),
-    entry("hpexpire", 1, &["HPEXPIRE key ms FIELDS 2 field"]),
-    entry("hexpireat", 1, &["HEXPIREAT key unixsecs FIELDS 2 field"]),
-    entry("hpexpireat", 1, &["HPEXPIREAT key unixms FIELDS 2 field"]),
-    entry("hpersist", 1, &["HPERSIST key FIELDS counted{field}"]),
-    entry("httl", 1, &["HTTL key FIELDS counted{field}"]),
-    entry("hpttl", 1, &["HPTTL key FIELDS counted{field}"]),
-    entry("hexpiretime", 1, &["HEXPIRETIME key FIELDS counted{field}"]),
-    entry("hpexpiretime", 1, &["HPEXPIRETIME key FIELDS counted{field}"]),
-    entry("hgetdel", 1, &["HGETDEL key FIELDS 2 field"]),
-    entry("hgetex", 1, &["HGETEX key [PERSIST] FIELDS counted{field}"]),
-    entry("hsetex", 1, &["HSETEX key FIELDS 2 field value"]),
+    entry("pexpiretime", 5, &["PEXPIRETIME key"]).check(Check::Milliseconds)
+        .volatile(3, &["PEXPIRETIME hash"]),
+    // Hashes. `HSETEX` and `HGETEX` of a key called `fields` are left out: Valkey misreads it, and refuses what is executed here.
+    entry("hset", 30, &["HSET hash (field value)*1-3"]).volatile(50, &["HSET odd (field value)*1-3"]),
+    entry("hmset", 5, &["HMSET hash (field value)*1-3"]).volatile(6, &[]),
+    entry("hsetnx", 6, &["HSETNX hash field value"]).volatile(14, &[]),
+    entry("hdel", 10, &["HDEL hash field*1-3"]).volatile(18, &["HDEL odd field*1-4"]),
+    entry("hget", 6, &["HGET hash field"]).volatile(8, &[]),
+    entry("hmget", 5, &["HMGET hash field*1-3"]).volatile(8, &[]),
+    entry("hexists", 4, &["HEXISTS hash field"]).volatile(6, &[]),
+    entry("hstrlen", 4, &["HSTRLEN hash field"]).volatile(6, &[]),
+    entry("hlen", 4, &["HLEN hash"]).volatile(10, &[]),
+    entry("hgetall", 6, &["HGETALL hash"]).check(Check::Pairs).volatile(8, &[]),
+    entry("hkeys", 4, &["HKEYS hash"]).check(Check::Multiset).volatile(6, &[]),
+    entry("hvals", 4, &["HVALS hash"]).check(Check::Multiset).volatile(6, &[]),
+    entry("hincrby", 8, &["HINCRBY hash field int"]).volatile(22, &["HINCRBY hash numeric int"]),
+    entry("hincrbyfloat", 8, &["HINCRBYFLOAT hash field float"]).volatile(22, &["HINCRBYFLOAT hash numeric float"]),
+    entry("hrandfield", 8, &["HRANDFIELD hash [draw [WITHVALUES]]"]).check(Check::Draw).volatile(14, &[]),
+    entry("hscan", 6, &["HSCAN hash 0 (MATCH pattern|COUNT positive|NOVALUES)*0-2"]).check(Check::Sweep).volatile(10, &[]),
+    // Deadlines of fields. Of a hash without any, all but the first four go out in words that every replica knows.
+    entry("hexpire", 0, &[]).timed_at(Times::Second).volatile(20, &[
+        "HEXPIRE (hash|key|odd) secs FIELDS counted{field}",
+        "HEXPIRE hash secs (NX|XX|GT|LT)*1-2 FIELDS counted{field}",
+    ]),
+    entry("hpexpire", 0, &[]).timed_at(Times::Second).volatile(50, &[
+        "HPEXPIRE hash fieldms FIELDS counted{field}",
+        "HPEXPIRE hash fieldms FIELDS counted{field}",
+        "HPEXPIRE (key|odd) fieldms FIELDS counted{field}",
+        "HPEXPIRE hash fieldms (NX|XX|GT|LT)*1-2 FIELDS counted{field}",
+        "HPEXPIRE hash fieldms FIELDS count field*0-3",
+        "HPEXPIRE hash fieldms [NX|ZZ] [FIELDS] [counted{field}]",
+    ]),
+    entry("hexpireat", 0, &[]).volatile(16, &[
+        "HEXPIREAT hash unixsecs FIELDS counted{field}",
+        "HEXPIREAT hash unixsecs (NX|XX|GT|LT)*1-2 FIELDS counted{field}",
+    ]),
+    entry("hpexpireat", 0, &[]).volatile(20, &[
+        "HPEXPIREAT (hash|odd) unixms FIELDS counted{field}",
+        "HPEXPIREAT hash unixms (NX|XX|GT|LT)*1-2 FIELDS counted{field}",
+    ]),
+    entry("hpersist", 4, &["HPERSIST hash FIELDS counted{field}", "HPERSIST (key|odd) FIELDS count field*0-3"]).volatile(20, &[]),
+    entry("httl", 2, &["HTTL hash FIELDS counted{field}", "HTTL (key|odd) FIELDS count field*0-3"]).check(Check::Seconds).volatile(8, &[]),
+    entry("hpttl", 2, &["HPTTL hash FIELDS counted{field}", "HPTTL (key|odd) FIELDS count field*0-3"]).check(Check::Milliseconds).volatile(8, &[]),
+    entry("hexpiretime", 2, &["HEXPIRETIME hash FIELDS counted{field}", "HEXPIRETIME (key|odd) FIELDS count field*0-3"])
+        .check(Check::Seconds)
+        .volatile(8, &[]),
+    entry("hpexpiretime", 2, &["HPEXPIRETIME hash FIELDS counted{field}", "HPEXPIRETIME (key|odd) FIELDS count field*0-3"])
+        .check(Check::Milliseconds)
+        .volatile(10, &[]),
+    entry("hgetex", 6, &["HGETEX hash [PERSIST] FIELDS counted{field}", "HGETEX (key|odd) FIELDS count field*0-3"])
+        .timed_at(Times::AfterWord)
+        .volatile(40, &[
+            "HGETEX hash (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|PERSIST) FIELDS counted{field}",
+            "HGETEX hash (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|PERSIST) FIELDS counted{field}",
+            "HGETEX (hash|key|odd) (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|PERSIST|KEEPTTL|NX)*0-2 FIELDS counted{field}",
+            "HGETEX hash (PX fieldms|EXAT unixsecs) FIELDS count field*0-3",
+        ]),
+    entry("hsetex", 8, &[
+        "HSETEX hash (FNX|FXX|NX|XX|KEEPTTL)*0-2 FIELDS counted{field value}",
+        "HSETEX (key|odd) FIELDS count field*0-5",
+    ])
+    .timed_at(Times::AfterWord)
+    .volatile(90, &[
+        "HSETEX (hash|odd) (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|KEEPTTL) FIELDS counted{field value}",
+        "HSETEX (hash|odd) (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|KEEPTTL) FIELDS counted{field value}",
+        "HSETEX (hash|odd) [FNX|FXX|NX|XX] (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|KEEPTTL) FIELDS counted{numeric value}",
+        "HSETEX (hash|odd) (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|KEEPTTL) [FNX|FXX|NX|XX] FIELDS counted{field value}",
+        "HSETEX (hash|key|odd) (EX secs|PX fieldms|EXAT unixsecs|PXAT unixms|KEEPTTL|FNX|FXX|NX|XX|PERSIST)*0-3 FIELDS counted{field value}",
+        "HSETEX hash (PX fieldms|KEEPTTL) FIELDS count field*0-5",
+    ]),
+    entry("hgetdel", 8, &["HGETDEL hash FIELDS counted{field}", "HGETDEL (key|odd) FIELDS count field*0-3"])
+        .volatile(24, &[]),
     // Lists
     entry("lpush", 16, &["LPUSH list value*1-4"]),
-    entry("rpush", 16, &["RPUSH list value*1-4"]),
+    entry("rpush", 16, &["RPUSH list value*1-4"])
+        .volatile(8, &["RPUSH list (1|2|3)*1-3"]),
     entry("lpushx", 5, &["LPUSHX list value*1-3"]),
     entry("rpushx", 5, &["RPUSHX list value*1-3"]),
     entry("lpop", 10, &["LPOP list [count]"]),
@@ -220,13 +339,14 @@ static TABLE: &[Entry] = &[
     entry("lmove", 8, &["LMOVE list list (LEFT|RIGHT) (LEFT|RIGHT)"]),
     entry("rpoplpush", 7, &["RPOPLPUSH list list"]),
     entry("lmpop", 8, &["LMPOP counted{list} (LEFT|RIGHT) [COUNT positive]"]),
-    entry("blpop", 8, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
-    entry("brpop", 8, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
-    entry("blmove", 8, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
-    entry("brpoplpush", 8, &["BRPOPLPUSH list list timeout"]).waits(),
-    entry("blmpop", 8, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
+    entry("blpop", 12, &["BLPOP list*1-2 timeout", "BLPOP timeout"]).waits(),
+    entry("brpop", 12, &["BRPOP list*1-2 timeout", "BRPOP timeout"]).waits(),
+    entry("blmove", 12, &["BLMOVE list list (LEFT|RIGHT) (LEFT|RIGHT|UP) timeout", "BLMOVE list list timeout"]).waits(),
+    entry("brpoplpush", 12, &["BRPOPLPUSH list list timeout"]).waits(),
+    entry("blmpop", 12, &["BLMPOP timeout counted{list} (LEFT|RIGHT) [COUNT positive]", "BLMPOP timeout 0 LEFT"]).waits(),
     // Sets
-    entry("sadd", 20, &["SADD set member*1-5"]),
+    entry("sadd", 20, &["SADD set member*1-5"])
+        .volatile(4, &["SADD set (1|2|3)*1-3"]),
     entry("srem", 8, &["SREM set member*1-3"]),
     entry("smembers", 5, &["SMEMBERS set"]).check(Check::Multiset),
     entry("sismember", 4, &["SISMEMBER set member"]),
@@ -240,7 +360,8 @@ static TABLE: &[Entry] = &[
     entry("sdiff", 5, &["SDIFF set*1-3"]).check(Check::Multiset),
     entry("sintercard", 5, &["SINTERCARD counted{set} [LIMIT count]"]),
     entry("sinterstore", 7, &["SINTERSTORE set set*1-3"]),
-    entry("sunionstore", 7, &["SUNIONSTORE (set|key) set*1-3"]),
+    entry("sunionstore", 7, &["SUNIONSTORE (set|key) set*1-3"])
+        .volatile(3, &["SUNIONSTORE hash set*1-2"]),
     entry("sdiffstore", 7, &["SDIFFSTORE set set*1-3"]),
     entry("sscan", 6, &["SSCAN set 0 (MATCH pattern|COUNT positive)*0-2"]).check(Check::Sweep),
     // Sorted sets
@@ -275,9 +396,9 @@ static TABLE: &[Entry] = &[
     entry("zpopmin", 7, &["ZPOPMIN zset [count]"]),
     entry("zpopmax", 7, &["ZPOPMAX zset [count]"]),
     entry("zmpop", 7, &["ZMPOP counted{zset} (MIN|MAX) [COUNT positive]"]),
-    entry("bzpopmin", 8, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
-    entry("bzpopmax", 8, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
-    entry("bzmpop", 8, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
+    entry("bzpopmin", 12, &["BZPOPMIN zset*1-2 timeout", "BZPOPMIN timeout"]).waits(),
+    entry("bzpopmax", 12, &["BZPOPMAX zset*1-2 timeout", "BZPOPMAX timeout"]).waits(),
+    entry("bzmpop", 12, &["BZMPOP timeout counted{zset} (MIN|MAX) [COUNT positive]", "BZMPOP timeout 0 MIN"]).waits(),
     entry("zrandmember", 6, &["ZRANDMEMBER zset [draw [WITHSCORES]]"]).check(Check::Draw),
     entry("zunion", 5, &["ZUNION counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
     entry("zinter", 5, &["ZINTER counted{(zset|set)} (WEIGHTS score score|WEIGHTS score|AGGREGATE (SUM|MIN|MAX)|WITHSCORES)*0-2"]),
@@ -291,14 +412,17 @@ static TABLE: &[Entry] = &[
 
 /// The commands of the connection itself: they steer where and when the others run.
 static AROUND: &[Entry] = &[
-    entry("select", 10, &["SELECT db"]),
-    entry("watch", 6, &["WATCH key*1-2"]),
+    entry("select", 10, &["SELECT db"]).volatile(6, &[]),
+    entry("watch", 6, &["WATCH key*1-2"]).volatile(5, &["WATCH hash"]),
     entry("unwatch", 2, &["UNWATCH"]),
     entry("ping", 2, &["PING value*0-2"]),
     entry("echo", 2, &["ECHO value"]),
     entry("nosuchcommand", 2, &["NOSUCHCOMMAND value*0-3"]),
+    entry("debug", 4, &["DEBUG SET-ACTIVE-EXPIRE 1"]).check(Check::Reclaim).volatile(4, &[]),
 ];
 
+/// Of [`Family::Volatile`], what is made so often is sure to be met.
+const USUAL_WEIGHT: u32 = 6;
 /// One command in this many is damaged: an argument too many, too few, or out of place.
 const DAMAGED: u32 = 14;
 /// One command in this many is only its name.
@@ -310,13 +434,20 @@ const MOST_DRAWN: i64 = 1_000;
 
 /// The commands that a run makes, ready to be expanded.
 pub struct Commands {
+    family: Family,
     entries: Vec<(Entry, Vec<Node>)>,
     total_weight: u32,
 }
 
 impl Commands {
-    /// The commands of the table that `exist`, and those of connections. Fails for one that exists and is not in the table.
-    pub fn of(exist: impl Iterator<Item = &'static str>) -> Result<Commands, String> {
+    /// Those of a family that this server executes. Fails for one that it executes and is not in the table.
+    pub fn of(family: Family) -> Result<Commands, String> {
+        let executed = replcore::keyspace::commands().map(|spec| spec.name);
+        let exist: Vec<&str> = match Program::primary() {
+            Program::Replcore => executed.collect(),
+            // A Valkey in its place executes all.
+            _ => TABLE.iter().map(|entry| entry.name).collect(),
+        };
         let table: BTreeMap<&str, &Entry> = TABLE.iter().map(|entry| (entry.name, entry)).collect();
         let mut entries: Vec<&Entry> = AROUND.iter().collect();
         let mut missing = Vec::new();
@@ -331,14 +462,24 @@ impl Commands {
             return Err(format!("commands that nothing generates: {}", missing.join(", ")));
         }
         entries.sort_by_key(|entry| entry.name);
-        let total_weight = entries.iter().map(|entry| entry.weight).sum();
-        let read = |entry: &Entry| (*entry, entry.lines.iter().map(|line| Node::parse(line)).collect());
-        Ok(Commands { entries: entries.into_iter().map(read).collect(), total_weight })
+        let read = |entry: &Entry| {
+            let (weight, lines) = entry.of(family);
+            let nodes: Vec<Node> = lines.into_iter().map(Node::parse).collect();
+            (!nodes.is_empty()).then_some((Entry { weight, ..*entry }, nodes))
+        };
+        let entries: Vec<(Entry, Vec<Node>)> = entries.into_iter().filter_map(read).collect();
+        let total_weight = entries.iter().map(|(entry, _)| entry.weight).sum();
+        Ok(Commands { family, entries, total_weight })
     }
 
-    /// The names of all.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.entries.iter().map(|(entry, _)| entry.name)
+    /// The names of those that are made often.
+    pub fn usual(&self) -> impl Iterator<Item = &'static str> {
+        let usual = |entry: &Entry| match self.family {
+            Family::Timeless => true,
+            Family::Volatile => entry.volatile_weight >= USUAL_WEIGHT,
+        };
+        let counted = move |(entry, _): &&(Entry, _)| usual(entry) && entry.check != Check::Reclaim;
+        self.entries.iter().filter(counted).map(|(entry, _)| entry.name)
     }
 
     /// How the replies to `argv` are compared.
@@ -348,7 +489,8 @@ impl Commands {
 
     /// Whether a transaction cannot have this: what it takes or meets is a matter of chance.
     pub fn is_by_chance(&self, argv: &[Bytes]) -> bool {
-        matches!(self.check(argv), Check::Pop | Check::RandomKey) || argv[0].eq_ignore_ascii_case(b"SCAN")
+        matches!(self.check(argv), Check::Pop | Check::RandomKey | Check::Reclaim)
+            || argv[0].eq_ignore_ascii_case(b"SCAN")
     }
 
     fn find(&self, argv: &[Bytes]) -> Option<&Entry> {
@@ -365,7 +507,7 @@ impl Commands {
     /// Whether `argv` may set a deadline that passes at once.
     pub fn is_near(&self, argv: &[Bytes]) -> bool {
         let near = *NEAR_MS.start() as i64..=*NEAR_MS.end() as i64;
-        self.find(argv).is_some_and(|entry| entry.timed) && numbers(argv).any(|number| near.contains(&number))
+        self.find(argv).is_some_and(|entry| times(entry, argv).any(|number| near.contains(&number)))
     }
 
     /// A random command.
@@ -384,6 +526,12 @@ impl Commands {
             }
             let mut argv = Argv::new();
             lines[arguments.below(lines.len())].expand(arguments, &mut argv);
+            if is_misread(&argv) {
+                continue;
+            }
+            if entry.check == Check::Reclaim {
+                return argv;
+            }
             if arguments.one_in(BARE) {
                 argv.truncate(1);
                 return argv;
@@ -399,16 +547,42 @@ impl Commands {
 }
 
 fn numbers(argv: &[Bytes]) -> impl Iterator<Item = i64> {
-    argv.iter().skip(1).filter_map(|arg| std::str::from_utf8(arg).ok()?.parse().ok())
+    argv.iter().skip(1).filter_map(number)
+}
+
+fn number(arg: &Bytes) -> Option<i64> {
+    std::str::from_utf8(arg).ok()?.parse().ok()
+}
+
+/// What comes before a time.
+const TIME_WORDS: &[&str] = &["EX", "PX", "EXAT", "PXAT"];
+
+/// The numbers that may be times.
+fn times<'a>(entry: &Entry, argv: &'a [Bytes]) -> impl Iterator<Item = i64> + use<'a> {
+    let kind = entry.times;
+    let is_time = move |at: usize| match kind {
+        Times::None => false,
+        Times::Anywhere => true,
+        Times::Second => at == 2,
+        Times::AfterWord => TIME_WORDS.iter().any(|word| argv[at - 1].eq_ignore_ascii_case(word.as_bytes())),
+    };
+    (1..argv.len()).filter(move |at| is_time(*at)).filter_map(|at| number(&argv[at]))
+}
+
+/// A known difference in what is executed, see the table.
+fn is_misread(argv: &[Bytes]) -> bool {
+    let is =
+        |at: usize, word: &str| argv.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    (is(0, "HSETEX") || is(0, "HGETEX")) && is(1, "fields")
 }
 
 fn is_harmless(entry: &Entry, argv: &[Bytes]) -> bool {
     let drawn = matches!(entry.check, Check::Draw | Check::Pop);
-    let ambiguous = entry.timed && numbers(argv).any(|number| AMBIGUOUS.contains(&number));
+    let ambiguous = times(entry, argv).any(|number| AMBIGUOUS.contains(&number));
     let endless = drawn && numbers(argv).any(|number| number < -MOST_DRAWN && number > i64::MIN);
     // See the table: what Valkey does with an index of more than 32 bits is not repeated.
     let cut = entry.name == "lset" && numbers(argv).any(|number| i32::try_from(number).is_err());
-    !(entry.waits || ambiguous || endless || cut)
+    !(entry.waits || ambiguous || endless || cut || is_misread(argv))
 }
 
 fn damage(argv: &mut Argv, arguments: &mut Arguments) {

@@ -39,6 +39,11 @@ impl Slack {
 pub fn same_reply(check: Check, ours: &Reply, theirs: &Reply, slack: Slack) -> bool {
     match (check, ours, theirs) {
         (_, Reply::Error(ours), Reply::Error(theirs)) => ours == theirs,
+        // One of each field.
+        (Check::Milliseconds | Check::Seconds, Reply::Array(ours), Reply::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same_reply(check, ours, theirs, slack))
+        }
         (Check::Milliseconds, Reply::Integer(ours), Reply::Integer(theirs)) if *ours >= 0 && *theirs >= 0 => {
             slack.twice().covers(*ours, *theirs)
         }

@@ -15,11 +15,12 @@ use super::commands::{Check, Commands};
 use super::compare::{Slack, same_reply};
 use super::counts::Counts;
 use super::sequence::{CONNECTIONS, Step};
-use super::stream::{Exceptions, Op, same_stream};
+use super::stream::{Exceptions, Op, Reclaimed, same_stream};
 use crate::support::client::{Argv, argv};
 use crate::support::keyspace::{compare_within, read};
+use crate::support::stored::{self, Fields};
 use crate::support::stream::{Answer, RawReplica};
-use crate::support::{Client, Program, Scratch, Server};
+use crate::support::{Client, Program, Scratch, Server, wait_until};
 
 /// How many databases the servers have.
 const DATABASES: u16 = 16;
@@ -27,6 +28,12 @@ const DATABASES: u16 = 16;
 const BATCH: usize = 32;
 /// No clock is behind another for longer.
 const CLOCKS: Duration = Duration::from_secs(30);
+/// No active cycle takes longer to find what is dead.
+const RECLAIMED: Duration = Duration::from_secs(30);
+/// Cycles per second.
+const HZ: &str = "500";
+/// The types of a hash in a snapshot: as a table, packed, and with deadlines.
+const HASH_TYPES: &[u8] = &[4, 16, 22];
 /// A replica that acknowledges nothing for long is dropped.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(5);
 
@@ -48,6 +55,7 @@ impl Side {
         server.configure(&[("repl-ping-replica-period", "3600"), ("repl-timeout", "7200")]);
         let mut control = server.client();
         control.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        control.call(argv!["CONFIG", "SET", "hz", HZ]);
         let mut recorder = RawReplica::introduce(server.address());
         let Answer::FullResync { offset, .. } = recorder.psync("?", -1) else {
             panic!("{name} does not let a recorder attach")
@@ -144,8 +152,8 @@ impl Pair {
         }
     }
 
-    /// Deletes every dead key of both, as active expiry would.
-    pub fn reclaim(&mut self) {
+    /// Deletes every dead key of both, as active expiry would. Dead fields stay.
+    pub fn delete_dead_keys(&mut self) {
         for side in [&mut self.ours, &mut self.theirs] {
             for db in 0..DATABASES {
                 side.control.call(argv!["SELECT", db]);
@@ -153,6 +161,17 @@ impl Pair {
             }
             side.control.call(argv!["SELECT", 0]);
             side.drain();
+        }
+    }
+
+    /// Waits until nothing dead is stored on either: their active expiry is on.
+    pub fn wait_reclaimed(&mut self) {
+        for side in [&mut self.ours, &mut self.theirs] {
+            let what = format!("{} reclaims what is dead", side.server.name());
+            wait_until(&what, RECLAIMED, || match dead(&mut side.control) {
+                0 => Ok(()),
+                dead => Err(format!("{dead} keys and fields")),
+            });
         }
     }
 
@@ -292,6 +311,8 @@ impl Run<'_> {
         self.forget_streams();
         if near {
             self.wait_past_near_deadlines();
+            // A hash that has nothing but dead fields exists as long as they are stored.
+            self.pair.wait_reclaimed();
         }
     }
 
@@ -394,6 +415,7 @@ impl Run<'_> {
             Check::Draw => self.draw(connection, argv),
             Check::Pop => self.pop(connection, argv),
             Check::RandomKey => self.random_key(connection, argv),
+            Check::Reclaim => self.reclaim(),
             _ => self.dump(connection, argv),
         }
     }
@@ -609,6 +631,20 @@ impl Run<'_> {
         self.forget_streams();
     }
 
+    /// Active expiry is on until both have reclaimed all that is dead: both say so in the same deletions, in any order.
+    fn reclaim(&mut self) -> Result<(), String> {
+        self.pair.set_active_expiry(true);
+        self.pair.wait_reclaimed();
+        self.pair.set_active_expiry(false);
+        let [ours, theirs] = self.streams();
+        match (Reclaimed::of(&ours), Reclaimed::of(&theirs)) {
+            (Ok(reclaimed), Ok(expected)) if reclaimed == expected => Ok(()),
+            (reclaimed, expected) => {
+                Err(format!("active expiry\n  reclaims {reclaimed:?}\n  Valkey   {expected:?}"))
+            }
+        }
+    }
+
     /// Each server restores the other's payload; then both hold the same.
     fn dump(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
         let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
@@ -619,6 +655,12 @@ impl Run<'_> {
                 false => Err(format!("{}\n  replies  {ours:?}\n  Valkey   {theirs:?}", show(argv))),
             };
         };
+        let fields = [&ours, &theirs].map(|dump| is_hash(dump).then(|| stored::fields(dump)));
+        if let [Some(ours), Some(theirs)] = &fields
+            && !same_fields(ours, theirs, self.slack)
+        {
+            return Err(format!("{}\n  stored   {ours:?}\n  Valkey   {theirs:?}", show(argv)));
+        }
         let restore = |payload: &Bytes| argv!["RESTORE", "restored", 0, payload, "REPLACE"];
         let restored = [
             self.pair.ours.clients[connection].try_call(&restore(their_payload)),
@@ -642,17 +684,21 @@ impl Run<'_> {
         };
         let values = [&mut self.pair.ours, &mut self.pair.theirs].map(|side| {
             let value = side.clients[connection].call(query.clone());
+            let dump = side.clients[connection].call(argv!["DUMP", "restored"]);
             side.clients[connection].call(argv!["DEL", "restored"]);
-            value
+            (value, dump)
         });
         self.forget_streams();
-        match same_reply(check, &values[0], &values[1], self.slack) {
+        let [(our_value, our_dump), (their_value, their_dump)] = &values;
+        let same_stored = !is_hash(our_dump)
+            || same_fields(&stored::fields(our_dump), &stored::fields(their_dump), self.slack);
+        match same_stored && same_reply(check, our_value, their_value, self.slack) {
             true => Ok(()),
             false => Err(format!(
                 "{}: restored from the other\n  ours     {}\n  Valkey   {}",
                 show(argv),
-                show_reply(&values[0]),
-                show_reply(&values[1])
+                show_reply(our_value),
+                show_reply(their_value)
             )),
         }
     }
@@ -689,6 +735,48 @@ fn drawn(reply: &Reply, valued: bool) -> Vec<Vec<Reply>> {
         Reply::Null | Reply::NullArray | Reply::Error(_) => Vec::new(),
         single => vec![vec![single.clone()]],
     }
+}
+
+/// Whether a payload of `DUMP` is that of a hash.
+fn is_hash(dump: &Reply) -> bool {
+    matches!(dump, Reply::Bulk(payload) if payload.first().is_some_and(|kind| HASH_TYPES.contains(kind)))
+}
+
+/// The same fields with the same values and deadlines.
+fn same_fields(ours: &Fields, theirs: &Fields, slack: Slack) -> bool {
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|((field, (value, at)), (their_field, (their_value, their_at)))| {
+            field == their_field
+                && value == their_value
+                && match (at, their_at) {
+                    (Some(ours), Some(theirs)) => slack.covers(ours.cast_signed(), theirs.cast_signed()),
+                    (ours, theirs) => ours == theirs,
+                }
+        })
+}
+
+/// How much that is dead is stored: keys that are counted and not listed, and fields.
+fn dead(client: &mut Client) -> usize {
+    let mut dead = 0;
+    for db in 0..DATABASES {
+        let listing = [argv!["SELECT", db], argv!["DBSIZE"], argv!["KEYS", "*"]];
+        let replies = client.pipeline(&listing).expect("the server answers");
+        let [_, Reply::Integer(size), Reply::Array(keys)] = &replies[..] else {
+            panic!("DBSIZE and KEYS answer {replies:?}")
+        };
+        dead += usize::try_from(*size).expect("a size is not negative").saturating_sub(keys.len());
+        let keys = keys.iter().filter_map(text_of);
+        let counts: Vec<Argv> = keys.flat_map(|key| [argv!["HLEN", key], argv!["HKEYS", key]]).collect();
+        let counts = client.pipeline(&counts).expect("the server answers");
+        for count in counts.chunks_exact(2) {
+            // Anything but a hash is refused.
+            if let [Reply::Integer(stored), Reply::Array(alive)] = count {
+                dead += usize::try_from(*stored).expect("a length is not negative") - alive.len();
+            }
+        }
+    }
+    client.call(argv!["SELECT", 0]);
+    dead
 }
 
 /// A command as one would type it.

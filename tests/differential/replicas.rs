@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::commands::Family;
 use crate::support::keyspace::differences;
-use crate::support::{Link, Scratch, Server, attach_replicas, wait_link_up};
+use crate::support::{Link, Program, Scratch, Server, attach, attach_replicas, wait_link_up};
 
 /// Time for a replica to come back.
 const RECONNECT: Duration = Duration::from_secs(30);
@@ -32,17 +33,23 @@ impl Disturbance {
     }
 }
 
-/// A Valkey and a Redis, each behind a link of its own.
+/// A Valkey and, where no field has a deadline, a Redis, each behind a link of its own.
 pub struct Replicas {
     servers: Vec<Server>,
     links: Vec<Link>,
+    /// Whether the primary is a Valkey whose stream may lead its replica elsewhere: over dead fields.
+    may_diverge: bool,
 }
 
 impl Replicas {
     /// Attaches them to `primary`.
-    pub fn attach(primary: &Server, scratch: &Scratch) -> Replicas {
-        let (servers, links) = attach_replicas(primary, scratch);
-        Replicas { servers, links }
+    pub fn attach(family: Family, primary: &Server, scratch: &Scratch) -> Replicas {
+        let (servers, links) = match family {
+            Family::Timeless => attach_replicas(primary, scratch),
+            Family::Volatile => attach(&[Program::Valkey], primary, scratch),
+        };
+        let may_diverge = family == Family::Volatile && primary.program != Program::Replcore;
+        Replicas { servers, links, may_diverge }
     }
 
     /// Begins a disturbance.
@@ -68,6 +75,9 @@ impl Replicas {
 
     /// Where they differ from their primary.
     pub fn differences(&self, primary: &Server) -> Vec<String> {
+        if self.may_diverge {
+            return Vec::new();
+        }
         let (_, found) = differences(primary, &self.servers);
         let named = |(server, (_, differences)): (&Server, (_, Vec<String>))| {
             let name = format!("{} ({:?})", server.name(), server.program);

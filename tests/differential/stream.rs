@@ -1,6 +1,7 @@
 //! When two pieces of a replication stream are the same, and where they may differ.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -54,6 +55,8 @@ enum Form {
     Argument(&'static [u8], usize, fn(&Bytes) -> bool),
     /// A command that Valkey does not send.
     Besides(fn(&Argv) -> bool),
+    /// Several for one: how many of these commands stand for Valkey's.
+    Several(fn(&[Op], &Argv, Slack) -> Option<usize>),
 }
 
 static EXCEPTIONS: &[Exception] = &[
@@ -81,7 +84,146 @@ static EXCEPTIONS: &[Exception] = &[
         what: "SORT … STORE goes out as its result where ties or hash fields decide (rewrite::sort)",
         form: Form::Result(uncertain_sort),
     },
+    Exception {
+        what: "HDEL, HPERSIST and HEXPIRE go out without dead fields (rewrite::hash)",
+        form: Form::Several(without_dead_fields),
+    },
+    Exception { what: "HGETDEL goes out as HDEL (rewrite::hash)", form: Form::Several(hgetdel_as_hdel) },
+    Exception {
+        what: "HSETEX without a new deadline goes out as HSET and HSETEX PXAT (rewrite::hash)",
+        form: Form::Several(hsetex_as_results),
+    },
+    Exception {
+        what: "HSETEX goes out with its key, whatever that is called (rewrite::hash)",
+        form: Form::Several(hsetex_with_its_key),
+    },
 ];
+
+/// `HPEXPIREAT k ms [condition] FIELDS n f …` and the like, for some of the fields and without the condition.
+fn without_dead_fields(ours: &[Op], theirs: &Argv, slack: Slack) -> Option<usize> {
+    let ours = &ours.first()?.argv;
+    let (head, fields) = named_fields(ours)?;
+    let (their_head, their_fields) = named_fields(theirs)?;
+    let (len, their_len) = match &ours[0][..] {
+        b"HPEXPIREAT" => (3, 3),
+        b"HDEL" | b"HPERSIST" => (2, 2),
+        _ => return None,
+    };
+    let same_head = ours[0].eq_ignore_ascii_case(&theirs[0])
+        && head.len() == len
+        && ours[1] == theirs[1]
+        && (len == 2 || same_deadline(&ours[2], &theirs[2], slack))
+        && their_head.len() >= their_len;
+    let mut left = their_fields.iter();
+    let some = fields.len() < their_fields.len() && fields.iter().all(|field| left.any(|it| it == field));
+    (same_head && some).then_some(1)
+}
+
+fn hgetdel_as_hdel(ours: &[Op], theirs: &Argv, _: Slack) -> Option<usize> {
+    let ours = &ours.first()?.argv;
+    let (_, their_fields) = named_fields(theirs).filter(|_| is(&theirs[0], "HGETDEL"))?;
+    let (_, fields) = named_fields(ours).filter(|_| ours[0] == "HDEL" && ours[1] == theirs[1])?;
+    let mut left = their_fields.iter();
+    fields.iter().all(|field| left.any(|it| it == field)).then_some(1)
+}
+
+/// The fields that a command names, and what comes before them and before `FIELDS`.
+fn named_fields(argv: &Argv) -> Option<(&[Bytes], &[Bytes])> {
+    if is(&argv[0], "HDEL") {
+        return argv.split_at_checked(2);
+    }
+    let at = argv.iter().skip(2).position(|arg| is(arg, "FIELDS"))? + 2;
+    Some((&argv[..at], argv.get(at + 2..)?))
+}
+
+fn same_deadline(ours: &Bytes, theirs: &Bytes, slack: Slack) -> bool {
+    matches!((number(ours), number(theirs)), (Some(ours), Some(theirs)) if slack.covers(ours, theirs))
+}
+
+/// `HSETEX k [KEEPTTL] FIELDS …`, whose pairs are stored by an `HSET` and by an `HSETEX` for each deadline.
+fn hsetex_as_results(ours: &[Op], theirs: &Argv, _: Slack) -> Option<usize> {
+    // A key that is called like a condition is lost.
+    let lost = is(&theirs[0], "HSETEX") && (is(&theirs[1], "KEEPTTL") || is(&theirs[1], "FIELDS"));
+    let at = theirs.iter().skip(1).position(|arg| is(arg, "FIELDS"))? + 1;
+    if !is(&theirs[0], "HSETEX") || theirs[..at].iter().any(|arg| is(arg, "PXAT")) {
+        return None;
+    }
+    let key = ours.first()?.argv.get(1)?;
+    if if lost { !is_condition(key) } else { *key != theirs[1] } {
+        return None;
+    }
+    let mut wanted = by_field(&theirs[at + 2..]);
+    let mut count = 0;
+    for op in ours {
+        let pairs = match &op.argv[0][..] {
+            b"HSET" if op.argv[1] == *key => &op.argv[2..],
+            b"HSETEX" if op.argv[1] == *key && op.argv.get(2).is_some_and(|arg| arg == "PXAT") => {
+                op.argv.get(6..)?
+            }
+            _ => break,
+        };
+        let stored = by_field(pairs);
+        if !stored.iter().all(|(field, values)| wanted.get(field) == Some(values)) {
+            break;
+        }
+        stored.keys().for_each(|field| drop(wanted.remove(field)));
+        count += 1;
+        if wanted.is_empty() {
+            return Some(count);
+        }
+    }
+    None
+}
+
+/// Fields and values in turn, as the values of each field.
+fn by_field(pairs: &[Bytes]) -> BTreeMap<&Bytes, Vec<&Bytes>> {
+    let mut by_field: BTreeMap<&Bytes, Vec<&Bytes>> = BTreeMap::new();
+    for pair in pairs.chunks_exact(2) {
+        by_field.entry(&pair[0]).or_default().push(&pair[1]);
+    }
+    by_field
+}
+
+fn is_condition(arg: &Bytes) -> bool {
+    ["NX", "XX", "FNX", "FXX"].iter().any(|word| is(arg, word))
+}
+
+fn hsetex_with_its_key(ours: &[Op], theirs: &Argv, slack: Slack) -> Option<usize> {
+    let mut keyless = ours.first()?.argv.clone();
+    if keyless.len() < 2 || !is(&theirs[0], "HSETEX") || !is_condition(&keyless.remove(1)) {
+        return None;
+    }
+    same_argv(&keyless, theirs, slack).then_some(1)
+}
+
+/// What an active cycle reclaimed: of each key of each database the fields, in order, and whether it was deleted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reclaimed(BTreeMap<(Option<Bytes>, Bytes), (Vec<Bytes>, bool)>);
+
+impl Reclaimed {
+    /// Out of a stream that has to be made of nothing else.
+    pub fn of(ops: &[Op]) -> Result<Reclaimed, String> {
+        if !is_well_wrapped(ops) {
+            return Err(format!("badly wrapped:\n{}", show_ops(ops)));
+        }
+        let mut reclaimed = BTreeMap::new();
+        for op in ops {
+            let (fields, deleted): &mut (Vec<Bytes>, bool) = match &op.argv[0][..] {
+                b"MULTI" | b"EXEC" => continue,
+                b"HDEL" | b"UNLINK" | b"DEL" => {
+                    reclaimed.entry((op.db.clone(), op.argv[1].clone())).or_default()
+                }
+                _ => return Err(format!("no deletion:\n{}", show_ops(ops))),
+            };
+            match &op.argv[0][..] {
+                b"HDEL" => fields.extend_from_slice(&op.argv[2..]),
+                _ => *deleted = true,
+            }
+            fields.sort_unstable();
+        }
+        Ok(Reclaimed(reclaimed))
+    }
+}
 
 fn is(arg: &Bytes, word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
@@ -259,6 +401,14 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
                 theirs = others;
                 true
             }
+            (Form::Several(stand_for), Some((other, others))) => {
+                let of_db = ours.iter().take_while(|op| op.db == other.db).count();
+                let count = stand_for(&ours[..of_db], &other.argv, slack);
+                if let Some(count) = count {
+                    (ours, theirs) = (&ours[count..], others);
+                }
+                count.is_some()
+            }
             (Form::Argument(name, at, acceptable), Some((other, others))) => {
                 let mut expected = other.argv.clone();
                 let applies = other.argv[0].eq_ignore_ascii_case(name)
@@ -314,7 +464,7 @@ fn same_argv(ours: &Argv, theirs: &Argv, slack: Slack) -> bool {
 /// Whether the argument at `at` is an absolute deadline that the server wrote.
 fn is_deadline(argv: &Argv, at: usize) -> bool {
     match &argv[0].to_ascii_uppercase()[..] {
-        b"PEXPIREAT" => at == 2,
+        b"PEXPIREAT" | b"HPEXPIREAT" => at == 2,
         b"RESTORE" => at == 2 && argv.last().is_some_and(|word| word == "ABSTTL"),
         _ => at > 0 && argv[at - 1] == "PXAT",
     }

@@ -8,6 +8,7 @@ use replcore::resp::Reply;
 
 use super::client::{Argv, Client, argv};
 use super::process::{Server, wait_caught_up};
+use super::stored::{self, Fields};
 use super::{note, wait_until};
 
 const DATABASES: u16 = 16;
@@ -25,8 +26,13 @@ const SHOWN_BYTES: usize = 120;
 pub enum Value {
     /// A string.
     Text(Bytes),
-    /// A hash.
-    Hash(BTreeMap<Bytes, Bytes>),
+    /// A hash: the fields that clients see, and those that are stored, with their deadlines.
+    Hash {
+        /// As `HGETALL` answers.
+        visible: BTreeMap<Bytes, Bytes>,
+        /// Dead ones included.
+        stored: Fields,
+    },
     /// A list.
     List(Vec<Bytes>),
     /// A set.
@@ -123,12 +129,22 @@ pub fn read(server: &Server) -> Contents {
                 other => panic!("{}: {key:?} has type {other:?}", server.name()),
             }),
         );
-        for (((key, value), deadline), kind) in keys.into_iter().zip(values).zip(deadlines).zip(kinds) {
+        let volatile = has_field_deadlines(&mut client, db);
+        let dumps = ask(
+            &mut client,
+            keys.iter().zip(&kinds).map(|(key, kind)| match kind {
+                Reply::Status(kind) if kind == "hash" && volatile => argv!["DUMP", key],
+                _ => argv!["PING"],
+            }),
+        );
+        for ((((key, value), deadline), kind), dump) in
+            keys.into_iter().zip(values).zip(deadlines).zip(kinds).zip(dumps)
+        {
             let deadline_ms = match deadline {
                 Reply::Integer(deadline_ms) => deadline_ms,
                 other => panic!("PEXPIRETIME {key:?}: {other:?}"),
             };
-            contents.insert((db, key), Entry { value: value_of(&kind, value), deadline_ms });
+            contents.insert((db, key), Entry { value: value_of(&kind, value, &dump), deadline_ms });
         }
     }
     contents
@@ -151,6 +167,14 @@ fn due(server: &Server) -> usize {
     due
 }
 
+/// Whether a hash of a database has a field with a deadline.
+fn has_field_deadlines(client: &mut Client, db: u16) -> bool {
+    let keyspace = client.info_section("keyspace");
+    let volatile =
+        keyspace.get(&format!("db{db}")).and_then(|counts| counts.split("keys_with_volatile_items=").nth(1));
+    volatile.is_some_and(|count| count != "0")
+}
+
 fn keys(client: &mut Client) -> Vec<Bytes> {
     match client.call(argv!["KEYS", "*"]) {
         Reply::Array(keys) => keys.into_iter().map(bulk).collect(),
@@ -169,8 +193,8 @@ fn bulk(reply: Reply) -> Bytes {
     }
 }
 
-/// What is under a key of this type, by the reply to the command that reads it.
-fn value_of(kind: &Reply, reply: Reply) -> Value {
+/// What is under a key of this type, by the reply to the command that reads it and, of a hash that may have deadlines, to `DUMP`.
+fn value_of(kind: &Reply, reply: Reply, dump: &Reply) -> Value {
     let Reply::Array(items) = reply else { return Value::Text(bulk(reply)) };
     let mut items = items.into_iter().map(bulk);
     let mut pairs = Vec::new();
@@ -190,8 +214,43 @@ fn value_of(kind: &Reply, reply: Reply) -> Value {
             };
             Value::SortedSet(pairs.into_iter().map(|(member, score)| (member, bits(&score))).collect())
         }
-        _ => Value::Hash(pairs.into_iter().collect()),
+        _ => {
+            let stored = match dump {
+                Reply::Bulk(_) => stored::fields(dump),
+                _ => pairs.iter().map(|(field, value)| (field.clone(), (value.clone(), None))).collect(),
+            };
+            Value::Hash { visible: pairs.into_iter().collect(), stored }
+        }
     }
+}
+
+impl Value {
+    /// Whether it is the same, deadlines of fields up to `slack_ms` apart.
+    fn is(&self, other: &Value, slack_ms: u64) -> bool {
+        match (self, other) {
+            (
+                Value::Hash { visible, stored },
+                Value::Hash { visible: others_visible, stored: others_stored },
+            ) => {
+                visible == others_visible
+                    && stored.len() == others_stored.len()
+                    && stored.iter().zip(others_stored).all(|((name, field), (other_name, other))| {
+                        name == other_name && is_field(field, other, slack_ms)
+                    })
+            }
+            (value, other) => value == other,
+        }
+    }
+}
+
+/// Whether a field is the same.
+fn is_field(
+    (value, deadline): &(Bytes, Option<u64>),
+    (other, others_deadline): &(Bytes, Option<u64>),
+    slack_ms: u64,
+) -> bool {
+    let near = matches!((deadline, others_deadline), (Some(a), Some(b)) if a.abs_diff(*b) <= slack_ms);
+    value == other && (deadline == others_deadline || near)
 }
 
 /// One line for each key that is not the same on both sides.
@@ -204,7 +263,7 @@ pub fn compare_within(expected: &Contents, got: &Contents, slack_ms: u64) -> Vec
     let same = |a: &Entry, b: &Entry| {
         let both_set = a.deadline_ms >= 0 && b.deadline_ms >= 0;
         let near = both_set && a.deadline_ms.abs_diff(b.deadline_ms) <= slack_ms;
-        a.value == b.value && (a.deadline_ms == b.deadline_ms || near)
+        a.value.is(&b.value, slack_ms) && (a.deadline_ms == b.deadline_ms || near)
     };
     let mut differences = Vec::new();
     for ((db, key), entry) in expected {
@@ -237,11 +296,22 @@ fn difference(expected: &Entry, got: &Entry) -> String {
                 "has {got_len} bytes, should have {expected_len}; from byte {at} on {got}, should be {expected}"
             )
         }
-        (Value::Hash(expected), Value::Hash(got)) => {
+        (
+            Value::Hash { stored: expected, visible: expected_visible },
+            Value::Hash { stored: got, visible: got_visible },
+        ) => {
             let mut fields = expected.keys().chain(got.keys());
-            let field = fields.find(|field| expected.get(*field) != got.get(*field));
-            let of = |hash: &BTreeMap<Bytes, Bytes>| field.and_then(|field| hash.get(field)).map(show);
-            format!("field {field:?} is {:?}, should be {:?}", of(got), of(expected))
+            let field = fields.find(|field| {
+                expected.get(*field) != got.get(*field)
+                    || expected_visible.get(*field) != got_visible.get(*field)
+            });
+            let of = |hash: &Fields, visible: &BTreeMap<Bytes, Bytes>| {
+                let stored = field.and_then(|field| hash.get(field));
+                let seen = field.is_some_and(|field| visible.contains_key(field));
+                stored.map(|stored| format!("{} ({})", show(stored), if seen { "seen" } else { "hidden" }))
+            };
+            let (expected, got) = (of(expected, expected_visible), of(got, got_visible));
+            format!("field {field:?} is {got:?}, should be {expected:?}")
         }
         _ => format!("is {}, should be {}", show(got), show(expected)),
     }

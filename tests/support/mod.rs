@@ -34,7 +34,7 @@ pub mod wait;
 
 pub use client::Client;
 pub use link::Link;
-pub use process::{Program, Scratch, Server, attach_replicas, wait_caught_up, wait_link_up};
+pub use process::{Program, Scratch, Server, attach, attach_replicas, wait_caught_up, wait_link_up};
 pub use wait::wait_until;
 
 /// Writes a line to standard error past the capture of the test harness, so that the report of a run shows it.

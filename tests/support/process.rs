@@ -280,8 +280,14 @@ impl Drop for Server {
 /// Starts the replicas of a test, attached to `primary` through a link each, and waits until they are up.
 #[track_caller]
 pub fn attach_replicas(primary: &Server, scratch: &Scratch) -> (Vec<Server>, Vec<Link>) {
+    attach(&Program::replicas(), primary, scratch)
+}
+
+/// Starts replicas, attached to `primary` through a link each, and waits until they are up.
+#[track_caller]
+pub fn attach(programs: &[Program], primary: &Server, scratch: &Scratch) -> (Vec<Server>, Vec<Link>) {
     let (mut replicas, mut links) = (Vec::new(), Vec::new());
-    for (index, program) in Program::replicas().into_iter().enumerate() {
+    for (index, &program) in programs.iter().enumerate() {
         replicas.push(Server::start(program, &format!("replica {index}"), scratch));
         links.push(Link::to(primary.address()));
     }

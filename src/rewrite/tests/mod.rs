@@ -127,7 +127,7 @@ fn the_largest_database_number_fits() {
 #[test]
 fn long_arguments_are_shared_and_short_ones_copied() {
     let [short, long] = [ZERO_COPY_MIN_BYTES - 1, ZERO_COPY_MIN_BYTES].map(|len| "x".repeat(len));
-    assert_eq!(frame_of(Wrap::IfSeveral, &[(0, &format!("SET k {short}"))]).shared, []);
+    assert!(frame_of(Wrap::IfSeveral, &[(0, &format!("SET k {short}"))]).shared.is_empty());
     assert_eq!(frame_of(Wrap::IfSeveral, &[(0, &format!("SET k {long}"))]).shared, [ZERO_COPY_MIN_BYTES]);
 }
 
