@@ -9,11 +9,15 @@
 //! which deadlines pass at every possible moment. The bytes are real: the unit's frame goes through the replication
 //! buffer and is parsed again. `PROPTEST_CASES` sets the number of histories.
 //!
+//! Two more laws stand on these: the shipped keyspace does to hashes whose fields expire what an independent reference does
+//! (`laws/lockstep.rs`), and a replica that is promoted loses nothing and revives nothing (`laws/promotion.rs`).
+//!
 //! # Museum
 //!
 //! [`KEYS`] and [`FIELDS`] put forms back in which servers have propagated, or would if nobody had thought of it, one at a time; the
-//! laws have to notice each. Each row says what breaks; `cargo test --test rewrite_laws museum -- --nocapture` shows the
-//! smallest history that was found.
+//! laws have to notice each, those of fields on the shipped keyspace and on the reference. [`PROMOTIONS`] are promotions
+//! gone wrong. Each row says what breaks; `cargo test --test rewrite_laws museum -- --nocapture` shows the smallest
+//! history that was found.
 //!
 //! | form | where |
 //! |---|---|

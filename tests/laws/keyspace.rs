@@ -323,6 +323,24 @@ impl Leader {
         }
     }
 
+    /// Active expiry of all that is due.
+    pub fn reclaim_all(&self, now_ms: u64, stream: &Stream) {
+        if self.exhibit == Some(Exhibit::PromotedNeverReclaims) {
+            return;
+        }
+        self.store.reclaim(now_ms, &mut |effects| {
+            let is_of_fields = effects.ops[0].argv[0] == b"HDEL"[..];
+            let is_silent = match self.exhibit {
+                Some(Exhibit::ActiveExpirySilent) => !is_of_fields,
+                Some(Exhibit::FieldReclaimSilent) => is_of_fields,
+                _ => false,
+            };
+            if !is_silent {
+                stream.publish(effects);
+            }
+        });
+    }
+
     /// A replica that is loaded from a snapshot of this moment into `store`, of which nothing stays.
     pub fn copied_into(&self, store: Store, stream: &Stream) -> Follower {
         store.ask(ExpiryPolicy::Ignore, 0, &[b"FLUSHALL"], 0);
@@ -345,20 +363,7 @@ impl Primary for Leader {
 
     /// All that is due.
     fn reclaim(&mut self, _: &Index, now_ms: u64, stream: &Stream) {
-        if self.exhibit == Some(Exhibit::PromotedNeverReclaims) {
-            return;
-        }
-        self.store.reclaim(now_ms, &mut |effects| {
-            let is_of_fields = effects.ops[0].argv[0] == b"HDEL"[..];
-            let is_silent = match self.exhibit {
-                Some(Exhibit::ActiveExpirySilent) => !is_of_fields,
-                Some(Exhibit::FieldReclaimSilent) => is_of_fields,
-                _ => false,
-            };
-            if !is_silent {
-                stream.publish(effects);
-            }
-        });
+        self.reclaim_all(now_ms, stream);
     }
 
     fn snapshot(&mut self, stream: &Stream) -> Follower {

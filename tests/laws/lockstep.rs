@@ -1,22 +1,22 @@
 //! The same history on the shipped keyspace and on the reference of hashes whose fields expire: after every command
 //! the same reply, and the same fields, values and deadlines stored.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use replcore::resp::Reply;
+use replcore::rewrite::hash::Leftovers;
 
 use super::fields::{Field, Hashes, Refused, Server, reclaim_all};
 use super::keyspace::{State, Store, Stored};
 use super::stream::Differ;
 use super::{History, Law, START_MS, Step, Timed};
-use replcore::rewrite::hash::Leftovers;
 
 /// What the reference stores, in the keyspace's form.
 fn state(hashes: &Hashes) -> State {
-    let stored = |(at, hash): (&(u16, bytes::Bytes), &std::collections::BTreeMap<_, Field>)| {
-        let field =
-            |(name, field): (&bytes::Bytes, &Field)| (name.clone(), (field.value.clone(), field.deadline_ms));
-        (at.clone(), (Stored::Hash(hash.iter().map(field).collect()), None))
-    };
-    hashes.iter().map(stored).collect()
+    let field = |(name, field): (&Bytes, &Field)| (name.clone(), (field.value.clone(), field.deadline_ms));
+    let stored = |hash: &BTreeMap<Bytes, Field>| Stored::Hash(hash.iter().map(field).collect());
+    hashes.iter().map(|(at, hash)| (at.clone(), (stored(hash), None))).collect()
 }
 
 /// Errors are compared as such: their texts are the shipped keyspace's own affair.

@@ -21,7 +21,7 @@ use replcore::rewrite::{Argv, Effects};
 use super::keyspace::{Follower, Leader, State, Store, Stored};
 use super::museum::Exhibit;
 use super::stream::{Apply, Differ, Primary, Replica, Stream, follow};
-use super::{History, Law, START_MS, Sent, Step, Timed, argv, clock_ms, histories};
+use super::{History, Law, START_MS, Sent, Step, Timed, argv, clock_ms, histories, shown};
 
 /// What happens under the old primary and under the new one.
 #[derive(Clone)]
@@ -40,8 +40,8 @@ impl fmt::Debug for Promotion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clock_ms = i128::from(self.clock_ms) - i128::from(START_MS);
         let reclaims = if self.reclaims_first { ", active expiry" } else { "" };
-        write!(f, "{:?}\n    -- promotion, all frames read but {:?}; ", self.before, self.unread)?;
-        write!(f, "its clock shows {clock_ms:+} ms{reclaims}{:?}", self.after)
+        write!(f, "{:?}\n    -- promotion, unread frames {:?}, ", self.before, self.unread)?;
+        write!(f, "its clock at {clock_ms:+} ms{reclaims}{:?}", self.after)
     }
 }
 
@@ -142,8 +142,8 @@ fn without(state: &State, gone: &BTreeSet<Name>) -> State {
     state
 }
 
-/// What the frames delete by name; a key that goes because its hash is empty is not counted.
-fn deleted(frames: &[Bytes], before: &State) -> BTreeSet<Name> {
+/// What active expiry deletes by name in these frames; a key that goes because its hash is empty is not counted.
+fn deleted(frames: &[Bytes]) -> Law<BTreeSet<Name>> {
     let (mut deleted, mut db) = (BTreeSet::new(), 0);
     for frame in frames {
         let (mut parser, mut input) = (CommandParser::new(Limits::default()), BytesMut::from(&frame[..]));
@@ -151,95 +151,100 @@ fn deleted(frames: &[Bytes], before: &State) -> BTreeSet<Name> {
             match &argv[0][..] {
                 b"SELECT" => db = String::from_utf8_lossy(&argv[1]).parse().expect("a database"),
                 b"HDEL" => {
-                    deleted.extend(argv[2..].iter().map(|field| (db, argv[1].clone(), Some(field.clone()))))
+                    let names = argv[2..].iter().map(|field| (db, argv[1].clone(), Some(field.clone())));
+                    deleted.extend(names);
                 }
                 b"UNLINK" => {
-                    let is_emptied = deleted
-                        .iter()
-                        .any(|(of, key, field)| (*of, key) == (db, &argv[1]) && field.is_some());
-                    if !is_emptied {
+                    let is_of_hash =
+                        |(of, key, field): &Name| (*of, key) == (db, &argv[1]) && field.is_some();
+                    if !deleted.iter().any(is_of_hash) {
                         deleted.insert((db, argv[1].clone(), None));
                     }
                 }
                 b"MULTI" | b"EXEC" => {}
-                other => panic!("active expiry published {:?} over {before:?}", other.escape_ascii()),
+                _ => return Err(format!("active expiry published {}", shown(&argv))),
             }
         }
     }
-    deleted
+    Ok(deleted)
 }
 
-/// Runs a promotion; with an exhibit, a wrong one.
-pub fn check(promotion: &Promotion, exhibit: Option<Exhibit>) -> Law {
-    let mut clocks_ms = promotion.before.clocks_ms.iter().copied().cycle();
-    let mut clock_ms = || clocks_ms.next().unwrap_or(START_MS);
-
-    let (mut old, mut stream) = (Leader::new(None), Stream::new());
-    let mut frames = Vec::new();
-    let mut now_ms = START_MS;
-    for Timed { advance_ms, step } in &promotion.before.steps {
+/// What the old primary publishes.
+fn frames_of(old: &mut Leader, steps: &[Timed]) -> Law<Vec<Bytes>> {
+    let (mut stream, mut now_ms) = (Stream::new(), START_MS);
+    for Timed { advance_ms, step } in steps {
         now_ms = now_ms.saturating_add_signed(*advance_ms);
         match step {
             Step::Unit(unit) => old.execute(unit, now_ms, &stream)?,
             Step::Reclaim(share) => old.reclaim(share, now_ms, &stream),
             Step::Snapshot => {}
         }
-        frames.extend(stream.frames());
     }
+    Ok(stream.frames())
+}
+
+/// Active expiry comes first on the new primary: it deletes what is dead of what was `stored`, and nothing else.
+fn reclaim_first(new: &mut Leader, stream: &mut Stream, stored: &State, now_ms: u64) -> Law<Vec<Bytes>> {
+    new.reclaim_all(now_ms, stream);
+    let (frames, dead) = (stream.frames(), dead(stored, now_ms));
+    let deleted = deleted(&frames)?;
+    if deleted != dead {
+        return Err(format!("the new primary's stream deletes {deleted:?}, dead are {dead:?}"));
+    }
+    match new.state().difference(&without(stored, &dead)) {
+        Some(difference) => Err(format!("after active expiry {difference}, dead were {dead:?}")),
+        None => Ok(frames),
+    }
+}
+
+/// The new primary's clients come first: they see what was seen before.
+fn look_first(new: &Leader, stream: &mut Stream, seen: &View, now_ms: u64) -> Law<Vec<Bytes>> {
+    let visible = view(new.store(), new.policy(), now_ms, &mut |effects| stream.publish(effects));
+    match seen.iter().find(|(asked, before)| visible.get(*asked) != Some(*before)) {
+        Some((asked, before)) => {
+            let after = visible.get(asked).map_or("nothing", String::as_str);
+            Err(format!("{asked} was answered {before} before the promotion, {after} after"))
+        }
+        None => Ok(stream.frames()),
+    }
+}
+
+/// Runs a promotion; with an exhibit, a wrong one.
+pub fn check(promotion: &Promotion, exhibit: Option<Exhibit>) -> Law {
+    let mut clocks_ms = promotion.before.clocks_ms.iter().copied().cycle();
+    let mut clock_ms = || clocks_ms.next().unwrap_or(START_MS);
+    let mut old = Leader::new(None);
+    let frames = frames_of(&mut old, &promotion.before.steps)?;
     let mut candidate = Replica::new("the candidate", Follower::new());
     let mut sibling = Replica::new("a replica that stays", Follower::new());
-    let read = frames.len() - promotion.unread.index(frames.len() + 1);
-    for frame in &frames[..read] {
+    for frame in &frames[..frames.len() - promotion.unread.index(frames.len() + 1)] {
         candidate.read(frame, clock_ms())?;
         sibling.read(frame, clock_ms())?;
     }
 
-    let (store, now_ms) = (candidate.store.store.clone(), promotion.clock_ms);
-    let seen = view(&store, ExpiryPolicy::Hide, now_ms, &mut |_| ());
-    let stored = store.state();
-    let (mut new, mut stream) = (Leader::promoted(store.clone(), exhibit), Stream::new());
+    let (store, now_ms) = (candidate.store.store, promotion.clock_ms);
+    let (stored, seen) = (store.state(), view(&store, ExpiryPolicy::Hide, now_ms, &mut |_| ()));
     match exhibit {
         Some(Exhibit::PromotedDropsSilently) => store.reclaim(now_ms, &mut |_| ()),
         Some(Exhibit::PromotedRevives) => revive(&store, &dead(&stored, now_ms)),
         _ => {}
     }
-    if store.state() != stored && exhibit.is_none() {
-        return Err("the promotion changed what is stored".to_owned());
-    }
-    let replicas = |sibling, new: &Leader, stream: &Stream| {
-        let demoted = new.copied_into(old.store().clone(), stream);
-        vec![sibling, Replica::new("the old primary", demoted)]
+    let (mut new, mut stream) = (Leader::promoted(store, exhibit), Stream::new());
+    let frames = match promotion.reclaims_first {
+        true => reclaim_first(&mut new, &mut stream, &stored, now_ms)?,
+        false => look_first(&new, &mut stream, &seen, now_ms)?,
     };
-    if promotion.reclaims_first {
-        new.reclaim(&promotion.unread, now_ms, &stream);
-        let (frames, dead) = (stream.frames(), dead(&stored, now_ms));
-        let deleted = deleted(&frames, &stored);
-        if deleted != dead {
-            return Err(format!("the new primary's stream deletes {deleted:?}, dead are {dead:?}"));
-        }
-        if let Some(difference) = new.state().difference(&without(&stored, &dead)) {
-            return Err(format!("after active expiry on the new primary {difference}, dead were {dead:?}"));
-        }
-        for frame in &frames {
-            sibling.read(frame, clock_ms())?;
-        }
-    } else {
-        let visible = view(&store, new.policy(), now_ms, &mut |effects| stream.publish(effects));
-        if let Some((asked, before)) =
-            seen.iter().find(|(asked, before)| visible.get(*asked) != Some(*before))
-        {
-            let after = visible.get(asked).map_or("nothing", String::as_str);
-            return Err(format!("{asked} was answered {before} before the promotion, {after} after"));
-        }
-        for frame in stream.frames() {
-            sibling.read(&frame, clock_ms())?;
-        }
+    for frame in frames {
+        sibling.read(&frame, clock_ms())?;
     }
     if let Some(difference) = sibling.store.state().and_then(|state| state.difference(&new.state())) {
         return Err(sibling.report(&difference));
     }
-    let replicas = replicas(sibling, &new, &stream);
+
+    let demoted = new.copied_into(old.store().clone(), &stream);
+    let replicas = vec![sibling, Replica::new("the old primary", demoted)];
     let mut after = promotion.after.clone();
+    // A keyspace reclaims everything, whatever the share.
     after.steps.push(Timed { advance_ms: 0, step: Step::Reclaim(promotion.unread) });
     let now_ms = follow(&mut new, &mut stream, replicas, &after, now_ms)?;
     match dead(&new.state(), now_ms) {
