@@ -9,6 +9,10 @@
 //! Redis 7.0 accepts at most version 10 and never announces itself; Valkey 8 announces `8.x` and
 //! accepts at most 11; Valkey 9 accepts its own 80. So version 10 goes to everyone who did not
 //! announce at least 9.0.0 ([`ReplicaFacts::snapshot_format`]).
+//!
+//! Version 10 has no field deadlines, and who reads only that does not know the commands that set them
+//! ([`ReplicaFacts::holds_field_deadlines`]). Redis 7.4 and later have deadlines and commands of their own under the same
+//! names, but announce nothing: they count as those that have none.
 
 use std::fmt;
 

@@ -230,3 +230,93 @@ fn hand_on(writer: &mut Writer, sink: Sink<'_>) -> io::Result<()> {
     }
     sink(writer.take())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keyspace::{Call, Keyspace, Options};
+    use crate::rdb::{self, Event, Limits, PayloadWriter, Reader};
+
+    type Fields = BTreeMap<u8, (Vec<u8>, Option<u64>)>;
+
+    fn fields() -> impl Strategy<Value = Fields> {
+        let last = i64::MAX as u64;
+        let deadline = prop_oneof![
+            Just(None),
+            prop::sample::select(vec![Some(0), Some(1), Some(last)]),
+            (0..last).prop_map(Some)
+        ];
+        prop::collection::btree_map(
+            any::<u8>(),
+            (prop::collection::vec(any::<u8>(), 0..100), deadline),
+            1..40,
+        )
+    }
+
+    fn run(keyspace: &Keyspace, argv: &[&[u8]]) {
+        let argv = argv.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
+        // Long after most deadlines.
+        keyspace.execute(&[Call { db: 0, argv }], 1 << 50, &mut |_| {});
+    }
+
+    fn restore(keyspace: &Keyspace, key: u8, fields: &Fields) {
+        let deadlines = fields.values().any(|(_, deadline_ms)| deadline_ms.is_some());
+        let mut payload =
+            PayloadWriter::collection(Kind::hash(deadlines), fields.len() as u64).expect("fields");
+        for (name, (value, deadline_ms)) in fields {
+            payload.field(&[*name], value, *deadline_ms).expect("a field");
+        }
+        run(keyspace, &[b"RESTORE", &[key], b"0", &payload.finish().expect("all fields")]);
+    }
+
+    fn hashes(file: &[u8]) -> BTreeMap<u8, Fields> {
+        let mut reader = Reader::new(file, Limits::default()).expect("a snapshot");
+        let mut hashes = BTreeMap::new();
+        while let Some(event) = reader.next_event().expect("an intact snapshot") {
+            let Event::Entry(entry) = event else { continue };
+            let rdb::Value::Hash(fields) = entry.value else { panic!("no hash: {entry:?}") };
+            let fields = fields.into_iter().map(|it| (it.field[0], (it.value.to_vec(), it.deadline_ms)));
+            assert!(hashes.insert(entry.key[0], fields.collect()).is_none(), "a key comes once");
+        }
+        hashes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Every stored field is there with its deadline, however dead, also of hashes that were changed after the cut; and
+        /// without its deadline where the format has none.
+        #[test]
+        fn a_snapshot_has_every_field_of_the_cut(
+            expected in prop::collection::btree_map(any::<u8>(), fields(), 0..20),
+            removed in prop::collection::vec(any::<u8>(), 0..20),
+            format in prop::sample::select(vec![SnapshotFormat::Redis10, SnapshotFormat::Valkey80]),
+        ) {
+            let keyspace = Arc::new(Keyspace::new(Options { shards: 3, ..Options::default() }));
+            expected.iter().for_each(|(key, fields)| restore(&keyspace, *key, fields));
+            let volatile = expected.values().filter(|fields| fields.values().any(|(_, at)| at.is_some())).count();
+            let cut = keyspace.try_cut(|hashes| if hashes == volatile { Ok(()) } else { Err(hashes) });
+            let ((), snapshot) = cut.expect("the hashes with deadlines are counted");
+            for key in removed {
+                run(&keyspace, &[b"UNLINK", &[key]]);
+                run(&keyspace, &[b"HSET", &[key.wrapping_add(1)], b"later", b"v"]);
+            }
+            let source =
+                Source { snapshot: Some(snapshot), format, replid: ReplicationId::from_random([7; 20]), offset: 0 };
+            let mut file = Vec::new();
+            write(source, &mut |chunk| {
+                file.extend_from_slice(&chunk);
+                Ok(())
+            }).expect("it can be written");
+            let mut expected = expected;
+            if format == SnapshotFormat::Redis10 {
+                expected.values_mut().flat_map(Fields::values_mut).for_each(|field| field.1 = None);
+            }
+            prop_assert_eq!(hashes(&file), expected);
+        }
+    }
+}
