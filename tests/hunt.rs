@@ -86,6 +86,16 @@ fn valkeys_hgetdel_over_dead_fields_is_found() {
 }
 
 #[test]
+fn a_key_named_like_an_option_is_a_class_of_its_own() {
+    let args = ["--seed", "5", "--iterations", "30", "--classes", "--odd-keys", "--commands", "HSETEX,HSET"];
+    let (told, code) = hunt_started(&valkey(), &valkey(), &args);
+    assert_eq!(code, Some(1));
+    let culprits: Vec<&str> = events(&told, "found").filter_map(|found| found["culprit"].as_str()).collect();
+    assert!(culprits.contains(&"HSETEX on a key named fnx"), "{culprits:?}");
+    assert!(culprits.iter().all(|culprit| culprit.contains("on a key named")), "{culprits:?}");
+}
+
+#[test]
 fn replcore_has_no_divergence_in_a_short_hunt() {
     let (told, code) = hunt_started("self", &valkey(), &["--seed", "5", "--duration", "20", "--classes"]);
     let found: Vec<&Value> = events(&told, "found").collect();

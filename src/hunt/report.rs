@@ -69,7 +69,10 @@ impl<W: Write> Reporter<W> {
         writeln!(self.out, "\nDIVERGENCE  {}", finding.class())?;
         writeln!(self.out, "  {}", finding.text)?;
         if !finding.is_confirmed() {
-            writeln!(self.out, "  seen once and in no replay again, so the sequence is not minimal")?;
+            writeln!(
+                self.out,
+                "  not every replay shows it: it is a race, and the sequence may not be minimal"
+            )?;
         }
         let minimal = if finding.is_confirmed() { "minimal sequence" } else { "sequence" };
         writeln!(self.out, "\n  {minimal} (shows it in {shown} of {replays} replays):")?;
