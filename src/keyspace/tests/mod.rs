@@ -19,6 +19,7 @@ mod scanning;
 mod sets;
 mod snapshots;
 mod sorting;
+mod volatile;
 mod watching;
 mod zsets;
 
