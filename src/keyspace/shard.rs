@@ -41,7 +41,7 @@ pub(super) struct Entry {
     /// Changed by reading, which is no modification.
     pub access: Access,
     /// The place in the index of hashes whose fields have deadlines, while one has.
-    volatile: Option<Slot>,
+    pub volatile: Option<Slot>,
 }
 
 /// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in the index.

@@ -18,6 +18,7 @@ mod scanning;
 mod sets;
 mod snapshots;
 mod sorting;
+mod volatile;
 mod watching;
 mod zsets;
 
