@@ -10,6 +10,7 @@ mod concurrency;
 mod dump;
 mod expiry;
 mod expiry_cycle;
+mod fields;
 mod lists;
 mod memory;
 mod numbers;
