@@ -49,10 +49,10 @@ enum Command {
     /// Targets: HOST:PORT is a server that runs already; valkey:PATH and redis:PATH start one on a free port of the loopback
     /// interface; self starts `replcore serve` (primary only). Servers that the hunt starts can be stopped, may keep dead fields
     /// (DEBUG SET-ACTIVE-EXPIRE), and get wrong clocks if libfaketime is installed (apt install faketime). What cannot be tried is
-    /// said at the start.
+    /// said at the start. Restarts are not tried.
     ///
-    /// ALL DATA OF BOTH SERVERS IS DESTROYED: database 0 is flushed before every sequence, and the replica is attached to the
-    /// primary through the hunt (REPLICAOF) and left without a primary. Running servers that hold keys are refused without
+    /// ALL DATA OF BOTH SERVERS IS DESTROYED: the primary is flushed at the start and before every sequence, and the replica is
+    /// attached to it through the hunt (REPLICAOF), and left without a primary. Running servers that hold keys are refused without
     /// --flush. Never point it at a server that somebody needs.
     ///
     /// Examples:
@@ -64,7 +64,6 @@ enum Command {
     ///   replcore hunt --primary 127.0.0.1:6379 --replica 127.0.0.1:6380 --replica-pid 4711 --seed 7 --json
     ///
     /// Exit code 0: nothing was found. 1: a divergence was found. 2: the command line is wrong, or a target cannot be hunted.
-    #[command(verbatim_doc_comment)]
     Hunt(HuntArgs),
 }
 

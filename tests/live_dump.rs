@@ -9,7 +9,8 @@ use bytes::Bytes;
 use replcore::resp::Reply;
 
 use support::client::{Argv, argv};
-use support::{Client, Program, Scratch, Server, attach_replicas, wait_caught_up};
+use support::stored::fields;
+use support::{Client, Program, Scratch, Server, attach_replicas, wait_caught_up, wait_until};
 
 const CATCH_UP: Duration = Duration::from_secs(30);
 
@@ -189,5 +190,39 @@ fn a_sorted_result_is_the_same_list_on_every_replica() {
             let expected = read(&mut ours, &destination);
             assert_eq!(read(&mut replica.client(), &destination), expected, "{}", replica.name());
         }
+    }
+}
+
+#[test]
+fn a_hash_with_field_deadlines_goes_to_valkey_and_back() {
+    const FAR_MS: u64 = 9_000_000_000_000;
+    let scratch = Scratch::new("dump-fields");
+    let server = Server::start(Program::Replcore, "ours", &scratch);
+    let mut ours = server.client();
+    ours.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", 0]);
+    for program in [Program::Valkey, Program::Valkey90] {
+        let source = Server::start(program, "source", &scratch);
+        let mut theirs = source.client();
+        theirs.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", 0]);
+        theirs.call(argv!["HSETEX", "h", "PXAT", FAR_MS, "FIELDS", 2, "a", "1", "b", "text"]);
+        theirs.call(argv!["HSET", "h", "none", ""]);
+        theirs.call(argv!["HSETEX", "h", "PX", 1, "FIELDS", 1, "dead", "v"]);
+        wait_until("the field is dead", CATCH_UP, || match theirs.call(argv!["HGET", "h", "dead"]) {
+            Reply::Null => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        let key = Bytes::from("h");
+        let payload = dump(&mut theirs, &key);
+        let expected = fields(&Reply::Bulk(payload.clone()));
+        assert_eq!(expected.len(), 4, "{program:?} dumps the dead field too");
+        ours.call(argv!["RESTORE", "h", 0, payload, "REPLACE"]);
+        let payload = dump(&mut ours, &key);
+        assert_eq!(fields(&Reply::Bulk(payload.clone())), expected, "{program:?}");
+        theirs.call(argv!["RESTORE", "back", 0, payload]);
+        assert_eq!(fields(&theirs.call(argv!["DUMP", "back"])), expected, "{program:?}");
+        let asked = argv!["HPEXPIRETIME", "back", "FIELDS", 4, "a", "b", "none", "dead"];
+        let far = Reply::Integer(FAR_MS as i64);
+        let times = Reply::Array(vec![far.clone(), far, Reply::Integer(-1), Reply::Integer(-2)]);
+        assert_eq!(theirs.call(asked), times, "{program:?}");
     }
 }

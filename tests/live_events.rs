@@ -361,7 +361,7 @@ const SCRIPT: &[(&str, &[&str])] = &[
             "hset h a 1 b 2 c 3 d 4",
             "hexpire h 100 fields 2 a b",
             "hexpire h 100 nx fields 2 a b",
-            "hpexpire h 100000 gt fields 2 a nope",
+            "hpexpire h 200000 gt fields 2 a nope",
             "hexpireat h 9999999999 fields 1 a",
             "hpexpireat h 9999999999999 fields 2 a a",
             "hpersist h fields 2 a d",

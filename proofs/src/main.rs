@@ -10,6 +10,8 @@ mod model;
 #[cfg(replcore_loom)]
 mod models;
 #[cfg(replcore_loom)]
+mod protocol;
+#[cfg(replcore_loom)]
 mod prove;
 
 #[cfg(replcore_loom)]

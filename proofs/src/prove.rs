@@ -6,12 +6,13 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::explore::{self, Explored, Request};
 use crate::model::{Bound, Model};
 use crate::models;
+use crate::protocol::{self, Reach, Searched};
 
 /// Lines of a failed worker's report that are shown.
 const REPORT_LINES: usize = 40;
@@ -21,9 +22,11 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Proves the replication core: runs its models and shows what they saw.
 #[derive(Debug, Parser)]
-#[command(name = "prove", bin_name = "cargo prove")]
+#[command(name = "prove", bin_name = "cargo prove", args_conflicts_with_subcommands = true)]
 struct Options {
-    /// Only models whose name contains this.
+    #[command(subcommand)]
+    command: Option<Part>,
+    /// Only models and scenarios whose name contains this.
     filter: Vec<String>,
     /// How far to explore: quick takes minutes, full about an hour.
     #[arg(long, value_enum, default_value_t = Tier::Quick)]
@@ -54,6 +57,41 @@ struct Options {
     worker: Option<String>,
 }
 
+/// A part of the proofs on its own.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Searches the protocol: every order of writes, deadlines, broken links, resyncs and promotions, within a budget.
+    Protocol {
+        /// Only scenarios whose name contains this.
+        filter: Vec<String>,
+        /// How far to search.
+        #[arg(long, value_enum, default_value_t = Tier::Quick)]
+        tier: Tier,
+        /// Threads [default: one for each core].
+        #[arg(long, short)]
+        jobs: Option<usize>,
+    },
+    /// Puts each known bug into the protocol and shows the shortest way to what it breaks.
+    Museum {
+        /// Only bugs whose name contains this.
+        filter: Vec<String>,
+        /// Lists the bugs and searches for none.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Serves a scenario of the protocol to a browser, state by state.
+    Explore {
+        /// The scenario.
+        scenario: String,
+        /// A bug of the museum to put in.
+        #[arg(long)]
+        bug: Option<String>,
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        address: String,
+    },
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Tier {
     Quick,
@@ -65,6 +103,13 @@ impl Tier {
         match self {
             Self::Quick => model.quick,
             Self::Full => model.full,
+        }
+    }
+
+    fn reach(self) -> Reach {
+        match self {
+            Self::Quick => Reach::Quick,
+            Self::Full => Reach::Full,
         }
     }
 
@@ -151,6 +196,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool, String> {
+    if let Some(part) = &options.command {
+        return run_part(part);
+    }
     let chosen: Vec<_> = models::all()
         .into_iter()
         .filter(|model| {
@@ -160,22 +208,97 @@ fn run(options: &Options) -> Result<bool, String> {
     if let Some(name) = &options.worker {
         return work(name, options);
     }
-    if chosen.is_empty() {
-        return Err(format!("no model is named like {:?}; --list shows them", options.filter));
+    // A mutation of the buffer, or a bound for it, says nothing about the protocol.
+    let with_protocol = options.mutate.is_none() && options.bound.is_none();
+    let scenarios = if with_protocol { protocol::scenarios(&options.filter) } else { Vec::new() };
+    let exhibits =
+        if with_protocol && !options.no_controls { protocol::exhibits(&options.filter) } else { Vec::new() };
+    if chosen.is_empty() && scenarios.is_empty() && exhibits.is_empty() {
+        return Err(format!("nothing is named like {:?}; --list shows what there is", options.filter));
     }
     if options.list {
         list(&chosen);
+        protocol::list(&scenarios, &exhibits);
         return Ok(true);
     }
     let jobs = jobs(&chosen, options)?;
     let start = Instant::now();
-    let outcomes = run_jobs(jobs, options)?;
-    report(&outcomes, start.elapsed());
+    let models = run_jobs(jobs, options)?;
+    report(&models);
+    let threads = threads(options.jobs);
+    let reach = options.tier.reach();
+    let mut searched: Vec<_> =
+        scenarios.iter().map(|scenario| protocol::search(scenario, None, reach, threads)).collect();
+    searched.extend(
+        exhibits
+            .iter()
+            .map(|exhibit| protocol::search(exhibit.scenario, Some(exhibit), Reach::Quick, threads)),
+    );
+    if !searched.is_empty() {
+        if !models.is_empty() {
+            println!();
+        }
+        protocol::report(&searched, false);
+    }
+    let good = models.iter().filter(|outcome| outcome.verdict.is_good()).count()
+        + searched.iter().filter(|searched| searched.is_good()).count();
+    let bad = models.len() + searched.len() - good;
+    println!("\n{good} as it should be, {bad} not; {:.0} s", start.elapsed().as_secs_f64());
     if let Some(file) = &options.json {
-        let json = serde_json::to_vec_pretty(&outcomes).map_err(|error| error.to_string())?;
+        let json = serde_json::to_vec_pretty(&Everything { models, protocol: searched });
+        let json = json.map_err(|error| error.to_string())?;
         std::fs::write(file, json).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    Ok(outcomes.iter().all(|outcome| outcome.verdict.is_good()))
+    Ok(bad == 0)
+}
+
+/// What is written for machines.
+#[derive(Serialize)]
+struct Everything {
+    models: Vec<Outcome>,
+    protocol: Vec<Searched>,
+}
+
+fn threads(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).max(1)
+}
+
+fn run_part(part: &Part) -> Result<bool, String> {
+    let searched: Vec<_> = match part {
+        Part::Protocol { filter, tier, jobs } => protocol::scenarios(filter)
+            .into_iter()
+            .map(|scenario| protocol::search(scenario, None, tier.reach(), threads(*jobs)))
+            .collect(),
+        Part::Museum { filter, list: true } => {
+            protocol::list(&[], &protocol::exhibits(filter));
+            return Ok(true);
+        }
+        Part::Museum { filter, list: false } => protocol::exhibits(filter)
+            .into_iter()
+            .map(|exhibit| protocol::search(exhibit.scenario, Some(exhibit), Reach::Quick, 1))
+            .collect(),
+        Part::Explore { scenario, bug, address } => return explore(scenario, bug.as_deref(), address),
+    };
+    if searched.is_empty() {
+        return Err("nothing is named like that; `cargo prove --list` shows what there is".to_owned());
+    }
+    protocol::report(&searched, matches!(part, Part::Museum { .. }));
+    Ok(searched.iter().all(Searched::is_good))
+}
+
+fn explore(scenario: &str, bug: Option<&str>, address: &str) -> Result<bool, String> {
+    let named = protocol::scenarios(&[]).into_iter().find(|known| known.name == scenario);
+    let named = named.ok_or_else(|| format!("no scenario is named {scenario}"))?;
+    let exhibit = match bug {
+        None => None,
+        Some(bug) => {
+            let exhibit = protocol::exhibits(&[]).into_iter().find(|known| known.name == bug);
+            Some(exhibit.ok_or_else(|| format!("no bug is named {bug}"))?)
+        }
+    };
+    println!("The states of {scenario} at http://{address}/; Ctrl-C ends it.");
+    protocol::explore(named, exhibit, address);
+    Ok(true)
 }
 
 fn work(name: &str, options: &Options) -> Result<bool, String> {
@@ -236,7 +359,7 @@ fn jobs(chosen: &[&'static Model], options: &Options) -> Result<VecDeque<Job>, S
 }
 
 fn run_jobs(jobs: VecDeque<Job>, options: &Options) -> Result<Vec<Outcome>, String> {
-    let workers = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+    let workers = threads(options.jobs);
     let total = jobs.len();
     let jobs = Mutex::new(jobs.into_iter().enumerate().collect::<VecDeque<_>>());
     let done = Mutex::new(Vec::new());
@@ -251,7 +374,7 @@ fn run_jobs(jobs: VecDeque<Job>, options: &Options) -> Result<Vec<Outcome>, Stri
                 progress(done.len(), total, &job);
             }
         };
-        let workers: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_| "a worker panicked".to_owned())?)
@@ -347,7 +470,10 @@ fn verdict(job: &Job, explored: Option<&Explored>, mutation_is_the_point: bool) 
     }
 }
 
-fn report(outcomes: &[Outcome], took: Duration) {
+fn report(outcomes: &[Outcome]) {
+    if outcomes.is_empty() {
+        return;
+    }
     println!(
         "{:<32} {:<22} {:>3} {:>5} {:>10} {:>7}  {:<10} outcomes seen",
         "model", "proves / mutation", "thr", "bound", "executions", "seconds", "result"
@@ -379,9 +505,6 @@ fn report(outcomes: &[Outcome], took: Duration) {
             println!("    … {} lines more", lines.len() - REPORT_LINES);
         }
     }
-    let good = outcomes.iter().filter(|outcome| outcome.verdict.is_good()).count();
-    let bad = outcomes.len() - good;
-    println!("\n{good} as it should be, {bad} not; {:.0} s", took.as_secs_f64());
 }
 
 /// The outcomes of a run; for a mutation, the first line of what broke.

@@ -14,7 +14,7 @@
 //!
 //! | part | subject |
 //! |---|---|
-//! | [`Hash`] | fields, values, deadlines, and which of them are due |
+//! | [`struct@Hash`] | fields, values, deadlines, and which of them are due |
 //! | [`DeadlineIndex`] | which of many things is due: the hashes of a shard that have a deadline |
 //! | [`Moment`] | what counts as there, for whom |
 //! | [`arguments`] | what the commands on fields are told |

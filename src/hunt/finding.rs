@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::client::show_reply;
 use super::command::{Step, show, show_word};
 use super::error::HuntError;
-use super::generate::family;
+use super::generate;
 use super::recorder::Recorder;
 use super::stage::Stage;
 use super::state::{Difference, Kind, State, visible};
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 4;
 /// A divergence.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The command that it is about, in its family's name, `promotion`, or `unexplained` if no replay showed it.
+    /// The command that it is about, in its family's name, `promotion`, or `unexplained` if few replays showed it.
     pub culprit: String,
     /// In what way the replica differs.
     pub kind: Kind,
@@ -72,9 +72,9 @@ impl Finding {
         format!("{}: {}", self.culprit, self.kind)
     }
 
-    /// Whether the minimal sequence showed it again.
+    /// Whether most replays showed it. Where the primary reclaims meanwhile, not all have to.
     pub fn is_confirmed(&self) -> bool {
-        self.confirmed.0 > 0
+        is_most(self.confirmed)
     }
 
     /// Replays `steps`, which show a difference like `seen`, and writes down what happens.
@@ -109,7 +109,11 @@ impl Finding {
             }
         }
         Ok(Finding {
-            culprit: if confirmed > 0 { culprit(steps, difference.kind) } else { "unexplained".to_owned() },
+            culprit: if is_most((confirmed, CONFIRMATIONS)) {
+                culprit(steps, difference.kind)
+            } else {
+                "unexplained".to_owned()
+            },
             kind: difference.kind,
             text: difference.text.clone(),
             sequence,
@@ -122,13 +126,17 @@ impl Finding {
     }
 }
 
+fn is_most((shown, replays): (u32, u32)) -> bool {
+    shown * 2 > replays
+}
+
 /// The last command of a minimal sequence: without it there is no difference, and nothing after it is needed.
-pub(super) fn culprit(steps: &[Step], kind: Kind) -> String {
+fn culprit(steps: &[Step], kind: Kind) -> String {
     if kind.is_of_promotion() {
         return "promotion".to_owned();
     }
     let last = steps.iter().rev().flat_map(|step| step.commands().iter().rev()).next();
-    last.map_or_else(|| "no command".to_owned(), |command| family(command.name()).to_owned())
+    last.map_or_else(|| "no command".to_owned(), generate::culprit)
 }
 
 /// One watched replay.

@@ -26,7 +26,7 @@ const COMMANDS: [(&str, u32); 53] = [
     ("HPEXPIRE", 6),
     ("HEXPIREAT", 2),
     ("HPEXPIREAT", 3),
-    ("HPERSIST", 5),
+    ("HPERSIST", 8),
     ("HGETEX", 6),
     ("HGET", 1),
     ("HMGET", 1),
@@ -70,7 +70,7 @@ const COMMANDS: [(&str, u32); 53] = [
 ];
 
 /// Names of keys that are also words of a command's syntax.
-pub(super) const ODD_KEYS: [&str; 4] = ["fnx", "nx", "fields", "keepttl"];
+const ODD_KEYS: [&str; 4] = ["fnx", "nx", "fields", "keepttl"];
 /// The key of most commands about hashes, and of most others.
 const HASH: &str = "h1";
 const STRING: &str = "s";
@@ -86,7 +86,7 @@ pub(super) fn command_names() -> Vec<&'static str> {
 }
 
 /// The name under which a command is found guilty: `HEXPIRE` for all four of its forms, and so on.
-pub(super) fn family(name: &str) -> &str {
+fn family(name: &str) -> &str {
     match name {
         "HPEXPIRE" | "HEXPIREAT" | "HPEXPIREAT" => "HEXPIRE",
         "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" => "EXPIRE",
@@ -95,6 +95,26 @@ pub(super) fn family(name: &str) -> &str {
         "PSETEX" => "SETEX",
         name => name,
     }
+}
+
+/// What a last command is found guilty as: its family, and the key if its name is odd.
+pub(super) fn culprit(command: &Command) -> String {
+    let name = family(command.name());
+    match command.words.get(1) {
+        Some(Word::Text(key)) => match odd_name(key) {
+            Some(odd) => format!("{name}{}", on_key(odd)),
+            None => name.to_owned(),
+        },
+        _ => name.to_owned(),
+    }
+}
+
+fn odd_name(key: &[u8]) -> Option<&'static str> {
+    ODD_KEYS.into_iter().find(|odd| odd.as_bytes() == key)
+}
+
+fn on_key(name: &str) -> String {
+    format!(" on a key named {name}")
 }
 
 /// What can be done to the servers.
@@ -130,9 +150,10 @@ impl Generator {
         &self.keys
     }
 
-    /// Leaves a family of commands out from now on.
-    pub fn leave_out(&mut self, guilty: &str) {
-        self.vocabulary.retain(|(name, _)| family(name) != guilty);
+    /// Leaves what was found guilty out from now on: a family of commands, or a key with an odd name.
+    pub fn leave_out(&mut self, culprit: &str) {
+        self.keys.retain(|key| odd_name(key).is_none_or(|name| !culprit.ends_with(&on_key(name))));
+        self.vocabulary.retain(|(name, _)| family(name) != culprit);
     }
 
     /// Whether there is something left to try.

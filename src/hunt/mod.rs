@@ -83,7 +83,7 @@ pub use self::target::{Side, Target};
 
 /// How long a sequence may be shrunk.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a sequence is replayed to see the difference again.
+/// How often a sequence is replayed to see whether it shows the difference each time.
 const REPLAYS: usize = 3;
 /// Between two reports of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -297,14 +297,17 @@ impl<'a> Hunt<'a> {
                 None
             }
         };
-        let again = (0..REPLAYS).any(|_| shows(steps) == Some(true));
+        let times = (0..REPLAYS).filter(|_| shows(steps) == Some(true)).count();
         // What was a race may be certain once a deadline has time to pass at the right place.
-        let certain = if again {
-            Some(steps.to_vec())
-        } else {
-            unhurried(steps).find(|steps| shows(steps) == Some(true))
+        let certain = match times {
+            REPLAYS => None,
+            _ => unhurried(steps).find(|steps| shows(steps) == Some(true)),
         };
-        let minimal = certain.map_or_else(|| steps.to_vec(), |steps| shrink(&steps, shows));
+        let minimal = match certain {
+            Some(steps) => shrink(&steps, shows),
+            None if times > 0 => shrink(steps, shows),
+            None => steps.to_vec(),
+        };
         failed.map_or(Ok(minimal), Err)
     }
 

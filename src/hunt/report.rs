@@ -68,8 +68,11 @@ impl<W: Write> Reporter<W> {
         let (shown, replays) = finding.confirmed;
         writeln!(self.out, "\nDIVERGENCE  {}", finding.class())?;
         writeln!(self.out, "  {}", finding.text)?;
-        if !finding.is_confirmed() {
-            writeln!(self.out, "  seen once and in no replay again, so the sequence is not minimal")?;
+        if shown < replays {
+            writeln!(
+                self.out,
+                "  not every replay shows it: it is a race, and the sequence may not be minimal"
+            )?;
         }
         let minimal = if finding.is_confirmed() { "minimal sequence" } else { "sequence" };
         writeln!(self.out, "\n  {minimal} (shows it in {shown} of {replays} replays):")?;

@@ -49,6 +49,9 @@
 //! | `HSETEX k FIELDS 1 f v`, `HSETEX k KEEPTTL FIELDS 1 f v` | verbatim | a replica without the command (Redis 7) keeps the old value | `HSET k f v` |
 //! | `HSETEX k KEEPTTL FIELDS 1 f v`, `f` with a live deadline | verbatim | a replica that judges `f` by its own clock (Valkey 9.0.0, 9.0.1) and late drops the deadline | `HSETEX k PXAT ms FIELDS 1 f v` |
 //! | `HSETEX fnx EX 100 FIELDS 1 f v` (or a key `fxx`, `nx`, `xx`) | `HSETEX PXAT ms FIELDS 1 f v` | the key is lost: the replica answers an error to nobody | `HSETEX fnx PXAT ms FIELDS 1 f v` |
+//! | `HSETEX k EX 9 EX 10 FIELDS 1 f v` | `HSETEX k EX 9 PXAT ms FIELDS 1 f v` | two different options are a syntax error: every replica refuses it | `HSETEX k PXAT ms FIELDS 1 f v` |
+//!
+//! A `COPY` of a hash with dead fields is in [`generic`](super::generic), a `SORT` that reads one in [`sort`](super::sort).
 //!
 //! In the first four the leftover may also be reclaimed by the command itself ([`Leftovers::Reclaimed`]): then its `HDEL` is sent.
 

@@ -316,6 +316,9 @@ fn a_payload_that_older_replicas_cannot_read_goes_out_encoded_anew() {
     // Who can hold field deadlines reads what Valkey writes of them.
     let body = hash_body(&[("f", "v", 1), ("g", "w", -1)]);
     assert_eq!(sent_payload(&payload(&body, 80)), payload(&body, 80));
+    // A number as text: encoded anew it would be a number.
+    let as_sent = payload(&hash_body(&[("f", "5", 1)]), 80);
+    assert_eq!(sent_payload(&as_sent), as_sent);
     assert_eq!(sent_payload(&payload(&[&body[..], b"trailing"].concat(), 80)), payload(&body, 80));
 }
 

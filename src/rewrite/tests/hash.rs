@@ -146,6 +146,7 @@ fn hsetex_names_its_deadline_and_has_no_conditions() {
     assert_eq!(hsetex_sent("hsetex k NX FXX Ex 1 FIELDS 1 f v", AT_7), "hsetex k PXAT 7 FIELDS 1 f v");
     assert_eq!(hsetex_sent("hsetex k fnx pxat 7 FIELDS 1 f v", AT_7), "hsetex k pxat 7 FIELDS 1 f v");
     assert_eq!(hsetex_sent("hsetex k px 1 FNX FIELDS 1 f v", AT_7), "hsetex k PXAT 7 FIELDS 1 f v");
+    assert_eq!(hsetex_sent("hsetex k EX 1 EX 2 FIELDS 1 f v", AT_7), "hsetex k PXAT 7 FIELDS 1 f v");
     assert_eq!(hsetex_sent("hsetex k FXX FIELDS 1 f v", STORED), "HSET k f v");
     assert_eq!(hsetex_sent("hsetex k FIELDS 1 f v", STORED), "HSET k f v");
     assert_eq!(hsetex_sent("hsetex k FXX FIELDS 1 f v", HSetExOutcome::NotMet), "");
