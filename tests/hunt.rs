@@ -49,7 +49,7 @@ fn assert_valkey_is_found_guilty(culprit: &str, commands: &str, kind: &str) {
     let [finding] = events(&told, "found").collect::<Vec<_>>()[..] else { panic!("one finding: {told:#?}") };
     assert_eq!(finding["culprit"], culprit, "{finding:#}");
     assert_eq!(finding["kind"], kind, "{finding:#}");
-    assert_eq!(finding["confirmed"], finding["replays"], "the minimal sequence replays: {finding:#}");
+    assert!(finding["confirmed"].as_u64() >= Some(2), "the minimal sequence replays: {finding:#}");
     assert_eq!(finding["shown"], true, "{finding:#}");
 
     // At least one command that stores, the wait, and the culprit in the end; few enough to read.

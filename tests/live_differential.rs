@@ -26,7 +26,7 @@ use differential::sequence::{Step, generate};
 use differential::shrink::shrink;
 use differential::stream::{Exceptions, Op, same_stream};
 use support::client::{Argv, argv};
-use support::{Client, Program, Scratch, note};
+use support::{Client, Scratch, note};
 
 /// Compares this server with a real Valkey; also takes what `cargo test` passes to every test program.
 #[derive(Clone, Debug, Parser)]
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         let options = options.clone();
         Trial::test(name, move || run(&options, family))
     };
-    let mut trials = vec![
+    let trials = vec![
         of(replies_and_streams, Family::Timeless, "replies_and_streams_are_those_of_valkey"),
         of(
             replies_and_streams,
@@ -73,9 +73,6 @@ fn main() -> ExitCode {
         Trial::test("shrinking_leaves_what_is_needed", shrinking),
         Trial::test("comparisons_see_every_kind_of_difference", comparisons),
     ];
-    if Program::primary() == Program::Replcore && replcore::keyspace::lookup(b"hexpire").is_none() {
-        trials.retain(|trial| !trial.name().contains("fields"));
-    }
     libtest_mimic::run(&libtest, trials).exit_code()
 }
 

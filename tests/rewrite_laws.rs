@@ -9,11 +9,15 @@
 //! which deadlines pass at every possible moment. The bytes are real: the unit's frame goes through the replication
 //! buffer and is parsed again. `PROPTEST_CASES` sets the number of histories.
 //!
+//! Two more laws stand on these: the shipped keyspace does to hashes whose fields expire what an independent reference does
+//! (`laws/lockstep.rs`), and a replica that is promoted loses nothing and revives nothing (`laws/promotion.rs`).
+//!
 //! # Museum
 //!
 //! [`KEYS`] and [`FIELDS`] put forms back in which servers have propagated, or would if nobody had thought of it, one at a time; the
-//! laws have to notice each. Each row says what breaks; `cargo test --test rewrite_laws museum -- --nocapture` shows the
-//! smallest history that was found.
+//! laws have to notice each, those of fields on the shipped keyspace and on the reference. [`PROMOTIONS`] are promotions
+//! gone wrong. Each row says what breaks; `cargo test --test rewrite_laws museum -- --nocapture` shows the smallest
+//! history that was found.
 //!
 //! | form | where |
 //! |---|---|
@@ -36,8 +40,9 @@ use replcore::rewrite::hash::Leftovers;
 
 use laws::keyspace::Leader;
 use laws::museum::Exhibit;
+use laws::promotion::promotions;
 use laws::stream::{Stream, check};
-use laws::{History, Law, Step, commands, fields, histories, keyspace, plain_histories};
+use laws::{History, Law, Step, commands, fields, histories, keyspace, lockstep, plain_histories, promotion};
 
 /// Histories by default: a few seconds each in a debug build.
 const DEFAULT_CASES: u32 = 400;
@@ -62,14 +67,14 @@ fn on_keyspace(history: &History, exhibit: Option<Exhibit>) -> Law {
     check(Leader::new(exhibit), stream, history)
 }
 
-fn on_fields(history: &History, leftovers: Leftovers, exhibit: Option<Exhibit>) -> Law {
+fn on_reference(history: &History, leftovers: Leftovers, exhibit: Option<Exhibit>) -> Law {
     check(fields::Server::primary(leftovers, exhibit), Stream::new(), history)
 }
 
 /// Runs a property and fails with the smallest history that breaks it.
-fn hold<S: Strategy<Value = History>>(histories: S, law: impl Fn(&History) -> Law) {
+fn hold<S: Strategy>(histories: S, law: impl Fn(&S::Value) -> Law) {
     let mut runner = TestRunner::new(config(cases(DEFAULT_CASES)));
-    let property = |history: History| law(&history).map_err(TestCaseError::fail);
+    let property = |history: S::Value| law(&history).map_err(TestCaseError::fail);
     if let Err(TestError::Fail(reason, history)) = runner.run(&histories, property) {
         panic!("{reason}\n  after{history:?}");
     }
@@ -83,9 +88,26 @@ fn the_stream_of_the_keyspace_is_clock_free_and_prefix_closed() {
 }
 
 #[test]
-fn the_stream_of_hashes_whose_fields_expire_is_clock_free_and_prefix_closed() {
+fn the_stream_of_fields_is_clock_free_and_prefix_closed() {
+    hold(histories(fields::any(), MAX_STEPS), |history| on_keyspace(history, None));
+}
+
+#[test]
+fn the_keyspace_does_to_fields_what_the_reference_does() {
+    hold(histories(fields::any_or_reading(), MAX_STEPS), lockstep::check);
+}
+
+#[test]
+fn a_promotion_loses_nothing_and_revives_nothing() {
+    let fields_only = promotions(fields::any(), MAX_STEPS / 2);
+    let of_all = promotions(commands::any(), MAX_STEPS / 2);
+    hold(prop_oneof![3 => fields_only, 1 => of_all], |promotion| promotion::check(promotion, None));
+}
+
+#[test]
+fn the_stream_of_the_reference_is_clock_free_and_prefix_closed() {
     for leftovers in [Leftovers::Kept, Leftovers::Reclaimed] {
-        hold(histories(fields::any(), MAX_STEPS), |history| on_fields(history, leftovers, None));
+        hold(histories(fields::any(), MAX_STEPS), |history| on_reference(history, leftovers, None));
     }
 }
 
@@ -243,6 +265,30 @@ fn museum_of_keys() {
 #[test]
 fn museum_of_hash_fields() {
     for row in FIELDS {
-        visit(row, |history, exhibit| on_fields(history, Leftovers::Kept, exhibit));
+        visit(row, on_keyspace);
+        visit(row, |history, exhibit| on_reference(history, Leftovers::Kept, exhibit));
+    }
+}
+
+/// Ways to promote a replica that are wrong.
+const PROMOTIONS: &[(Exhibit, &str)] = &[
+    (Exhibit::PromotedNeverReclaims, "active expiry that does not know of the promotion"),
+    (Exhibit::PromotedDropsSilently, "dead fields dropped at the promotion, and nothing sent"),
+    (Exhibit::PromotedRevives, "dead fields that lose their deadlines at the promotion"),
+    (Exhibit::PromotedStillIgnores, "commands that go on taking dead fields for live ones"),
+];
+
+#[test]
+fn museum_of_promotions() {
+    let promotions = promotions(commands::any_of(&STORED), EXHIBIT_MAX_STEPS / 2);
+    for (exhibit, name) in PROMOTIONS {
+        let mut runner = TestRunner::new_with_rng(config(EXHIBIT_CASES), deterministic());
+        let wrong = |promotion| promotion::check(&promotion, Some(*exhibit)).map_err(TestCaseError::fail);
+        match runner.run(&promotions, wrong) {
+            Err(TestError::Fail(reason, promotion)) => {
+                println!("{name}: caught\n  after{promotion:?}\n  {reason}\n");
+            }
+            other => panic!("{name}: not caught ({other:?})"),
+        }
     }
 }

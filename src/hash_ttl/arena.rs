@@ -14,8 +14,8 @@
 
 use std::sync::Arc;
 
-/// What a chunk holds at most.
-pub(super) const CHUNK_BYTES: usize = 1 << 16;
+/// What a chunk holds at most. To take out a larger one would take longer than a command should.
+pub(super) const CHUNK_BYTES: usize = 1 << 14;
 
 /// Less garbage than this is left where it is.
 pub(super) const GARBAGE_MIN_BYTES: usize = 256;

@@ -21,7 +21,7 @@
 //! Everything but the growth of the arrays is O(1) amortised; a name is compared only if 32 bits of its hash are equal. The index doubles
 //! by the stored hashes, without touching a record. A record whose length changes is written anew; the arena's garbage is
 //! bounded as its essay says, and to move what lives in a chunk, each record in it is looked up by its name. A
-//! reclaim unlinks what the wheel says is due: O(1) each, no scan.
+//! reclaim unlinks what the wheel says is due: O(1) each, no scan. The records that it has to look up count as its steps.
 //!
 //! A clone copies entries, index and deadlines as arrays and shares the chunks and the long items.
 //!
@@ -453,17 +453,15 @@ impl Table {
         }
     }
 
-    /// A record is not needed any more, and no entry has its address.
-    fn release(&mut self, address: Address, record_bytes: usize) {
-        if self.arena.release(address, record_bytes) {
-            self.take_out(address.chunk);
-        }
+    /// A record is not needed any more, and no entry has its address. Returns how many others had to be looked up.
+    fn release(&mut self, address: Address, record_bytes: usize) -> usize {
+        if self.arena.release(address, record_bytes) { self.take_out(address.chunk) } else { 0 }
     }
 
-    /// Appends what lives in a chunk again, and gives the chunk back.
-    fn take_out(&mut self, chunk: u32) {
+    /// Appends what lives in a chunk again, and gives the chunk back. Returns how many records were in it.
+    fn take_out(&mut self, chunk: u32) -> usize {
         let bytes = self.arena.take(chunk);
-        let mut at = 0;
+        let (mut at, mut records) = (0, 0);
         while at < bytes.len() {
             let record = Record::read(&bytes[at..]);
             let end = at + record.len();
@@ -483,7 +481,9 @@ impl Table {
                 self.entries[number as usize] = Entry::new(hash, address);
             }
             at = end;
+            records += 1;
         }
+        records
     }
 
     pub fn set_deadline(&mut self, name: &[u8], deadline_ms: Option<u64>) -> Option<Option<u64>> {
@@ -495,10 +495,13 @@ impl Table {
 
     pub fn remove(&mut self, name: &[u8]) -> Option<Option<u64>> {
         let number = self.find(self.hash(name), name)?;
-        Some(self.remove_number(number))
+        let old_ms = self.deadlines.pages.deadline_ms(number);
+        self.remove_number(number);
+        Some(old_ms)
     }
 
-    fn remove_number(&mut self, number: u32) -> Option<u64> {
+    /// Returns how many records had to be looked up for it.
+    fn remove_number(&mut self, number: u32) -> usize {
         let old_ms = self.deadlines.pages.deadline_ms(number);
         self.deadlines.set(number, old_ms, None);
         let last = (self.entries.len() - 1) as u32;
@@ -516,9 +519,8 @@ impl Table {
         let record = Record::read(self.arena.from(entry.address()));
         self.long.remove(record.name);
         self.long.remove(record.value);
-        self.release(entry.address(), record.len());
         self.shrink();
-        old_ms
+        self.release(entry.address(), record.len())
     }
 
     /// Gives memory back when most of it is unused; the order stays as it is.
@@ -539,7 +541,7 @@ impl Table {
             let Deadlines { pages, wheel } = &mut self.deadlines;
             let Some(number) = wheel.first_due(pages, now_ms, steps) else { return };
             reclaimed.extend(self.get_index(number as usize).map(|field| field.name.to_bytes()));
-            self.remove_number(number);
+            *steps = steps.saturating_sub(self.remove_number(number));
         }
     }
 }

@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 4;
 /// A divergence.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The command that it is about, in its family's name, `promotion`, or `unexplained` if not every replay showed it.
+    /// The command that it is about, in its family's name, `promotion`, or `unexplained` if few replays showed it.
     pub culprit: String,
     /// In what way the replica differs.
     pub kind: Kind,
@@ -72,9 +72,9 @@ impl Finding {
         format!("{}: {}", self.culprit, self.kind)
     }
 
-    /// Whether every replay showed it.
+    /// Whether most replays showed it. Where the primary reclaims meanwhile, not all have to.
     pub fn is_confirmed(&self) -> bool {
-        self.confirmed.0 == self.confirmed.1
+        is_most(self.confirmed)
     }
 
     /// Replays `steps`, which show a difference like `seen`, and writes down what happens.
@@ -109,7 +109,7 @@ impl Finding {
             }
         }
         Ok(Finding {
-            culprit: if confirmed == CONFIRMATIONS {
+            culprit: if is_most((confirmed, CONFIRMATIONS)) {
                 culprit(steps, difference.kind)
             } else {
                 "unexplained".to_owned()
@@ -124,6 +124,10 @@ impl Finding {
             unrecorded: last.unrecorded,
         })
     }
+}
+
+fn is_most((shown, replays): (u32, u32)) -> bool {
+    shown * 2 > replays
 }
 
 /// The last command of a minimal sequence: without it there is no difference, and nothing after it is needed.

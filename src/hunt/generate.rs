@@ -26,7 +26,7 @@ const COMMANDS: [(&str, u32); 53] = [
     ("HPEXPIRE", 6),
     ("HEXPIREAT", 2),
     ("HPEXPIREAT", 3),
-    ("HPERSIST", 5),
+    ("HPERSIST", 8),
     ("HGETEX", 6),
     ("HGET", 1),
     ("HMGET", 1),

@@ -68,7 +68,7 @@ impl<W: Write> Reporter<W> {
         let (shown, replays) = finding.confirmed;
         writeln!(self.out, "\nDIVERGENCE  {}", finding.class())?;
         writeln!(self.out, "  {}", finding.text)?;
-        if !finding.is_confirmed() {
+        if shown < replays {
             writeln!(
                 self.out,
                 "  not every replay shows it: it is a race, and the sequence may not be minimal"

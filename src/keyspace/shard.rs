@@ -41,7 +41,7 @@ pub(super) struct Entry {
     /// Changed by reading, which is no modification.
     pub access: Access,
     /// The place in the index of hashes whose fields have deadlines, while one has.
-    volatile: Option<Slot>,
+    pub volatile: Option<Slot>,
 }
 
 /// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in the index.
@@ -116,13 +116,22 @@ impl Table {
     }
 }
 
-/// Keeps the place of a hash in the index of hashes whose fields have deadlines.
-fn track(volatile: &mut DeadlineIndex<Bytes>, key: &Bytes, entry: &mut Entry) {
-    let earliest_ms = match &entry.value {
+/// The first moment at which a field may be due.
+fn earliest_ms(value: &Value) -> Option<u64> {
+    match value {
         Value::Hash(hash) => hash.earliest_ms(),
         _ => None,
-    };
+    }
+}
+
+/// Keeps the place of a hash in the index of hashes whose fields have deadlines; `before_ms` is by which it is there.
+///
+/// A change that does not concern the earliest moment leaves the place as it is: a hash that is written to all the time
+/// would never come to the front of those that are due.
+fn track(volatile: &mut DeadlineIndex<Bytes>, key: &Bytes, entry: &mut Entry, before_ms: Option<u64>) {
+    let earliest_ms = earliest_ms(&entry.value);
     match (entry.volatile, earliest_ms) {
+        (Some(_), Some(_)) if earliest_ms == before_ms => {}
         (Some(slot), Some(earliest_ms)) => volatile.set(slot, earliest_ms),
         (None, Some(earliest_ms)) => entry.volatile = Some(volatile.insert(earliest_ms, key.clone())),
         (Some(slot), None) => {
@@ -216,13 +225,12 @@ impl Shard {
         Some(key.clone())
     }
 
-    /// Moves the hash under `key`, which still has due fields, behind the others of its database that are due now. That lasts
-    /// until the hash is changed.
-    pub fn defer_hash(&mut self, db: u16, key: &[u8], now_ms: u64) {
+    /// Moves the hash under `key`, which still has due fields, behind the others of its database that have some.
+    pub fn defer_hash(&mut self, db: u16, key: &[u8]) {
         let table = &mut self.tables[usize::from(db)];
-        if let Some(slot) = table.map.get(key).and_then(|entry| entry.volatile) {
-            // The last deadline that is due now.
-            table.volatile.set(slot, now_ms.saturating_sub(1));
+        let Some(entry) = table.map.get(key) else { return };
+        if let (Some(slot), Some(earliest_ms)) = (entry.volatile, earliest_ms(&entry.value)) {
+            table.volatile.set(slot, earliest_ms);
         }
     }
 
@@ -247,7 +255,7 @@ impl Shard {
             // A lookup has come before, so the time is right; and the key is used as often as it was.
             entry.access = old.access;
             entry.volatile = old.volatile;
-            track(&mut table.volatile, stored, &mut entry);
+            track(&mut table.volatile, stored, &mut entry, earliest_ms(&old.value));
             added = entry.bytes(key.len());
             let old_ms = std::mem::replace(old, entry).deadline_ms;
             if old_ms != deadline_ms {
@@ -257,7 +265,7 @@ impl Shard {
         } else {
             let stored = Bytes::copy_from_slice(key);
             table.reindex(&stored, None, deadline_ms);
-            track(&mut table.volatile, &stored, &mut entry);
+            track(&mut table.volatile, &stored, &mut entry, None);
             added = entry.bytes(key.len());
             table.map.insert(stored, entry);
             self.events.notify(db, EventClass::New, "new", key);
@@ -289,8 +297,9 @@ impl Shard {
         self.version += 1;
         entry.version = self.version;
         let removed = entry.bytes(key.len());
+        let before_ms = earliest_ms(&entry.value);
         let (result, changed) = change(&mut entry.value);
-        track(&mut table.volatile, stored, entry);
+        track(&mut table.volatile, stored, entry, before_ms);
         let added = entry.bytes(key.len());
         self.account(db, added, removed);
         if changed {

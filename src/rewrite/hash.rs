@@ -49,6 +49,10 @@
 //! | `HSETEX k FIELDS 1 f v`, `HSETEX k KEEPTTL FIELDS 1 f v` | verbatim | a replica without the command (Redis 7) keeps the old value | `HSET k f v` |
 //! | `HSETEX k KEEPTTL FIELDS 1 f v`, `f` with a live deadline | verbatim | a replica that judges `f` by its own clock (Valkey 9.0.0, 9.0.1) and late drops the deadline | `HSETEX k PXAT ms FIELDS 1 f v` |
 //! | `HSETEX fnx EX 100 FIELDS 1 f v` (or a key `fxx`, `nx`, `xx`) | `HSETEX PXAT ms FIELDS 1 f v` | the key is lost: the replica answers an error to nobody | `HSETEX fnx PXAT ms FIELDS 1 f v` |
+//! | `HSETEX k EX 9 EX 10 FIELDS 1 f v` | `HSETEX k EX 9 PXAT ms FIELDS 1 f v` | two different options are a syntax error: every replica refuses it | `HSETEX k PXAT ms FIELDS 1 f v` |
+//! | `HINCRBY fields f 1` (the key called like the word, in any case), `f` with a live deadline; `HINCRBYFLOAT` too, and an `HSETEX`, which Valkey refuses to execute | `HSETEX fields PXAT ms FIELDS 1 f n` | the old value stays: the replica answers an error to nobody | `HSET fields f n`, `HPEXPIREAT fields ms FIELDS 1 f`, as one unit |
+//!
+//! A `COPY` of a hash with dead fields is in [`generic`](super::generic), a `SORT` that reads one in [`sort`](super::sort).
 //!
 //! In the first four the leftover may also be reclaimed by the command itself ([`Leftovers::Reclaimed`]): then its `HDEL` is sent.
 
@@ -202,13 +206,13 @@ pub fn hincrby(argv: &[Bytes], result: i64, before: DeadlineBefore) -> Rewritten
         return Ok(Propagation::Verbatim);
     }
     let result = Bytes::copy_from_slice(itoa::Buffer::new().format(result).as_bytes());
-    Ok(Propagation::Command(incremented(argv, result, before)))
+    Ok(incremented(argv, result, before))
 }
 
 /// The propagation of `HINCRBYFLOAT key field increment` that resulted in `result`.
 pub fn hincrbyfloat(argv: &[Bytes], result: &Bytes, before: DeadlineBefore) -> Rewritten {
     identify(argv, &[("hincrbyfloat", 4)], "HINCRBYFLOAT")?;
-    Ok(Propagation::Command(incremented(argv, result.clone(), before)))
+    Ok(incremented(argv, result.clone(), before))
 }
 
 /// The propagation of `HDEL key field [field …]`.
@@ -306,6 +310,9 @@ pub fn hsetex(argv: &[Bytes], outcome: HSetExOutcome<'_>) -> Rewritten {
         HSetExOutcome::Stored { deadline_ms: None } => {
             Propagation::Command(hset_of(argv, pairs.iter().cloned()))
         }
+        HSetExOutcome::Stored { deadline_ms: Some(ms) } if is_misread(&argv[1]) => {
+            Propagation::of(stored_until(argv, ms, pairs))
+        }
         HSetExOutcome::Stored { deadline_ms: Some(_) } if options.absolute_ms && !options.condition => {
             Propagation::Verbatim
         }
@@ -380,11 +387,30 @@ fn hset_one(argv: &[Bytes], value: Bytes) -> Argv {
     vec![word("HSET"), argv[1].clone(), argv[2].clone(), value]
 }
 
-fn incremented(argv: &[Bytes], result: Bytes, before: DeadlineBefore) -> Argv {
+fn incremented(argv: &[Bytes], result: Bytes, before: DeadlineBefore) -> Propagation {
     match before {
-        DeadlineBefore::NotVolatile | DeadlineBefore::Volatile => hset_one(argv, result),
-        DeadlineBefore::Live(ms) => hsetex_of(argv, ms, [argv[2].clone(), result]),
+        DeadlineBefore::NotVolatile | DeadlineBefore::Volatile => {
+            Propagation::Command(hset_one(argv, result))
+        }
+        DeadlineBefore::Live(ms) => Propagation::of(stored_until(argv, ms, &[argv[2].clone(), result])),
     }
+}
+
+/// Whether Valkey, which looks for the word `FIELDS` of an `HSETEX` from the command's name on, takes this key for it.
+fn is_misread(key: &Bytes) -> bool {
+    key.eq_ignore_ascii_case(b"FIELDS")
+}
+
+/// The store of fields and values with a deadline: an `HSETEX`, or, for a key that is misread, an `HSET` and an `HPEXPIREAT`.
+fn stored_until(argv: &[Bytes], ms: u64, pairs: &[Bytes]) -> Vec<Argv> {
+    if !is_misread(&argv[1]) {
+        return vec![hsetex_of(argv, ms, pairs.iter().cloned())];
+    }
+    let fields = pairs.iter().step_by(2).cloned();
+    let mut hpexpireat = vec![word("HPEXPIREAT"), argv[1].clone(), decimal(ms), word("FIELDS")];
+    hpexpireat.push(decimal(pairs.len() as u64 / 2));
+    hpexpireat.extend(fields);
+    vec![hset_of(argv, pairs.iter().cloned()), hpexpireat]
 }
 
 /// `HSETEX key PXAT ms FIELDS n` and pairs.
@@ -403,13 +429,13 @@ fn kept(argv: &[Bytes], pairs: &[Bytes], deadlines_ms: &[Option<u64>]) -> Vec<Ar
     distinct.dedup();
     let store = |deadline: Option<u64>| {
         let of_it = pairs.chunks_exact(2).zip(deadlines_ms).filter(|(_, of_field)| **of_field == deadline);
-        let of_it = of_it.flat_map(|(pair, _)| pair.iter().cloned());
+        let of_it: Vec<Bytes> = of_it.flat_map(|(pair, _)| pair.iter().cloned()).collect();
         match deadline {
-            None => hset_of(argv, of_it),
-            Some(ms) => hsetex_of(argv, ms, of_it),
+            None => vec![hset_of(argv, of_it.into_iter())],
+            Some(ms) => stored_until(argv, ms, &of_it),
         }
     };
-    distinct.into_iter().map(store).collect()
+    distinct.into_iter().flat_map(store).collect()
 }
 
 /// The options of an `HSETEX`. They are read by position, so that a key or a field may be called like one of them.

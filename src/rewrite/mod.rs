@@ -69,6 +69,7 @@
 //! | `HSETEX k FIELDS 1 f v`, `HSETEX k KEEPTTL FIELDS 1 f v` where nothing is kept | verbatim | older replicas keep the old value | `HSET k f v` |
 //! | `HSETEX k KEEPTTL FIELDS 1 f v`, a deadline kept | verbatim | Valkey 9.0.0 and 9.0.1 judge `f` by their clock and drop the deadline | `HSETEX k PXAT ms FIELDS 1 f v` |
 //! | `HSETEX fnx EX 100 FIELDS 1 f v` (keys `fxx`, `nx`, `xx`) | `HSETEX PXAT ms FIELDS 1 f v` | every replica refuses it | `HSETEX fnx PXAT ms FIELDS 1 f v` |
+//! | `HSETEX k EX 9 EX 10 FIELDS 1 f v` | `HSETEX k EX 9 PXAT ms FIELDS 1 f v` | every replica refuses it | `HSETEX k PXAT ms FIELDS 1 f v` |
 //! | [`stream`]: `XREADGROUP GROUP g new STREAMS k >`, `XCLAIM k g new …`, `XAUTOCLAIM k g new …` that get nothing | nothing | the replica has no consumer `new` | `XGROUP CREATECONSUMER k g new` |
 //! | `XREADGROUP GROUP g c STREAMS k 0` | nothing | the replica counts fewer deliveries | `XCLAIM k g c 0 id TIME ms RETRYCOUNT n FORCE JUSTID LASTID id` |
 //! | [`geo`]: `GEOSEARCHSTORE … STOREDIST`, `GEORADIUS … STOREDIST d` | verbatim | distances have the last digits of the replica's C library | `UNLINK d`, `ZADD d distance m …` |

@@ -13,14 +13,16 @@
 //! | 1 | 25 % of one processor | 63 % |
 //! | 10 | 43 % | 72 % |
 //!
-//! and `INFO` tells when that was not enough: `expired_time_cap_reached_count` counts the cycles that had to leave something,
-//! `expire_lag_ms` is how overdue the last one found it.
+//! which reclaims 0.8 million fields a second of one hash of a million, and 1.4 million of 100 000 hashes of ten (effort 1, measured on
+//! one machine). Fields that expire faster than that for long accumulate, hidden, and `INFO` tells when that was not enough: `expired_time_cap_reached_count` counts the cycles that had to leave something
+//! (`expire_cycles_completed` those that did not), and `expire_lag_ms` is how overdue the last one found it.
 //!
 //! # Threads
 //!
 //! A cycle runs on a thread for blocking work, one at a time: it is too long for a thread that serves sockets, and commands run
-//! beside it, because it holds one shard's lock at a time and briefly (see
-//! [`Keyspace::expire_cycle`](crate::keyspace::Keyspace::expire_cycle)).
+//! beside it, because it holds one shard's lock at a time and briefly: see
+//! [`Keyspace::expire_cycle`](crate::keyspace::Keyspace::expire_cycle). `expire_longest_hold_us` is how long it was at worst, the time included
+//! that the thread may have been waiting for a processor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +123,10 @@ fn note(shared: &Shared, report: &ExpireReport, took: Duration) {
     let stats = &shared.stats;
     // A cycle is bounded by seconds.
     stats.expire_cycles_us.add(took.as_micros() as u64);
-    stats.expire_cycles_over_budget.add(report.out_of_time.into());
+    let kind =
+        if report.out_of_time { &stats.expire_cycles_over_budget } else { &stats.expire_cycles_completed };
+    kind.add(1);
+    stats.expire_longest_hold_us.raise_to(report.longest_hold.as_micros() as u64);
     stats.expire_lag_ms.set(report.lag_ms);
     let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
     stats.stale_keys_percent.add(percent(report.keys, report.keys_with_deadline));

@@ -18,6 +18,11 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// For what is not a sum but the most there was; one thread at a time.
+    pub fn raise_to(&self, n: u64) {
+        self.set(self.get().max(n));
+    }
+
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
@@ -63,6 +68,8 @@ pub(super) struct Stats {
     pub replicas_refused: Counter,
     pub replicas_timed_out: Counter,
     pub history_breaks: Counter,
+    /// Expiry cycles that left nothing that was due.
+    pub expire_cycles_completed: Counter,
     pub expire_cycles_over_budget: Counter,
     /// Time spent in expiry cycles, in microseconds.
     pub expire_cycles_us: Counter,
@@ -72,6 +79,8 @@ pub(super) struct Stats {
     pub stale_hashes_percent: Average,
     /// How overdue the last cycle found things, in milliseconds, a gauge.
     pub expire_lag_ms: Counter,
+    /// The longest time for which an expiry cycle held a lock, in microseconds.
+    pub expire_longest_hold_us: Counter,
     /// Commands per second over the last sample, a gauge.
     pub ops_per_second: Counter,
 }
@@ -98,8 +107,10 @@ impl Stats {
             replicas_refused,
             replicas_timed_out,
             history_breaks,
+            expire_cycles_completed,
             expire_cycles_over_budget,
             expire_cycles_us,
+            expire_longest_hold_us,
             stale_keys_percent,
             stale_hashes_percent,
             expire_lag_ms: _,
@@ -127,8 +138,10 @@ impl Stats {
             replicas_refused,
             replicas_timed_out,
             history_breaks,
+            expire_cycles_completed,
             expire_cycles_over_budget,
             expire_cycles_us,
+            expire_longest_hold_us,
         ] {
             counter.set(0);
         }

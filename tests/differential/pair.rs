@@ -57,6 +57,7 @@ impl Side {
         control.call(argv!["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         control.call(argv!["CONFIG", "SET", "hz", HZ]);
         let mut recorder = RawReplica::introduce(server.address());
+        recorder.holds_field_deadlines();
         let Answer::FullResync { offset, .. } = recorder.psync("?", -1) else {
             panic!("{name} does not let a recorder attach")
         };
@@ -416,6 +417,7 @@ impl Run<'_> {
             Check::Pop => self.pop(connection, argv),
             Check::RandomKey => self.random_key(connection, argv),
             Check::Reclaim => self.reclaim(),
+            Check::Copy => self.copy(connection, argv),
             _ => self.dump(connection, argv),
         }
     }
@@ -645,6 +647,29 @@ impl Run<'_> {
         }
     }
 
+    /// COPY. Of a hash whose fields are all dead Valkey makes an empty hash, a key without anything: that is deleted, and what
+    /// this server says is that there is no copy.
+    fn copy(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
+        let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
+        if ours != theirs {
+            let (ours, theirs) = (show_reply(&ours), show_reply(&theirs));
+            return Err(format!("{}\n  replies  {ours}\n  Valkey   {theirs}", show(argv)));
+        }
+        let streams = self.streams();
+        if theirs == Reply::Integer(1) && delete_empty_hashes(&mut self.pair.theirs.control, &argv[2]) {
+            self.forget_streams();
+            self.pair.exceptions.copied_nothing();
+            let said: Vec<&[Bytes]> = streams[0].iter().map(|op| &op.argv[..]).collect();
+            return match said[..] {
+                [] => Ok(()),
+                [[verb, key]] if (verb == "UNLINK" || verb == "DEL") && *key == argv[2] => Ok(()),
+                _ => Err(format!("after {} of nothing alive: {said:?}", show(argv))),
+            };
+        }
+        same_stream(&streams, self.slack, &mut self.pair.exceptions)
+            .map_err(|text| format!("after {}\n{text}", show(argv)))
+    }
+
     /// Each server restores the other's payload; then both hold the same.
     fn dump(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
         let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
@@ -753,6 +778,21 @@ fn same_fields(ours: &Fields, theirs: &Fields, slack: Slack) -> bool {
                     (ours, theirs) => ours == theirs,
                 }
         })
+}
+
+/// Deletes `key` from every database in which it is a hash of nothing; returns whether there was one.
+fn delete_empty_hashes(client: &mut Client, key: &Bytes) -> bool {
+    let mut deleted = false;
+    for db in 0..DATABASES {
+        let question = [argv!["SELECT", db], argv!["EXISTS", key], argv!["HLEN", key]];
+        let replies = client.pipeline(&question).expect("the server answers");
+        if let [_, Reply::Integer(1), Reply::Integer(0)] = replies[..] {
+            client.call(argv!["DEL", key]);
+            deleted = true;
+        }
+    }
+    client.call(argv!["SELECT", 0]);
+    deleted
 }
 
 /// How much that is dead is stored: keys that are counted and not listed, and fields.

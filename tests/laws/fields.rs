@@ -1,5 +1,5 @@
-//! The laws on hashes whose fields expire: a small server that follows Valkey's rules executes, and hands what happened
-//! to the shipped rewriting.
+//! The laws on hashes whose fields expire, with a small server that follows Valkey's rules and shares with the shipped keyspace
+//! nothing but the rewriting, to which it hands what happened. It is the reference for the shipped keyspace too ([`lockstep`](super::lockstep)).
 //!
 //! On a primary a *dead* field (its deadline has passed) is absent for every command and stays stored until something
 //! reclaims it; that a deadline has passed already when it is set is for the primary alone to judge. A replica that
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use replcore::resp::Reply;
 use replcore::rewrite::hash::{
     self, DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOutcome, Leftovers, Touched,
 };
@@ -18,7 +19,7 @@ use replcore::rewrite::{Argv, DeletionVerb, Effects, Propagation, Rewritten};
 use super::commands::any_of;
 use super::museum::Exhibit;
 use super::stream::{Apply, Primary, Stream};
-use super::{Law, Sent, argv};
+use super::{Law, Sent};
 
 /// Commands on the hashes. A key and a field are called like a condition.
 pub const FORMS: &[&str] = &[
@@ -27,7 +28,7 @@ pub const FORMS: &[&str] = &[
     "HMSET {hk} {f} {v}",
     "HSETNX {hk} {f} {v}",
     "HINCRBY {hk} {f} {n}",
-    "HINCRBYFLOAT {hk} {f} {float}",
+    "HINCRBYFLOAT {hk} {f} {exact}",
     "HDEL {hk} {f} {f} {f}",
     "HGETDEL {hk} FIELDS 2 {f} {f}",
     "HEXPIRE {hk} {ex} FIELDS 3 {f} {f} {f}",
@@ -49,19 +50,37 @@ pub const FORMS: &[&str] = &[
     "DEL {hk}",
 ];
 
-/// Any of them.
+/// Commands that read them.
+pub const READING_FORMS: &[&str] = &[
+    "HGET {hk} {f}",
+    "HMGET {hk} {f} {f} {f}",
+    "HEXISTS {hk} {f}",
+    "HSTRLEN {hk} {f}",
+    "HLEN {hk}",
+    "HTTL {hk} FIELDS 2 {f} {f}",
+    "HPTTL {hk} FIELDS 2 {f} {f}",
+    "HEXPIRETIME {hk} FIELDS 2 {f} {f}",
+    "HPEXPIRETIME {hk} FIELDS 2 {f} {f}",
+];
+
+/// Any of those that change something.
 pub fn any() -> BoxedStrategy<Argv> {
     any_of(FORMS)
 }
 
+/// Any command at all.
+pub fn any_or_reading() -> BoxedStrategy<Argv> {
+    prop_oneof![3 => any_of(FORMS), 1 => any_of(READING_FORMS)].boxed()
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    value: Bytes,
-    deadline_ms: Option<u64>,
+    pub value: Bytes,
+    pub deadline_ms: Option<u64>,
 }
 
 type Hash = BTreeMap<Bytes, Field>;
-type Hashes = BTreeMap<(u16, Bytes), Hash>;
+pub type Hashes = BTreeMap<(u16, Bytes), Hash>;
 
 /// Who executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +98,13 @@ struct Run<'a> {
     now_ms: u64,
     role: Role,
     leftovers: Leftovers,
-    exhibit: Option<Exhibit>,
 }
 
 /// A command was refused; nothing happened.
-type Refused = String;
+pub type Refused = String;
+
+/// What the client is answered, and what is propagated.
+type Done = Result<(Reply, Rewritten), Refused>;
 
 /// The fields that a command names, each once, by their positions.
 struct Named {
@@ -99,6 +120,21 @@ impl Named {
         stored.sort_unstable();
         stored
     }
+}
+
+/// What is answered for a field: there is none; it has no deadline; a condition was not met; done; deleted.
+const NO_FIELD: i64 = -2;
+const NO_DEADLINE: i64 = -1;
+const NOT_MET: i64 = 0;
+const DONE: i64 = 1;
+const DELETED: i64 = 2;
+
+fn integers(codes: impl IntoIterator<Item = i64>) -> Reply {
+    Reply::Array(codes.into_iter().map(Reply::Integer).collect())
+}
+
+fn bulk(value: Option<&Bytes>) -> Reply {
+    value.map_or(Reply::Null, |value| Reply::Bulk(value.clone()))
 }
 
 impl Run<'_> {
@@ -159,14 +195,37 @@ impl Run<'_> {
         right.then_some(first).ok_or_else(|| "the number of fields does not match".to_owned())
     }
 
-    fn is(&self, exhibit: Exhibit) -> bool {
-        self.exhibit == Some(exhibit)
+    /// What is answered for each field that is named from `first` on, the second mention of one being answered `again`
+    /// if the first changed it.
+    fn answers<T: Clone>(
+        &self,
+        first: usize,
+        changed: &[usize],
+        mut answer: impl FnMut(usize, &Field) -> T,
+        absent: &T,
+        again: impl Fn(&T) -> T,
+    ) -> Vec<T> {
+        let mut given: BTreeMap<&Bytes, T> = BTreeMap::new();
+        let mut answers = Vec::new();
+        for at in first..self.argv.len() {
+            let name = &self.argv[at];
+            answers.push(match (given.get(name), self.live(name)) {
+                (Some(before), _) => before.clone(),
+                (None, Some(field)) => answer(at, field),
+                (None, None) => absent.clone(),
+            });
+            let last = answers.last().unwrap_or(absent);
+            let next = if changed.contains(&at) { again(last) } else { last.clone() };
+            given.insert(name, next);
+        }
+        answers
     }
 
-    fn run(&mut self) -> Result<Rewritten, Refused> {
+    fn run(&mut self) -> Done {
         let name = self.argv[0].to_ascii_lowercase();
         match &name[..] {
-            b"hset" | b"hmset" => Ok(self.hset()),
+            b"hset" => Ok(self.hset()),
+            b"hmset" => Ok((Reply::Simple("OK"), self.hset().1)),
             b"hsetnx" => Ok(self.hsetnx()),
             b"hincrby" => self.hincrby(),
             b"hincrbyfloat" => self.hincrbyfloat(),
@@ -179,29 +238,52 @@ impl Run<'_> {
             b"del" | b"unlink" => {
                 let existed = !self.hash.is_empty();
                 self.hash.clear();
-                Ok(Ok(Propagation::verbatim_if(existed)))
+                Ok((Reply::Integer(existed.into()), Ok(Propagation::verbatim_if(existed))))
             }
+            _ => Ok((self.read(&name)?, Ok(Propagation::Nothing))),
+        }
+    }
+
+    fn read(&self, name: &[u8]) -> Result<Reply, Refused> {
+        let value = |name: &Bytes| self.live(name).map(|field| &field.value);
+        let times = |time: &dyn Fn(u64) -> u64| {
+            let code = |name: &Bytes| match self.live(name) {
+                None => NO_FIELD,
+                Some(field) => field.deadline_ms.map_or(NO_DEADLINE, |ms| time(ms) as i64),
+            };
+            Ok::<_, Refused>(integers(self.argv[self.fields_after(2, 1)?..].iter().map(code)))
+        };
+        let (left_ms, rounded) = (|ms: u64| ms - self.now_ms, |ms: u64| (ms + 500) / 1000);
+        match name {
+            b"hget" => Ok(bulk(value(&self.argv[2]))),
+            b"hmget" => Ok(Reply::Array(self.argv[2..].iter().map(|name| bulk(value(name))).collect())),
+            b"hexists" => Ok(Reply::Integer(value(&self.argv[2]).is_some().into())),
+            b"hstrlen" => Ok(Reply::Integer(value(&self.argv[2]).map_or(0, |value| value.len() as i64))),
+            b"hlen" => Ok(Reply::Integer(self.hash.len() as i64)),
+            b"httl" => times(&|ms| rounded(left_ms(ms))),
+            b"hpttl" => times(&left_ms),
+            b"hexpiretime" => times(&rounded),
+            b"hpexpiretime" => times(&|ms| ms),
             _ => Err("unknown command".to_owned()),
         }
     }
 
-    fn hset(&mut self) -> Rewritten {
+    fn hset(&mut self) -> (Reply, Rewritten) {
+        let mut created = 0;
         for pair in self.argv[2..].chunks_exact(2) {
+            created += i64::from(self.live(&pair[0]).is_none());
             self.store(&pair[0], &pair[1], None);
         }
-        hash::hset(self.argv)
+        (Reply::Integer(created), hash::hset(self.argv))
     }
 
-    fn hsetnx(&mut self) -> Rewritten {
+    fn hsetnx(&mut self) -> (Reply, Rewritten) {
         let volatile = self.is_volatile();
         if self.live(&self.argv[2]).is_some() {
-            return hash::hsetnx(self.argv, HSetNxOutcome::Unchanged);
+            return (Reply::Integer(0), hash::hsetnx(self.argv, HSetNxOutcome::Unchanged));
         }
         self.store(&self.argv[2], &self.argv[3], None);
-        if self.is(Exhibit::HsetnxVerbatim) {
-            return Ok(Propagation::Verbatim);
-        }
-        hash::hsetnx(self.argv, HSetNxOutcome::Set { volatile })
+        (Reply::Integer(1), hash::hsetnx(self.argv, HSetNxOutcome::Set { volatile }))
     }
 
     fn before(&self) -> DeadlineBefore {
@@ -218,48 +300,43 @@ impl Run<'_> {
         self.store(&self.argv[2], sum, deadline_ms);
     }
 
-    fn hincrby(&mut self) -> Result<Rewritten, Refused> {
+    fn hincrby(&mut self) -> Done {
         let old = self.live(&self.argv[2]).map_or(Ok(0), |field| number(&field.value))?;
         let sum = old.checked_add(number(&self.argv[3])?).ok_or("overflow")?;
         let before = self.before();
         self.store_sum(&Bytes::from(sum.to_string()), before);
-        if self.is(Exhibit::HincrbyVerbatim) {
-            return Ok(Ok(Propagation::Verbatim));
-        }
-        Ok(hash::hincrby(self.argv, sum, before))
+        Ok((Reply::Integer(sum), hash::hincrby(self.argv, sum, before)))
     }
 
-    fn hincrbyfloat(&mut self) -> Result<Rewritten, Refused> {
+    fn hincrbyfloat(&mut self) -> Done {
         let float = |text: &Bytes| text_of(text)?.parse::<f64>().map_err(|_| "not a float".to_owned());
         let old = self.live(&self.argv[2]).map_or(Ok(0.0), |field| float(&field.value))?;
         let sum = Bytes::from((old + float(&self.argv[3])?).to_string());
         let before = self.before();
         self.store_sum(&sum, before);
-        if self.is(Exhibit::HincrbyfloatPlainHset) {
-            let plain = argv([b"HSET", &self.argv[1][..], &self.argv[2], &sum]);
-            return Ok(Ok(Propagation::Command(plain)));
-        }
-        Ok(hash::hincrbyfloat(self.argv, &sum, before))
+        Ok((Reply::Bulk(sum.clone()), hash::hincrbyfloat(self.argv, &sum, before)))
     }
 
-    fn hdel(&mut self) -> Rewritten {
+    fn hdel(&mut self) -> (Reply, Rewritten) {
         let named = self.named(2, 1);
         self.remove(&named.live);
-        if self.is(Exhibit::HdelFullList) {
-            return Ok(Propagation::verbatim_if(!named.live.is_empty()));
-        }
         let touched = self.touched(&named.live, &named.dead);
-        hash::hdel(self.argv, touched)
+        (Reply::Integer(named.live.len() as i64), hash::hdel(self.argv, touched))
     }
 
-    fn hgetdel(&mut self) -> Result<Rewritten, Refused> {
-        let named = self.named(self.fields_after(2, 1)?, 1);
+    /// The values of the fields from `first` on, of which some are `deleted` now.
+    fn values(&self, first: usize, deleted: &[usize]) -> Reply {
+        let value = |_, field: &Field| Reply::Bulk(field.value.clone());
+        Reply::Array(self.answers(first, deleted, value, &Reply::Null, |_| Reply::Null))
+    }
+
+    fn hgetdel(&mut self) -> Done {
+        let first = self.fields_after(2, 1)?;
+        let named = self.named(first, 1);
+        let values = self.values(first, &named.live);
         self.remove(&named.live);
-        if self.is(Exhibit::HgetdelFullList) {
-            return Ok(Ok(Propagation::verbatim_if(!named.live.is_empty())));
-        }
         let touched = self.touched(&named.live, &named.dead);
-        Ok(hash::hgetdel(self.argv, touched))
+        Ok((values, hash::hgetdel(self.argv, touched)))
     }
 
     /// Sets a deadline, or deletes if it has passed.
@@ -274,7 +351,7 @@ impl Run<'_> {
         FieldEffect::Deadline(deadline_ms)
     }
 
-    fn hexpire(&mut self, name: &[u8]) -> Result<Rewritten, Refused> {
+    fn hexpire(&mut self, name: &[u8]) -> Done {
         let first = self.fields_after(3, 1)?;
         let option = name.strip_prefix(b"h").unwrap_or(name);
         let deadline_ms = self.deadline(
@@ -287,31 +364,28 @@ impl Run<'_> {
             &self.argv[2],
         )?;
         let condition = (first > 5).then(|| self.argv[3].to_ascii_uppercase());
-        let named = self.named(first, 1);
-        let met = |at: &usize| {
-            let old_ms = self.hash[&self.argv[*at]].deadline_ms;
-            match condition.as_deref() {
-                Some(b"NX") => old_ms.is_none(),
-                Some(b"XX") => old_ms.is_some(),
-                Some(b"GT") => old_ms.is_some_and(|old_ms| deadline_ms > old_ms),
-                Some(b"LT") => old_ms.is_none_or(|old_ms| deadline_ms < old_ms),
-                _ => true,
-            }
+        let met = |old_ms: Option<u64>| match condition.as_deref() {
+            Some(b"NX") => old_ms.is_none(),
+            Some(b"XX") => old_ms.is_some(),
+            Some(b"GT") => old_ms.is_some_and(|old_ms| deadline_ms > old_ms),
+            Some(b"LT") => old_ms.is_none_or(|old_ms| deadline_ms < old_ms),
+            _ => true,
         };
-        let changed: Vec<usize> = named.live.iter().copied().filter(met).collect();
+        let named = self.named(first, 1);
+        let is_met = |at: &usize| met(self.hash[&self.argv[*at]].deadline_ms);
+        let changed: Vec<usize> = named.live.iter().copied().filter(is_met).collect();
+        let past = self.is_past(deadline_ms);
+        let done = if past { DELETED } else { DONE };
+        let again = |_: &i64| match (past, met(Some(deadline_ms))) {
+            (true, _) => NO_FIELD,
+            (false, true) => DONE,
+            (false, false) => NOT_MET,
+        };
+        let code = |_, field: &Field| if met(field.deadline_ms) { done } else { NOT_MET };
+        let codes = self.answers(first, &changed, code, &NO_FIELD, again);
         let effect = self.set_deadlines(&changed, deadline_ms);
-        if !changed.is_empty() && effect != FieldEffect::Deleted {
-            if self.is(Exhibit::HexpireRelative) {
-                return Ok(Ok(Propagation::Verbatim));
-            }
-            if self.is(Exhibit::HexpireFullList) {
-                let all =
-                    [&argv(["HPEXPIREAT"])[..], &self.argv[1..2], &argv([deadline_ms.to_string()])].concat();
-                return Ok(Ok(Propagation::Command([&all[..], &self.argv[3..]].concat())));
-            }
-        }
         let touched = self.touched(&changed, &named.dead);
-        Ok(hash::hexpire(self.argv, touched, effect))
+        Ok((integers(codes), hash::hexpire(self.argv, touched, effect)))
     }
 
     fn persist(&mut self, named: &Named) -> Vec<usize> {
@@ -323,29 +397,32 @@ impl Run<'_> {
         changed
     }
 
-    fn hpersist(&mut self) -> Result<Rewritten, Refused> {
-        let named = self.named(self.fields_after(2, 1)?, 1);
-        let changed = self.persist(&named);
-        if self.is(Exhibit::HpersistFullList) {
-            return Ok(Ok(Propagation::verbatim_if(!changed.is_empty())));
-        }
-        let touched = self.touched(&changed, &named.dead);
-        Ok(hash::hpersist(self.argv, touched))
-    }
-
-    fn hgetex(&mut self) -> Result<Rewritten, Refused> {
+    fn hpersist(&mut self) -> Done {
         let first = self.fields_after(2, 1)?;
         let named = self.named(first, 1);
-        let (changed, effect) = match first {
-            4 => (Vec::new(), FieldEffect::Persisted),
-            5 => (self.persist(&named), FieldEffect::Persisted),
-            _ => {
-                let deadline_ms = self.deadline(text_of(&self.argv[2])?, &self.argv[3])?;
-                (named.live.clone(), self.set_deadlines(&named.live, deadline_ms))
-            }
+        let code = |_, field: &Field| field.deadline_ms.map_or(NO_DEADLINE, |_| DONE);
+        let codes = self.answers(first, &named.live, code, &NO_FIELD, |_| NO_DEADLINE);
+        let changed = self.persist(&named);
+        let touched = self.touched(&changed, &named.dead);
+        Ok((integers(codes), hash::hpersist(self.argv, touched)))
+    }
+
+    fn hgetex(&mut self) -> Done {
+        let first = self.fields_after(2, 1)?;
+        let named = self.named(first, 1);
+        let deadline_ms = match first {
+            4 | 5 => None,
+            _ => Some(self.deadline(text_of(&self.argv[2])?, &self.argv[3])?),
+        };
+        let deletes = deadline_ms.is_some_and(|ms| self.is_past(ms));
+        let values = self.values(first, if deletes { &named.live } else { &[] });
+        let (changed, effect) = match deadline_ms {
+            Some(deadline_ms) => (named.live.clone(), self.set_deadlines(&named.live, deadline_ms)),
+            None if first == 5 => (self.persist(&named), FieldEffect::Persisted),
+            None => (Vec::new(), FieldEffect::Persisted),
         };
         let touched = self.touched(&changed, &named.dead);
-        Ok(hash::hgetex(self.argv, touched, effect))
+        Ok((values, hash::hgetex(self.argv, touched, effect)))
     }
 
     /// The absolute deadline that an option names.
@@ -360,7 +437,7 @@ impl Run<'_> {
         }
     }
 
-    fn hsetex(&mut self) -> Result<Rewritten, Refused> {
+    fn hsetex(&mut self) -> Done {
         let (mut deadline_ms, mut keep, mut at) = (None, false, 2);
         let first = self.fields_after(2, 2)?;
         let names = self.named(first, 2);
@@ -381,17 +458,15 @@ impl Run<'_> {
             at += 1;
         }
         if !met {
-            return Ok(hash::hsetex(self.argv, HSetExOutcome::NotMet));
+            return Ok((Reply::Integer(NOT_MET), hash::hsetex(self.argv, HSetExOutcome::NotMet)));
         }
         if let Some(ms) = deadline_ms
             && self.is_past(ms)
         {
             let stored = names.stored();
             self.remove(&stored);
-            if self.is(Exhibit::HsetexPastVerbatim) {
-                return Ok(Ok(Propagation::verbatim_if(!stored.is_empty())));
-            }
-            return Ok(hash::hsetex(self.argv, HSetExOutcome::Past { stored: &stored }));
+            let past = HSetExOutcome::Past { stored: &stored };
+            return Ok((Reply::Integer(DONE), hash::hsetex(self.argv, past)));
         }
         let pairs = self.argv[first..].chunks_exact(2);
         let kept = |name: &Bytes| {
@@ -405,44 +480,11 @@ impl Run<'_> {
         for (pair, deadline_ms) in pairs.zip(&deadlines_ms) {
             self.store(&pair[0], &pair[1], *deadline_ms);
         }
-        if keep {
-            let outcome = HSetExOutcome::Kept { deadlines_ms: &deadlines_ms, dead: &names.dead };
-            return Ok(self.keepttl(outcome, &names));
-        }
-        if self.is(Exhibit::HsetexRelative) {
-            return Ok(Ok(Propagation::Verbatim));
-        }
-        let shipped = hash::hsetex(self.argv, HSetExOutcome::Stored { deadline_ms });
-        if self.is(Exhibit::ConditionDroppedByName)
-            && let Ok(Propagation::Command(finished)) = &shipped
-        {
-            return Ok(Ok(Propagation::Command(Exhibit::without_condition_words(finished))));
-        }
-        Ok(shipped)
-    }
-
-    fn keepttl(&self, outcome: HSetExOutcome<'_>, names: &Named) -> Rewritten {
-        let conditionless = || {
-            [&self.argv[..2], &argv(["KEEPTTL"]), &self.argv[self.argv.len() - 2 - self.pairs()..]].concat()
+        let outcome = match keep {
+            true => HSetExOutcome::Kept { deadlines_ms: &deadlines_ms, dead: &names.dead },
+            false => HSetExOutcome::Stored { deadline_ms },
         };
-        if self.is(Exhibit::KeepttlOverLeftover) {
-            return Ok(Propagation::Command(conditionless()));
-        }
-        if self.is(Exhibit::KeepttlVerbatim) {
-            let leftovers = names.dead.iter().map(|&at| self.argv[at].clone()).collect::<Vec<_>>();
-            let Propagation::Command(deletion) =
-                hash::reclaim(&self.argv[1], &leftovers, false, DeletionVerb::Unlink)
-            else {
-                return Ok(Propagation::Command(conditionless()));
-            };
-            return Ok(Propagation::Commands(vec![deletion, conditionless()]));
-        }
-        hash::hsetex(self.argv, outcome)
-    }
-
-    /// How many arguments an `HSETEX`'s fields and values are.
-    fn pairs(&self) -> usize {
-        self.fields_after(2, 2).map_or(0, |first| self.argv.len() - first)
+        Ok((Reply::Integer(DONE), hash::hsetex(self.argv, outcome)))
     }
 }
 
@@ -456,7 +498,7 @@ fn number(bytes: &Bytes) -> Result<i64, Refused> {
 
 /// Hashes, and who holds them.
 pub struct Server {
-    hashes: Hashes,
+    pub hashes: Hashes,
     role: Role,
     leftovers: Leftovers,
     exhibit: Option<Exhibit>,
@@ -472,16 +514,24 @@ impl Server {
         Server { hashes, role, leftovers: Leftovers::Kept, exhibit: None }
     }
 
-    fn execute(&mut self, sent: &Sent, now_ms: u64) -> Result<Rewritten, Refused> {
+    /// Executes a command: what the client is answered, and what is propagated.
+    pub fn run(&mut self, sent: &Sent, now_ms: u64) -> Done {
         let at = (sent.db, sent.argv.get(1).cloned().unwrap_or_default());
         let mut hash = self.hashes.remove(&at).unwrap_or_default();
-        let (role, leftovers, exhibit) = (self.role, self.leftovers, self.exhibit);
-        let done = Run { hash: &mut hash, argv: &sent.argv, now_ms, role, leftovers, exhibit }.run();
+        let (role, leftovers) = (self.role, self.leftovers);
+        let done = Run { hash: &mut hash, argv: &sent.argv, now_ms, role, leftovers }.run();
         if !hash.is_empty() {
             self.hashes.insert(at, hash);
         }
         done
     }
+}
+
+/// All that is dead goes.
+pub fn reclaim_all(hashes: &mut Hashes, now_ms: u64) {
+    let is_alive = |field: &Field| field.deadline_ms.is_none_or(|ms| now_ms <= ms);
+    hashes.values_mut().for_each(|hash| hash.retain(|_, field| is_alive(field)));
+    hashes.retain(|_, hash| !hash.is_empty());
 }
 
 impl Apply for Server {
@@ -490,7 +540,7 @@ impl Apply for Server {
     fn apply(&mut self, unit: &[Sent], now_ms: u64) -> Law {
         for sent in unit {
             // What it would propagate itself is of no interest.
-            drop(self.execute(sent, now_ms).map_err(|error| format!("{sent:?} was refused: {error}"))?);
+            drop(self.run(sent, now_ms).map_err(|error| format!("{sent:?} was refused: {error}"))?);
         }
         Ok(())
     }
@@ -507,11 +557,14 @@ impl Primary for Server {
         let mut effects = Effects::new();
         for sent in unit {
             // A refused command propagates nothing.
-            if let Ok(rewritten) = Server::execute(self, sent, now_ms) {
+            if let Ok((_, rewritten)) = self.run(sent, now_ms) {
                 effects.push(sent.db, &sent.argv, rewritten.map_err(|mismatch| mismatch.to_string())?);
             }
         }
-        stream.publish(&effects);
+        match self.exhibit {
+            None => stream.publish(&effects),
+            Some(exhibit) => stream.publish(&exhibit.in_place_of(&effects, unit)),
+        }
         Ok(())
     }
 

@@ -49,28 +49,61 @@ fn stored(value: &Value) -> Stored {
     }
 }
 
-/// The state at this moment.
-fn state(keyspace: &Arc<Keyspace>) -> State {
-    let ((), snapshot) = keyspace.cut(|| ());
-    let entry = |entry: SnapshotEntry| ((entry.db, entry.key), (stored(&entry.value), entry.deadline_ms));
-    snapshot.flatten().map(entry).collect()
+/// A keyspace, whoever it serves.
+#[derive(Clone)]
+pub struct Store(Arc<Keyspace>);
+
+impl Store {
+    /// An empty one.
+    pub fn new() -> Store {
+        Store(Arc::new(Keyspace::new(Options { shards: 3, databases: DATABASES, ..Options::default() })))
+    }
+
+    /// Executes a unit as a primary.
+    pub fn execute(&self, unit: &[Sent], now_ms: u64, publish: &mut dyn FnMut(&Effects<'_>)) -> Vec<Reply> {
+        self.execute_under(ExpiryPolicy::Reclaim, unit, now_ms, publish)
+    }
+
+    /// Executes a unit under a policy.
+    pub fn execute_under(
+        &self,
+        policy: ExpiryPolicy,
+        unit: &[Sent],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+    ) -> Vec<Reply> {
+        let call = |sent: &Sent| Call { db: sent.db, argv: sent.argv.clone() };
+        let calls: Vec<Call> = unit.iter().map(call).collect();
+        self.0.execute_under(policy, &calls, now_ms, publish)
+    }
+
+    /// What one command is answered under a policy, by whom nothing is published.
+    pub fn ask(&self, policy: ExpiryPolicy, db: u16, words: &[&[u8]], now_ms: u64) -> Reply {
+        let mut replies = self.execute_under(policy, &[Sent { db, argv: argv(words) }], now_ms, &mut |_| ());
+        replies.pop().unwrap_or(Reply::Null)
+    }
+
+    /// Reclaims all that is dead.
+    pub fn reclaim(&self, now_ms: u64, publish: &mut dyn FnMut(&Effects<'_>)) {
+        self.0.expire_cycle(now_ms, Duration::MAX, publish);
+    }
+
+    /// The state at this moment.
+    pub fn state(&self) -> State {
+        let ((), snapshot) = self.0.cut(|| ());
+        let entry = |entry: SnapshotEntry| ((entry.db, entry.key), (stored(&entry.value), entry.deadline_ms));
+        snapshot.flatten().map(entry).collect()
+    }
 }
 
-fn keyspace() -> Arc<Keyspace> {
-    Arc::new(Keyspace::new(Options { shards: 3, databases: DATABASES, ..Options::default() }))
-}
-
-fn calls(unit: &[Sent]) -> Vec<Call> {
-    unit.iter().map(|sent| Call { db: sent.db, argv: sent.argv.clone() }).collect()
-}
-
-/// How the replica's machine computes in floating point, which is the replica's own affair.
+/// In what a replica differs from the primary's program and machine, which is the replica's own affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Platform {
-    /// Like the primary's.
+enum Kind {
     Same,
-    /// `long double` is no longer than `double`, as on some.
+    /// Its `long double` is no longer than `double`, as on some machines.
     ShortLongDouble,
+    /// It judges by its own clock whether there is a deadline to keep, as those of Valkey 9.0.0 and 9.0.1.
+    JudgesDeadlinesToKeep,
 }
 
 /// Units that have been read and not applied, each with the clock at which it was read.
@@ -78,36 +111,54 @@ type Queued = Vec<(Vec<Sent>, u64)>;
 
 /// A keyspace that applies a stream.
 pub struct Follower {
-    keyspace: Arc<Keyspace>,
-    platform: Platform,
+    pub store: Store,
+    kind: Kind,
     /// The snapshot it is still loading, and what came on the stream meanwhile.
     loading: Option<(Snapshot, Queued)>,
 }
 
 impl Follower {
+    /// An empty one.
+    pub fn new() -> Follower {
+        Follower::empty(Kind::Same)
+    }
+
+    fn empty(kind: Kind) -> Follower {
+        Follower { store: Store::new(), kind, loading: None }
+    }
+
     /// The command as this machine carries it out: the keyspace always computes like x86-64, so what another
     /// machine computes is put in its place.
-    fn computed_here(&self, call: Call, now_ms: u64) -> Call {
-        if self.platform == Platform::Same || !call.argv[0].eq_ignore_ascii_case(b"incrbyfloat") {
-            return call;
+    fn computed_here(&self, sent: &Sent, now_ms: u64) -> Sent {
+        if self.kind != Kind::ShortLongDouble || !sent.argv[0].eq_ignore_ascii_case(b"incrbyfloat") {
+            return sent.clone();
         }
-        let get = Call { db: call.db, argv: argv([b"GET", &call.argv[1][..]]) };
-        let old = self.keyspace.execute_under(ExpiryPolicy::Ignore, &[get], now_ms, &mut |_| ());
+        let old = self.store.ask(ExpiryPolicy::Ignore, sent.db, &[b"GET", &sent.argv[1]], now_ms);
         let float = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
-        let old = match &old[0] {
+        let old = match &old {
             Reply::Bulk(old) => float(old),
             _ => Some(0.0),
         };
-        let (Some(old), Some(by)) = (old, float(&call.argv[2])) else { return call };
+        let (Some(old), Some(by)) = (old, float(&sent.argv[2])) else { return sent.clone() };
         let sum = (old + by).to_string();
-        Call { db: call.db, argv: argv([b"SET", &call.argv[1][..], sum.as_bytes(), b"KEEPTTL"]) }
+        Sent { db: sent.db, argv: argv([b"SET", &sent.argv[1][..], sum.as_bytes(), b"KEEPTTL"]) }
+    }
+
+    /// What it takes the deadlines of its own data for while it applies a command.
+    fn policy(&self, sent: &Sent) -> ExpiryPolicy {
+        let keeps = |arg: &Bytes| arg.eq_ignore_ascii_case(b"KEEPTTL");
+        let judges = self.kind == Kind::JudgesDeadlinesToKeep
+            && sent.argv[0].eq_ignore_ascii_case(b"hsetex")
+            && sent.argv.iter().any(keeps);
+        if judges { ExpiryPolicy::Hide } else { ExpiryPolicy::Ignore }
     }
 
     fn apply_now(&self, unit: &[Sent], now_ms: u64) -> Law {
-        let calls: Vec<Call> = calls(unit).into_iter().map(|call| self.computed_here(call, now_ms)).collect();
-        let replies = self.keyspace.execute_under(ExpiryPolicy::Ignore, &calls, now_ms, &mut |_| ());
-        for (sent, reply) in unit.iter().zip(replies) {
-            if let Reply::Error(error) = reply {
+        for sent in unit {
+            let sent = self.computed_here(sent, now_ms);
+            let policy = self.policy(&sent);
+            let replies = self.store.execute_under(policy, std::slice::from_ref(&sent), now_ms, &mut |_| ());
+            if let Reply::Error(error) = &replies[0] {
                 return Err(format!("{sent:?} was answered {error:?}"));
             }
         }
@@ -119,7 +170,7 @@ impl Follower {
     fn load_more(&mut self) -> Law {
         let Some((snapshot, _)) = &mut self.loading else { return Ok(()) };
         if let Some(entries) = snapshot.next_batch() {
-            load(&self.keyspace, &entries);
+            load(&self.store, &entries);
         } else if let Some((_, queued)) = self.loading.take() {
             for (unit, now_ms) in queued {
                 self.apply_now(&unit, now_ms)?;
@@ -150,21 +201,17 @@ impl Apply for Follower {
     }
 
     fn state(&self) -> Option<State> {
-        self.loading.is_none().then(|| state(&self.keyspace))
+        self.loading.is_none().then(|| self.store.state())
     }
 
     fn answers(&self) -> Answers {
-        answers(&self.keyspace)
+        answers(&self.store)
     }
 }
 
 /// What a client reads: by key, the answers of the commands that show all there is.
-fn answers(keyspace: &Keyspace) -> Answers {
-    let ask = |db: u16, words: &[&[u8]]| {
-        let call = Call { db, argv: argv(words) };
-        let mut replies = keyspace.execute_under(ExpiryPolicy::Ignore, &[call], 0, &mut |_| ());
-        replies.pop().unwrap_or(Reply::Null)
-    };
+fn answers(store: &Store) -> Answers {
+    let ask = |db: u16, words: &[&[u8]]| store.ask(ExpiryPolicy::Ignore, db, words, 0);
     let mut answers = Answers::new();
     for db in 0..DATABASES {
         let Reply::Array(keys) = ask(db, &[b"KEYS", b"*"]) else { panic!("KEYS answers an array") };
@@ -202,19 +249,25 @@ fn sorted(items: impl Iterator<Item = String>) -> String {
 }
 
 /// Loads a snapshot's entries through commands, as a loader does: nothing is judged by the clock.
-fn load(loaded: &Keyspace, entries: &[SnapshotEntry]) {
+fn load(loaded: &Store, entries: &[SnapshotEntry]) {
     let run = |db: u16, words: Vec<Bytes>| {
-        let command = super::shown(&words);
-        let call = Call { db, argv: words };
-        let replies = loaded.execute_under(ExpiryPolicy::Ignore, &[call], 0, &mut |_| ());
-        assert!(!matches!(replies[0], Reply::Error(_)), "{command}: {replies:?}");
+        let sent = Sent { db, argv: words };
+        let replies = loaded.execute_under(ExpiryPolicy::Ignore, std::slice::from_ref(&sent), 0, &mut |_| ());
+        assert!(!matches!(replies[0], Reply::Error(_)), "{sent:?}: {replies:?}");
     };
     for SnapshotEntry { db, key, value, deadline_ms } in entries {
         let head = |name: &'static str| vec![Bytes::from_static(name.as_bytes()), key.clone()];
         let with = |name, rest: Vec<Bytes>| [head(name), rest].concat();
+        let value = stored(value);
+        let deadlines: Vec<_> = match &value {
+            Stored::Hash(fields) => {
+                fields.iter().filter_map(|(f, (_, ms))| Some((f.clone(), (*ms)?))).collect()
+            }
+            _ => Vec::new(),
+        };
         run(
             *db,
-            match stored(value) {
+            match value {
                 Stored::String(value) => with("SET", vec![value]),
                 Stored::List(elements) => with("RPUSH", elements),
                 Stored::Set(members) => with("SADD", members.into_iter().collect()),
@@ -226,16 +279,13 @@ fn load(loaded: &Keyspace, entries: &[SnapshotEntry]) {
                     )
                 }
                 Stored::Hash(fields) => {
-                    let pairs = fields.iter().flat_map(|(field, (value, _))| [field.clone(), value.clone()]);
-                    with("HSET", pairs.collect())
+                    with("HSET", fields.into_iter().flat_map(|(field, (value, _))| [field, value]).collect())
                 }
             },
         );
-        if let Stored::Hash(fields) = stored(value) {
-            for (field, ms) in fields.into_iter().filter_map(|(field, (_, ms))| Some((field, ms?))) {
-                let words = [ms.to_string().into(), "FIELDS".into(), "1".into(), field];
-                run(*db, with("HPEXPIREAT", words.to_vec()));
-            }
+        for (field, ms) in deadlines {
+            let words = [ms.to_string(), "FIELDS".to_owned(), "1".to_owned()];
+            run(*db, with("HPEXPIREAT", words.into_iter().map(Bytes::from).chain([field]).collect()));
         }
         if let Some(ms) = deadline_ms {
             run(*db, with("PEXPIREAT", vec![Bytes::from(ms.to_string())]));
@@ -245,14 +295,57 @@ fn load(loaded: &Keyspace, entries: &[SnapshotEntry]) {
 
 /// A keyspace that executes as a primary.
 pub struct Leader {
-    keyspace: Arc<Keyspace>,
+    store: Store,
     exhibit: Option<Exhibit>,
 }
 
 impl Leader {
     /// An empty one.
     pub fn new(exhibit: Option<Exhibit>) -> Leader {
-        Leader { keyspace: keyspace(), exhibit }
+        Leader::promoted(Store::new(), exhibit)
+    }
+
+    /// One that was a replica until now.
+    pub fn promoted(store: Store, exhibit: Option<Exhibit>) -> Leader {
+        Leader { store, exhibit }
+    }
+
+    /// What it keeps its data in.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The policy under which it executes.
+    pub fn policy(&self) -> ExpiryPolicy {
+        match self.exhibit {
+            Some(Exhibit::PromotedStillIgnores) => ExpiryPolicy::Ignore,
+            _ => ExpiryPolicy::Reclaim,
+        }
+    }
+
+    /// Active expiry of all that is due.
+    pub fn reclaim_all(&self, now_ms: u64, stream: &Stream) {
+        if self.exhibit == Some(Exhibit::PromotedNeverReclaims) {
+            return;
+        }
+        self.store.reclaim(now_ms, &mut |effects| {
+            let is_of_fields = effects.ops[0].argv[0] == b"HDEL"[..];
+            let is_silent = match self.exhibit {
+                Some(Exhibit::ActiveExpirySilent) => !is_of_fields,
+                Some(Exhibit::FieldReclaimSilent) => is_of_fields,
+                _ => false,
+            };
+            if !is_silent {
+                stream.publish(effects);
+            }
+        });
+    }
+
+    /// A replica that is loaded from a snapshot of this moment into `store`, of which nothing stays.
+    pub fn copied_into(&self, store: Store, stream: &Stream) -> Follower {
+        store.ask(ExpiryPolicy::Ignore, 0, &[b"FLUSHALL"], 0);
+        let ((), snapshot) = self.store.0.cut(|| stream.mark());
+        Follower { store, kind: Kind::Same, loading: Some((snapshot, Vec::new())) }
     }
 }
 
@@ -264,51 +357,45 @@ impl Primary for Leader {
             None => stream.publish(effects),
             Some(exhibit) => stream.publish(&exhibit.in_place_of(effects, unit)),
         };
-        self.keyspace.execute(&calls(unit), now_ms, &mut publish);
+        self.store.execute_under(self.policy(), unit, now_ms, &mut publish);
         Ok(())
     }
 
     /// All that is due.
     fn reclaim(&mut self, _: &Index, now_ms: u64, stream: &Stream) {
-        let mut publish = |effects: &Effects<'_>| {
-            if self.exhibit != Some(Exhibit::ActiveExpirySilent) {
-                stream.publish(effects);
-            }
-        };
-        self.keyspace.expire_cycle(now_ms, Duration::MAX, &mut publish);
+        self.reclaim_all(now_ms, stream);
     }
 
     fn snapshot(&mut self, stream: &Stream) -> Follower {
-        let ((), snapshot) = self.keyspace.cut(|| stream.mark());
-        Follower { keyspace: keyspace(), platform: Platform::Same, loading: Some((snapshot, Vec::new())) }
+        self.copied_into(Store::new(), stream)
     }
 
     fn state(&self) -> State {
-        state(&self.keyspace)
+        self.store.state()
     }
 
     fn answers(&self) -> Answers {
-        answers(&self.keyspace)
+        answers(&self.store)
     }
 
     fn replicas(&self) -> Vec<(&'static str, Follower)> {
-        let follower = |platform| Follower { keyspace: keyspace(), platform, loading: None };
         vec![
-            ("a replica", follower(Platform::Same)),
-            ("a replica with a 64-bit long double", follower(Platform::ShortLongDouble)),
+            ("a replica", Follower::empty(Kind::Same)),
+            ("a replica with a 64-bit long double", Follower::empty(Kind::ShortLongDouble)),
+            ("a replica that judges deadlines to keep", Follower::empty(Kind::JudgesDeadlinesToKeep)),
         ]
     }
 }
 
 /// How many commands the last unit of `history` propagated.
 pub fn propagated_by_last(history: &History) -> usize {
-    let primary = keyspace();
+    let primary = Store::new();
     let (mut now_ms, mut last) = (START_MS, 0);
     for Timed { advance_ms, step } in &history.steps {
         now_ms = now_ms.saturating_add_signed(*advance_ms);
         if let Step::Unit(unit) = step {
             last = 0;
-            primary.execute(&calls(unit), now_ms, &mut |effects| last += effects.ops.len());
+            primary.execute(unit, now_ms, &mut |effects| last += effects.ops.len());
         }
     }
     last
@@ -316,9 +403,9 @@ pub fn propagated_by_last(history: &History) -> usize {
 
 /// What `DUMP` makes of a value that `command` stores under the key `k`.
 pub fn dumped(command: &str) -> Bytes {
-    let scratch = keyspace();
-    let call = |words: &str| Call { db: 0, argv: argv(words.split(' ')) };
-    let replies = scratch.execute(&[call(command), call("DUMP k")], START_MS, &mut |_| ());
+    let scratch = Store::new();
+    let sent = |words: &str| Sent { db: 0, argv: argv(words.split(' ')) };
+    let replies = scratch.execute(&[sent(command), sent("DUMP k")], START_MS, &mut |_| ());
     match &replies[..] {
         [_, Reply::Bulk(payload)] => payload.clone(),
         other => panic!("{command}, DUMP k: {other:?}"),

@@ -3,7 +3,9 @@
 pub mod commands;
 pub mod fields;
 pub mod keyspace;
+pub mod lockstep;
 pub mod museum;
+pub mod promotion;
 pub mod stream;
 
 use std::fmt;
@@ -93,7 +95,7 @@ fn advance_ms() -> impl Strategy<Value = i64> {
 }
 
 /// Right, late, early, or nowhere near.
-fn clock_ms() -> impl Strategy<Value = u64> {
+pub fn clock_ms() -> impl Strategy<Value = u64> {
     prop_oneof![
         3 => (-6000..12_000_i64).prop_map(|off| START_MS.saturating_add_signed(off)),
         1 => Just(0),

@@ -129,7 +129,7 @@ impl<K: Ord + Debug, V: PartialEq + Debug> Differ for BTreeMap<K, V> {
     }
 }
 
-/// Runs a history on a primary and on its replicas, and holds them against each other after every step.
+/// Runs a history on a primary and on replicas of all kinds, and holds them against each other after every step.
 ///
 /// * *Clock-free*: each replica reads every frame with its clock wherever it happens to stand. That a frame comes late, or
 ///   after a pause, a replica knows from its clock alone.
@@ -138,17 +138,29 @@ impl<K: Ord + Debug, V: PartialEq + Debug> Differ for BTreeMap<K, V> {
 /// In the end clients ask all of them.
 pub fn check<P: Primary>(mut primary: P, mut stream: Stream, history: &History) -> Law {
     let replicas = primary.replicas().into_iter();
-    let mut replicas: Vec<_> = replicas.map(|(name, store)| Replica::new(name, store)).collect();
+    let replicas = replicas.map(|(name, store)| Replica::new(name, store)).collect();
+    follow(&mut primary, &mut stream, replicas, history, START_MS).map(drop)
+}
+
+/// [`check`] with these replicas, which store what the primary stores or are loading it, from a moment on. Returns
+/// the moment at the end.
+pub fn follow<P: Primary>(
+    primary: &mut P,
+    stream: &mut Stream,
+    mut replicas: Vec<Replica<P::Replica>>,
+    history: &History,
+    mut now_ms: u64,
+) -> Law<u64> {
+    let start_ms = now_ms;
     let mut clocks_ms = history.clocks_ms.iter().copied().cycle();
-    let mut now_ms = START_MS;
     for Timed { advance_ms, step } in &history.steps {
         now_ms = now_ms.saturating_add_signed(*advance_ms);
         match step {
-            Step::Unit(unit) => primary.execute(unit, now_ms, &stream)?,
-            Step::Reclaim(share) => primary.reclaim(share, now_ms, &stream),
+            Step::Unit(unit) => primary.execute(unit, now_ms, stream)?,
+            Step::Reclaim(share) => primary.reclaim(share, now_ms, stream),
             Step::Snapshot => {
-                let name = format!("a replica from the snapshot at {:+} ms", now_ms as i64 - START_MS as i64);
-                replicas.push(Replica::new(name, primary.snapshot(&stream)));
+                let name = format!("a replica from the snapshot at {:+} ms", now_ms as i64 - start_ms as i64);
+                replicas.push(Replica::new(name, primary.snapshot(stream)));
             }
         }
         for frame in stream.frames() {
@@ -156,7 +168,7 @@ pub fn check<P: Primary>(mut primary: P, mut stream: Stream, history: &History) 
                 replica.read(&frame, clocks_ms.next().unwrap_or(START_MS))?;
             }
         }
-        compare(&primary, &replicas)?;
+        compare(primary, &replicas)?;
     }
     for replica in &mut replicas {
         replica.store.settle()?;
@@ -164,7 +176,8 @@ pub fn check<P: Primary>(mut primary: P, mut stream: Stream, history: &History) 
             return Err(replica.report(&difference));
         }
     }
-    compare(&primary, &replicas)
+    compare(primary, &replicas)?;
+    Ok(now_ms)
 }
 
 fn compare<P: Primary>(primary: &P, replicas: &[Replica<P::Replica>]) -> Law {

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use replcore::resp::Reply;
 use replcore::rewrite::DeletionVerb;
 use replcore::rewrite::geo::{self, GeoStoreOutcome};
-use replcore::rewrite::sort::{self, SortOutcome};
 
 use crate::stage::{Exception, Ours, words};
 use crate::support::client::{Argv, argv};
@@ -36,13 +35,7 @@ fn sort_reads_a_dead_field_on_valkeys_replica() {
         chance: None,
         command: words("SORT l BY nosort GET h_*->f STORE d"),
         replica: Program::Valkey,
-        ours: Ours::Told(|argv, client| {
-            let result: Vec<Bytes> = stored::items(&client.call(argv!["LRANGE", "d", "0", "-1"]))
-                .iter()
-                .map(stored::text)
-                .collect();
-            sort::sort(argv, SortOutcome::Stored { result: &result, existed: false }, DeletionVerb::Unlink)
-        }),
+        ours: Ours::Embedded,
     }
     .show();
 }

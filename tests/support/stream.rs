@@ -62,6 +62,12 @@ impl RawReplica {
         replica
     }
 
+    /// Announces the version of a replica that holds deadlines of fields.
+    pub fn holds_field_deadlines(&mut self) {
+        self.send(&["REPLCONF", "version", "9.1.2"]);
+        assert_eq!(self.line(), "+OK");
+    }
+
     /// Asks for the stream from the byte `wanted` on.
     pub fn psync(&mut self, replid: &str, wanted: impl ToString) -> Answer {
         self.send(&["PSYNC", replid, &wanted.to_string()]);

@@ -32,16 +32,43 @@ fn effects_are_published_under_the_locks_of_their_keys() {
     assert_eq!((published, keyspace.key_count(0)), (8, (0, 0)));
 }
 
+/// What has been published, a unit each.
+#[derive(Default)]
+struct Published(Mutex<Vec<Vec<Call>>>);
+
+impl Published {
+    fn publish(&self, effects: &Effects<'_>) {
+        let call = |op: &crate::rewrite::Op<'_>| Call { db: op.db, argv: op.argv.to_vec() };
+        self.0.lock().push(effects.ops.iter().map(call).collect());
+    }
+
+    /// A replica that applies it all ends in the primary's state.
+    fn assert_replayed(self, primary: &Arc<Keyspace>) {
+        let replica = Arc::new(Keyspace::new(primary.options.clone()));
+        for calls in self.0.into_inner() {
+            for reply in replica.execute_under(ExpiryPolicy::Ignore, &calls, 0, &mut |_| {}) {
+                assert!(!matches!(reply, Reply::Error(_)), "{reply:?} to {calls:?}");
+            }
+        }
+        let contents = |keyspace: &Arc<Keyspace>| {
+            let ((), snapshot) = keyspace.cut(|| ());
+            let mut entries: Vec<_> = snapshot.flatten().collect();
+            entries.sort_by(|a, b| (a.db, &a.key).cmp(&(b.db, &b.key)));
+            entries
+        };
+        let (replayed, original) = (contents(&replica), contents(primary));
+        assert!(!original.is_empty());
+        assert_eq!(replayed, original);
+    }
+}
+
 /// A replica that applies the published units in their order ends in the primary's state, although
 /// the primary ran them on several threads.
 #[test]
 fn the_stream_replayed_gives_the_same_state() {
     let server = Server::new();
-    let stream: Mutex<Vec<Vec<Call>>> = Mutex::default();
-    let publish = |effects: &Effects<'_>| {
-        let call = |op: &crate::rewrite::Op<'_>| Call { db: op.db, argv: op.argv.to_vec() };
-        stream.lock().push(effects.ops.iter().map(call).collect());
-    };
+    let stream = Published::default();
+    let publish = |effects: &Effects<'_>| stream.publish(effects);
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
         for n in 0..THREADS {
@@ -65,19 +92,75 @@ fn the_stream_replayed_gives_the_same_state() {
             });
         }
     });
-    let replica = Arc::new(Keyspace::new(server.keyspace.options.clone()));
-    for calls in stream.into_inner() {
-        replica.execute_under(ExpiryPolicy::Ignore, &calls, 0, &mut |_| {});
-    }
-    let contents = |keyspace: &Arc<Keyspace>| {
-        let ((), snapshot) = keyspace.cut(|| ());
-        let mut entries: Vec<_> = snapshot.flatten().collect();
-        entries.sort_by(|a, b| (a.db, &a.key).cmp(&(b.db, &b.key)));
-        entries
-    };
-    let (replayed, original) = (contents(&replica), contents(&server.keyspace));
-    assert!(!original.is_empty());
-    assert_eq!(replayed, original);
+    stream.assert_replayed(&server.keyspace);
+}
+
+/// The same while fields die, are overwritten when they are dead, and are reclaimed by the expiry cycle, all on the same
+/// keys and with a clock that goes on.
+#[test]
+fn the_stream_replayed_gives_the_same_fields_while_they_expire() {
+    const WRITERS: usize = 3;
+    const FIELD_ROUNDS: usize = 2500;
+    /// More than the expiry cycle reclaims of a hash at a time.
+    const MANY: usize = 200;
+    let server = Server::with_shards(2);
+    let keyspace = &server.keyspace;
+    let stream = Published::default();
+    let clock_ms = AtomicU64::new(1000);
+    let (start, writing) = (Barrier::new(WRITERS + 2), AtomicUsize::new(WRITERS));
+    let reclaimed = thread::scope(|scope| {
+        for n in 0..WRITERS {
+            let (stream, start, writing, clock_ms) = (&stream, &start, &writing, &clock_ms);
+            scope.spawn(move || {
+                start.wait();
+                for round in 0..FIELD_ROUNDS {
+                    let now_ms = clock_ms.fetch_add((round % 3) as u64, Ordering::Relaxed);
+                    let (key, field) = ((round * 7 + n * 3) % 5, (round * 5 + n) % 4);
+                    let command = match round % 19 {
+                        0 | 1 => format!("hsetex h{key} px 2 fields 2 f{field} {round} g{n} {n}"),
+                        2 => format!("hsetex h{key} px 40 fields 1 f{field} {round}"),
+                        3 => format!("hset h{key} f{field} {round} g {n}"),
+                        4 => format!("hsetex h{key} keepttl fields 2 f{field} 1 g{n} 2"),
+                        5 => format!("hpexpire h{key} {} fields 2 f{field} g", round % 9),
+                        6 => format!("hpersist h{key} fields 2 f{field} g{n}"),
+                        7 => format!("hdel h{key} f{field} g{n}"),
+                        8 => format!("hgetdel h{key} fields 2 f{field} g"),
+                        9 => format!("hincrby h{key} f{field} 1"),
+                        10 => format!("hsetnx h{key} f{field} {round}"),
+                        11 => format!("hgetex h{key} px 3 fields 2 f{field} g{n}"),
+                        12 => format!("rename h{key} h{}", (key + n) % 5),
+                        13 => format!("copy h{key} h{} replace", (key + 1) % 5),
+                        14 => format!("pexpire h{key} {}", 1 + round % 30),
+                        15 => format!("del h{key}"),
+                        16 => "swapdb 0 1".to_owned(),
+                        17 => {
+                            let pairs: Vec<String> = (0..MANY).map(|m| format!("m{m} {n}")).collect();
+                            format!("hsetex h{key} px 1 fields {MANY} {}", pairs.join(" "))
+                        }
+                        _ => format!("hgetall h{key}"),
+                    };
+                    let call = Call { db: (round % 2) as u16, argv: argv(&command) };
+                    keyspace.execute(&[call], now_ms, &mut |effects| stream.publish(effects));
+                }
+                writing.fetch_sub(1, Ordering::Release);
+            });
+        }
+        let cycles = [0, 1].map(|_| {
+            scope.spawn(|| {
+                start.wait();
+                let mut reclaimed = 0;
+                while writing.load(Ordering::Acquire) > 0 {
+                    let now_ms = clock_ms.load(Ordering::Relaxed);
+                    let mut publish = |effects: &Effects<'_>| stream.publish(effects);
+                    reclaimed += keyspace.expire_cycle(now_ms, Duration::ZERO, &mut publish).fields;
+                }
+                reclaimed
+            })
+        });
+        cycles.into_iter().map(|cycle| cycle.join().expect("the cycle finishes")).sum::<u64>()
+    });
+    assert!(reclaimed > 0, "the cycle met what was due");
+    stream.assert_replayed(keyspace);
 }
 
 /// Nobody sees half a transfer: neither a unit on all keys nor a snapshot.

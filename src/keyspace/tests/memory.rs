@@ -25,7 +25,7 @@ fn payload_bytes(value: &Value) -> usize {
 const HASH_SPARE_MAX_BYTES: usize = 2048;
 
 /// Every running total is what a count of everything gives.
-fn assert_totals(keyspace: &Keyspace) {
+pub(super) fn assert_totals(keyspace: &Keyspace) {
     let mut used = 0;
     for number in 0..keyspace.options.shards {
         let shard = keyspace.lock_shard(number);

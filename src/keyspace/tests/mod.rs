@@ -10,6 +10,7 @@ mod concurrency;
 mod dump;
 mod expiry;
 mod expiry_cycle;
+mod fields;
 mod lists;
 mod memory;
 mod numbers;
@@ -18,6 +19,7 @@ mod scanning;
 mod sets;
 mod snapshots;
 mod sorting;
+mod volatile;
 mod watching;
 mod zsets;
 

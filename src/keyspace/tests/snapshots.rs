@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::snapshot::BATCH_KEYS;
 use super::*;
 
-type State = BTreeMap<(u16, Bytes), (String, Option<u64>)>;
+pub(super) type State = BTreeMap<(u16, Bytes), (String, Option<u64>)>;
 
 fn value_text(value: &Value) -> String {
     match value {
@@ -22,7 +22,7 @@ fn value_text(value: &Value) -> String {
 }
 
 /// The whole state, straight from the tables.
-fn state_of(keyspace: &Keyspace) -> State {
+pub(super) fn state_of(keyspace: &Keyspace) -> State {
     let mut state = State::new();
     for number in 0..keyspace.options.shards {
         let shard = keyspace.lock_shard(number);
@@ -36,7 +36,7 @@ fn state_of(keyspace: &Keyspace) -> State {
 }
 
 /// The collected entries; fails if a key was yielded twice or the databases are not in order.
-fn collected(entries: &[SnapshotEntry]) -> State {
+pub(super) fn collected(entries: &[SnapshotEntry]) -> State {
     assert!(entries.is_sorted_by_key(|entry| entry.db), "databases ascend");
     let mut state = State::new();
     for SnapshotEntry { db, key, value, deadline_ms } in entries {
@@ -46,7 +46,7 @@ fn collected(entries: &[SnapshotEntry]) -> State {
     state
 }
 
-fn assert_nothing_is_left(keyspace: &Keyspace) {
+pub(super) fn assert_nothing_is_left(keyspace: &Keyspace) {
     for number in 0..keyspace.options.shards {
         assert!(keyspace.lock_shard(number).snapshots.is_empty());
     }
@@ -142,6 +142,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (key(), any::<u8>()).prop_map(|(k, v)| format!("append k{k} {v}")),
         3 => (key(), 0u8..4, any::<u8>()).prop_map(|(k, f, v)| format!("hset h{k} f{f} {v}")),
         2 => (key(), 0u8..4).prop_map(|(k, f)| format!("hdel h{k} f{f}")),
+        3 => (key(), 0u8..4, 1u64..9000).prop_map(|(k, f, ms)| format!("hsetex h{k} px {ms} fields 1 f{f} v")),
+        1 => (key(), 0u8..4, 1u64..9000).prop_map(|(k, f, ms)| format!("hpexpire h{k} {ms} fields 1 f{f}")),
+        1 => (key(), 0u8..4).prop_map(|(k, f)| format!("hpersist h{k} fields 1 f{f}")),
         5 => (key(), any::<bool>()).prop_map(|(k, h)| format!("del {}{k}", if h { 'h' } else { 'k' })),
         2 => (key(), 1u64..60).prop_map(|(k, s)| format!("expire k{k} {s}")),
         1 => key().prop_map(|k| format!("persist k{k}")),
@@ -165,7 +168,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Whatever happens between the batches of however many snapshots, each yields the state at its
-    /// cut, every key once.
+    /// cut, deadlines of keys and fields included, every key once.
     #[test]
     fn a_snapshot_is_the_state_at_its_cut(steps in prop::collection::vec(step(), 1..150)) {
         let mut server = Server::with_shards(2);

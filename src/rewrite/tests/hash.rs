@@ -69,6 +69,26 @@ fn an_increment_keeps_a_live_deadline_by_naming_it() {
 }
 
 #[test]
+fn a_key_called_fields_goes_out_in_words_that_valkey_does_not_misread() {
+    let by = |before| sent("hincrby Fields f 1", hincrby(&argv("hincrby Fields f 1"), 3, before));
+    assert_eq!(by(DeadlineBefore::Volatile), "HSET Fields f 3");
+    assert_eq!(by(DeadlineBefore::Live(7)), "HSET Fields f 3; HPEXPIREAT Fields 7 FIELDS 1 f");
+    for words in ["hsetex fields PXAT 7 FIELDS 2 f v g w", "hsetex fields EX 1 FNX FIELDS 2 f v g w"] {
+        let outcome = HSetExOutcome::Stored { deadline_ms: Some(7) };
+        assert_eq!(
+            sent(words, hsetex(&argv(words), outcome)),
+            "HSET fields f v g w; HPEXPIREAT fields 7 FIELDS 2 f g"
+        );
+    }
+    let words = "hsetex fields KEEPTTL FIELDS 2 f v g w";
+    let outcome = HSetExOutcome::Kept { deadlines_ms: &[Some(7), None], dead: &[] };
+    assert_eq!(
+        sent(words, hsetex(&argv(words), outcome)),
+        "HSET fields g w; HSET fields f v; HPEXPIREAT fields 7 FIELDS 1 f"
+    );
+}
+
+#[test]
 fn a_deletion_goes_out_as_sent_if_it_met_no_dead_field() {
     assert_eq!(hdel_sent("hdel k a b a", Touched::live(&[2])), "hdel k a b a");
     assert_eq!(hdel_sent("hdel k a b", NONE), "");
@@ -146,6 +166,7 @@ fn hsetex_names_its_deadline_and_has_no_conditions() {
     assert_eq!(hsetex_sent("hsetex k NX FXX Ex 1 FIELDS 1 f v", AT_7), "hsetex k PXAT 7 FIELDS 1 f v");
     assert_eq!(hsetex_sent("hsetex k fnx pxat 7 FIELDS 1 f v", AT_7), "hsetex k pxat 7 FIELDS 1 f v");
     assert_eq!(hsetex_sent("hsetex k px 1 FNX FIELDS 1 f v", AT_7), "hsetex k PXAT 7 FIELDS 1 f v");
+    assert_eq!(hsetex_sent("hsetex k EX 1 EX 2 FIELDS 1 f v", AT_7), "hsetex k PXAT 7 FIELDS 1 f v");
     assert_eq!(hsetex_sent("hsetex k FXX FIELDS 1 f v", STORED), "HSET k f v");
     assert_eq!(hsetex_sent("hsetex k FIELDS 1 f v", STORED), "HSET k f v");
     assert_eq!(hsetex_sent("hsetex k FXX FIELDS 1 f v", HSetExOutcome::NotMet), "");
@@ -153,7 +174,7 @@ fn hsetex_names_its_deadline_and_has_no_conditions() {
 
 #[test]
 fn names_that_look_like_options_are_names() {
-    for key in ["fnx", "FXX", "nx", "xx", "fields", "pxat", "KEEPTTL"] {
+    for key in ["fnx", "FXX", "nx", "xx", "pxat", "KEEPTTL"] {
         let words = format!("hsetex {key} EX 100 FIELDS 1 fnx nx");
         assert_eq!(hsetex_sent(&words, AT_7), format!("hsetex {key} PXAT 7 FIELDS 1 fnx nx"));
         let words = format!("hgetex {key} EX 100 FIELDS 1 fields");

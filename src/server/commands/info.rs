@@ -225,6 +225,8 @@ fn replcore(shared: &Shared, out: &mut String) {
         "replicas_refused" = stats.replicas_refused.get(),
         "history_breaks" = stats.history_breaks.get(),
         "protocol_errors" = stats.protocol_errors.get(),
+        "expire_cycles_completed" = stats.expire_cycles_completed.get(),
+        "expire_longest_hold_us" = stats.expire_longest_hold_us.get(),
         "expire_lag_ms" = stats.expire_lag_ms.get(),
         "snapshots_running" = shared.replication.snapshots_running(),
     );
