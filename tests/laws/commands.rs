@@ -204,7 +204,8 @@ fn payloads() -> Vec<Bytes> {
 }
 
 fn dump_some() -> Vec<Bytes> {
-    let mut payloads = vec![dumped("SET k restored"), dumped("HSET k f1 restored f2 10")];
+    let volatile = format!("HSETEX k PXAT {} FIELDS 2 f1 restored f2 10", START_MS + 1500);
+    let mut payloads = vec![dumped("SET k restored"), dumped("HSET k f1 restored f2 10"), dumped(&volatile)];
     for (name, command) in
         [("rpush", "RPUSH k m1 m2"), ("sadd", "SADD k m1 m2"), ("zadd", "ZADD k 1 m1 2.5 m2")]
     {
@@ -231,6 +232,8 @@ fn placeholder(word: &'static str) -> BoxedStrategy<Argv> {
         "{field}" => words(&["f1", "f2", "f3", "f4"]),
         "{n}" => number(-3..20_i64),
         "{float}" => words(&["0.1", "1000.1", "-2.5", "3", "1e3"]),
+        // No sum of these depends on the precision.
+        "{exact}" => words(&["0.5", "-2.5", "3", "1000.25", "1e3"]),
         "{score}" => words(&["0.1", "1000.1", "-2.5", "3", "1e300", "-inf"]),
         "{index}" => number(-4..5_i64),
         "{count}" => number(0..4_u8),
@@ -250,7 +253,10 @@ fn placeholder(word: &'static str) -> BoxedStrategy<Argv> {
             prop_oneof![ex, px, option("EXAT", "{exat}"), option("PXAT", "{pxat}")].boxed()
         }
         "{payload}" => select(payloads()).prop_map(|payload| vec![payload]).boxed(),
-        _ => Just(argv([word])).boxed(),
+        _ => {
+            assert!(!word.contains('{'), "nothing stands for {word}");
+            Just(argv([word])).boxed()
+        }
     }
 }
 
