@@ -13,6 +13,7 @@
 #![allow(missing_docs)]
 
 mod peers;
+mod rounds;
 
 use std::fmt::Write as _;
 use std::sync::Barrier;
@@ -21,6 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peers::{Append, Broadcast, ChannelEach, LockedDeque, Product, Read, ReserveAndFill, Shape, Stream};
+use rounds::median;
 
 /// Rounds of each load; the median of so many is reported.
 const ROUNDS: usize = 7;
@@ -71,21 +73,11 @@ type Measure = fn(&Shape, usize) -> f64;
 
 /// Runs the peers in turn, `rounds` times; returns what each measured, sorted.
 fn in_turn<R>(peers: &[(&str, R)], rounds: usize, mut run: impl FnMut(&R) -> f64) -> Vec<Vec<f64>> {
-    let mut measured = vec![Vec::new(); peers.len()];
-    for round in 0..rounds {
-        for turn in 0..peers.len() {
-            let peer = (round + turn) % peers.len();
-            measured[peer].push(run(&peers[peer].1));
-        }
-    }
+    let mut measured = rounds::in_turn(peers, rounds, |(_, measure)| run(measure));
     for values in &mut measured {
         values.sort_by(f64::total_cmp);
     }
     measured
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Prints a load's line for each peer: the first is the product.
