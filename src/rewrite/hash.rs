@@ -22,7 +22,7 @@
 //! | `HSETEX` with `PXAT` and nothing else | stored | verbatim |
 //! | `HSETEX` with another time or a condition besides | stored | the client's bytes without conditions, `PXAT ms` in place |
 //! | `HSETEX` with a time already past | | `HDEL k` those that were stored; nothing if none was |
-//! | `HSETEX` without a time, `HSETEX KEEPTTL` where no field has a deadline to keep | stored | `HSET k f v …`; ahead of it for `KEEPTTL` `HDEL k` the dead, at most 1024 each |
+//! | `HSETEX` without a time, `HSETEX KEEPTTL` where no field has a deadline to keep | stored | `HSET k f v …`, which drops the deadlines of dead fields too |
 //! | `HSETEX KEEPTTL` where one has | stored | the same for those without, `HSETEX k PXAT ms FIELDS n f v …` per deadline for the others |
 //! | active reclaim | | `HDEL k f …`, at most 1024 each, and a deletion of the key if it was emptied, in one unit |
 //!
@@ -50,6 +50,7 @@
 //! | `HSETEX k KEEPTTL FIELDS 1 f v`, `f` with a live deadline | verbatim | a replica that judges `f` by its own clock (Valkey 9.0.0, 9.0.1) and late drops the deadline | `HSETEX k PXAT ms FIELDS 1 f v` |
 //! | `HSETEX fnx EX 100 FIELDS 1 f v` (or a key `fxx`, `nx`, `xx`) | `HSETEX PXAT ms FIELDS 1 f v` | the key is lost: the replica answers an error to nobody | `HSETEX fnx PXAT ms FIELDS 1 f v` |
 //! | `HSETEX k EX 9 EX 10 FIELDS 1 f v` | `HSETEX k EX 9 PXAT ms FIELDS 1 f v` | two different options are a syntax error: every replica refuses it | `HSETEX k PXAT ms FIELDS 1 f v` |
+//! | `HSETEX k KEEPTTL FIELDS 1 dead v`, `k` with a deadline of its own and nothing but dead fields | `HDEL k dead`, `HSETEX k KEEPTTL FIELDS 1 dead v` | the `HDEL` empties `k` on the replica and deletes it: its deadline is lost | `HSET k dead v` |
 //! | `HINCRBY fields f 1` (the key called like the word, in any case), `f` with a live deadline; `HINCRBYFLOAT` too, and an `HSETEX`, which Valkey refuses to execute | `HSETEX fields PXAT ms FIELDS 1 f n` | the old value stays: the replica answers an error to nobody | `HSET fields f n`, `HPEXPIREAT fields ms FIELDS 1 f`, as one unit |
 //!
 //! A `COPY` of a hash with dead fields is in [`generic`](super::generic), a `SORT` that reads one in [`sort`](super::sort).
@@ -322,9 +323,7 @@ pub fn hsetex(argv: &[Bytes], outcome: HSetExOutcome<'_>) -> Rewritten {
             if deadlines_ms.len() * 2 != pairs.len() {
                 return mismatch("not one deadline per pair was reported");
             }
-            let mut commands = reclaimed_batches(argv, dead);
-            commands.extend(kept(argv, pairs, deadlines_ms));
-            Propagation::of(commands)
+            Propagation::of(kept(argv, pairs, deadlines_ms))
         }
     })
 }

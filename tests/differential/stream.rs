@@ -57,6 +57,8 @@ enum Form {
     Besides(fn(&Argv) -> bool),
     /// A command that Valkey does not send after one that both send.
     After(fn(&Argv, &Argv) -> bool),
+    /// A command that is not sent here, before the next of Valkey's.
+    Ahead(fn(&Argv, &Argv) -> bool),
     /// Several for one: how many of these commands stand for Valkey's.
     Several(fn(&[Op], &Argv, Slack) -> Option<usize>),
 }
@@ -100,6 +102,10 @@ static EXCEPTIONS: &[Exception] = &[
         form: Form::Several(hsetex_made_whole),
     },
     Exception {
+        what: "HSETEX KEEPTTL goes out without an HDEL of the dead fields that it overwrites (rewrite::hash)",
+        form: Form::Ahead(is_deletion_before_keepttl),
+    },
+    Exception {
         what: "HINCRBY of a key called fields goes out as HSET and HPEXPIREAT (rewrite::hash)",
         form: Form::Several(store_of_misread_key),
     },
@@ -113,6 +119,16 @@ static EXCEPTIONS: &[Exception] = &[
 /// Its commands are compared where they are sent: Valkey is left with a key that nobody has here.
 const COPY_OF_NOTHING: &str =
     "COPY of a hash whose fields are all dead goes out as a deletion or not at all (rewrite::generic)";
+
+/// More than 1024 fields in one command are not made here.
+fn is_deletion_before_keepttl(argv: &Argv, next: &Argv) -> bool {
+    let keyless = is_condition(&argv[1]) && is(&next[1], "KEEPTTL");
+    argv[0] == "HDEL"
+        && is(&next[0], "HSETEX")
+        && (argv[1] == next[1] || keyless)
+        && next.iter().any(|arg| is(arg, "KEEPTTL"))
+        && argv[2..].iter().all(|field| next.contains(field))
+}
 
 fn is_rest_of_copy(before: &Argv, argv: &Argv) -> bool {
     is(&before[0], "COPY") && argv[0] == "HDEL" && before.get(2) == argv.get(1)
@@ -456,6 +472,13 @@ fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions:
                 };
                 theirs = others;
                 true
+            }
+            (Form::Ahead(applies), Some((other, others))) => {
+                let is_ahead = others.first().is_some_and(|next| applies(&other.argv, &next.argv));
+                if is_ahead {
+                    theirs = others;
+                }
+                is_ahead
             }
             (Form::Several(stand_for), Some((other, others))) => {
                 let of_db = ours.iter().take_while(|op| op.db == other.db).count();

@@ -147,6 +147,14 @@ fn a_key_called_like_a_condition_is_lost_by_valkey() {
 }
 
 #[test]
+fn a_key_whose_fields_are_all_dead_loses_its_deadline_on_valkeys_replica() {
+    let setup = &["HSETEX k PX 1 FIELDS 1 dead 1", "EXPIREAT k 9999999999"];
+    let (expired, command) = (Some(("k", "dead")), words("HSETEX k KEEPTTL FIELDS 1 dead 2"));
+    Exception { setup, expired, chance: None, command, replica: Program::Valkey, ours: Ours::Embedded }
+        .show();
+}
+
+#[test]
 fn a_key_called_fields_is_misread_by_valkeys_replica() {
     let setup = ["HSET Fields f 1", "HEXPIRE Fields 5000 FIELDS 1 f"];
     refused_by(Program::Valkey, &setup, "HINCRBY Fields f 1");

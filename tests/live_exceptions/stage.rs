@@ -186,6 +186,7 @@ pub fn contents(client: &mut Client) -> BTreeMap<Bytes, String> {
         if kind == "hash" && client.call_integer(argv!["HLEN", &key]) > 0 {
             seen.push_str(&format!(", stored {:?}", stored::fields(&client.call(argv!["DUMP", &key]))));
         }
+        seen.push_str(&format!(", until {:?}", client.call(argv!["PEXPIRETIME", &key])));
         contents.insert(key, seen);
     }
     contents

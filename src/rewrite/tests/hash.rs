@@ -198,7 +198,7 @@ fn a_kept_deadline_is_named_so_that_no_replica_judges_it() {
     };
     let words = "hsetex k FXX KEEPTTL FIELDS 2 a 1 b 2";
     assert_eq!(kept(words, &[None, None], &[]), "HSET k a 1 b 2");
-    assert_eq!(kept(words, &[None, None], &[6]), "HDEL k a; HSET k a 1 b 2");
+    assert_eq!(kept(words, &[None, None], &[6]), "HSET k a 1 b 2");
     assert_eq!(kept(words, &[Some(7), None], &[]), "HSET k b 2; HSETEX k PXAT 7 FIELDS 1 a 1");
     assert_eq!(kept(words, &[Some(7), Some(7)], &[]), "HSETEX k PXAT 7 FIELDS 2 a 1 b 2");
     assert_eq!(
@@ -206,10 +206,7 @@ fn a_kept_deadline_is_named_so_that_no_replica_judges_it() {
         "HSETEX k PXAT 7 FIELDS 1 b 2; HSETEX k PXAT 9 FIELDS 1 a 1"
     );
     let words = "hsetex k KEEPTTL FIELDS 3 a 1 b 2 a 3";
-    assert_eq!(
-        kept(words, &[Some(7), None, Some(7)], &[7]),
-        "HDEL k b; HSET k b 2; HSETEX k PXAT 7 FIELDS 2 a 1 a 3"
-    );
+    assert_eq!(kept(words, &[Some(7), None, Some(7)], &[7]), "HSET k b 2; HSETEX k PXAT 7 FIELDS 2 a 1 a 3");
 }
 
 #[test]
@@ -231,16 +228,6 @@ fn a_reclaim_is_batched_and_deletes_an_emptied_hash() {
     assert_eq!(some(2049, true), [hdel(1024), hdel(1024), hdel(1), unlink]);
     let del = reclaim(&key, &fields[..1], true, DeletionVerb::Del);
     assert_eq!(sent("", Ok(del)), "HDEL k 0; DEL k");
-}
-
-#[test]
-fn dead_fields_before_a_keepttl_are_deleted_in_batches() {
-    let mut words = "hsetex k KEEPTTL FIELDS 1025".to_owned();
-    (0..1025).for_each(|n| words.push_str(&format!(" f{n} v")));
-    let dead: Vec<usize> = (0..1025).map(|n| 5 + 2 * n).collect();
-    let outcome = HSetExOutcome::Kept { deadlines_ms: &vec![None; 1025], dead: &dead };
-    let Ok(Propagation::Commands(commands)) = hsetex(&argv(&words), outcome) else { panic!("several") };
-    assert_eq!(commands.iter().map(Vec::len).collect::<Vec<_>>(), [2 + 1024, 2 + 1, 2 + 2 * 1025]);
 }
 
 #[test]
