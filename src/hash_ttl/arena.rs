@@ -65,6 +65,7 @@ impl Arena {
     }
 
     /// The record at `address` and whatever is behind it.
+    #[inline]
     pub fn from(&self, address: Address) -> &[u8] {
         &self.chunks[address.chunk as usize].bytes[address.offset.into()..]
     }

@@ -122,6 +122,7 @@ impl Hash {
     }
 
     /// The field `name` as it is stored, dead or not.
+    #[inline]
     pub fn stored(&self, name: &[u8]) -> Option<Field<'_>> {
         match &self.repr {
             Repr::Compact(compact) => compact.get(name),
@@ -130,6 +131,7 @@ impl Hash {
     }
 
     /// The field `name`, unless it is dead.
+    #[inline]
     pub fn get(&self, name: &[u8], moment: Moment) -> Option<Field<'_>> {
         self.stored(name).filter(|field| !moment.hides(field.deadline_ms))
     }

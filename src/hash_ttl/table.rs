@@ -10,7 +10,8 @@
 //! | *deadlines*: deadline and links in the [wheel](super::wheel), by the entry's number, in pages that are there only where a field has a deadline | 16 bytes |
 //!
 //! The entries' array grows by an eighth, and the arena by an eighth or a chunk. An item longer than [`PACKED_MAX_BYTES`]
-//! is not in its record but in memory of its own, shared with whoever was given it, and the record has its number.
+//! is not in its record but in memory of its own, shared with whoever was given it, and the record has its number. In place of
+//! a long name it has the bits of the name's hash that the entry has: moving a record never reads a long name.
 //!
 //! # Order
 //!
@@ -106,8 +107,22 @@ impl Part {
         to.push(number as u8);
     }
 
+    fn of(number: usize) -> Part {
+        if number & 1 == 0 { Part::Packed(number >> 1) } else { Part::Long(number >> 1) }
+    }
+
     /// And how many bytes said it.
+    #[inline]
     fn decode(from: &[u8]) -> (Part, usize) {
+        // Most items are short.
+        match from.first() {
+            Some(&byte) if byte < 1 << 7 => (Part::of(byte.into()), 1),
+            _ => Part::decode_any(from),
+        }
+    }
+
+    #[cold]
+    fn decode_any(from: &[u8]) -> (Part, usize) {
         let (mut number, mut length) = (0, 0);
         for &byte in from {
             number |= usize::from(byte & !(1 << 7)) << (7 * length);
@@ -116,16 +131,12 @@ impl Part {
                 break;
             }
         }
-        (if number & 1 == 0 { Part::Packed(number >> 1) } else { Part::Long(number >> 1) }, length)
-    }
-
-    fn packed_bytes(self) -> usize {
-        match self {
-            Part::Packed(bytes) => bytes,
-            Part::Long(_) => 0,
-        }
+        (Part::of(number), length)
     }
 }
+
+/// In place of a long name, a record has the stored bits of its hash: whoever moves the record need not read the name.
+const HASH_BYTES: usize = size_of::<u32>();
 
 /// What a record begins with.
 #[derive(Clone, Copy)]
@@ -136,18 +147,28 @@ struct Record {
 }
 
 impl Record {
+    #[inline]
     fn read(bytes: &[u8]) -> Record {
         let (name, name_length) = Part::decode(bytes);
         let (value, value_length) = Part::decode(&bytes[name_length..]);
         Record { name, value, name_at: name_length + value_length }
     }
 
+    #[inline]
     fn value_at(&self) -> usize {
-        self.name_at + self.name.packed_bytes()
+        self.name_at
+            + match self.name {
+                Part::Packed(bytes) => bytes,
+                Part::Long(_) => HASH_BYTES,
+            }
     }
 
     fn len(&self) -> usize {
-        self.value_at() + self.value.packed_bytes()
+        self.value_at()
+            + match self.value {
+                Part::Packed(bytes) => bytes,
+                Part::Long(_) => 0,
+            }
     }
 }
 
@@ -221,6 +242,7 @@ impl Pages {
         (number as usize / PAGE_LINKS, number as usize % PAGE_LINKS)
     }
 
+    #[inline]
     fn deadline_ms(&self, number: u32) -> Option<u64> {
         let (page, at) = Pages::page(number);
         let link = &self.pages.get(page)?.as_ref()?.links[at];
@@ -348,6 +370,7 @@ impl Table {
     }
 
     /// An item of the record that begins `bytes`.
+    #[inline]
     fn item<'a>(&'a self, part: Part, at: usize, bytes: &'a [u8]) -> Item<'a> {
         match part {
             Part::Packed(length) => Item::packed(&bytes[at..at + length]),
@@ -355,33 +378,44 @@ impl Table {
         }
     }
 
-    fn name_is(&self, entry: Entry, name: &[u8]) -> bool {
-        let bytes = self.arena.from(entry.address());
-        let record = Record::read(bytes);
-        *self.item(record.name, record.name_at, bytes) == *name
+    fn find(&self, hash: u32, name: &[u8]) -> Option<u32> {
+        self.find_record(hash, name).map(|(number, ..)| number)
     }
 
-    fn find(&self, hash: u32, name: &[u8]) -> Option<u32> {
-        let is_it = |&number: &u32| {
+    /// The number of a field, and where its record is.
+    fn find_record(&self, hash: u32, name: &[u8]) -> Option<(u32, Record, &[u8])> {
+        let mut found = None;
+        self.index.find(spread(hash), |&number| {
             let entry = self.entries[number as usize];
-            entry.hash() == hash && self.name_is(entry, name)
-        };
-        self.index.find(spread(hash), is_it).copied()
+            if entry.hash() != hash {
+                return false;
+            }
+            let bytes = self.arena.from(entry.address());
+            let record = Record::read(bytes);
+            let is_it = *self.item(record.name, record.name_at, bytes) == *name;
+            found = is_it.then_some((number, record, bytes));
+            is_it
+        });
+        found
     }
 
     pub fn get(&self, name: &[u8]) -> Option<Field<'_>> {
-        let number = self.find(self.hash(name), name)?;
-        self.get_index(number as usize)
+        let (number, record, bytes) = self.find_record(self.hash(name), name)?;
+        Some(self.field_of(number, record, bytes))
     }
 
     pub fn get_index(&self, index: usize) -> Option<Field<'_>> {
         let bytes = self.arena.from(self.entries.get(index)?.address());
-        let record = Record::read(bytes);
-        Some(Field {
+        Some(self.field_of(index as u32, Record::read(bytes), bytes))
+    }
+
+    #[inline]
+    fn field_of<'a>(&'a self, number: u32, record: Record, bytes: &'a [u8]) -> Field<'a> {
+        Field {
             name: self.item(record.name, record.name_at, bytes),
             value: self.item(record.value, record.value_at(), bytes),
-            deadline_ms: self.deadlines.pages.deadline_ms(index as u32),
-        })
+            deadline_ms: self.deadlines.pages.deadline_ms(number),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + '_ {
@@ -408,7 +442,7 @@ impl Table {
         }
         let name_part = self.part(name);
         let value_part = self.part(value);
-        let address = self.append(name_part, name, value_part, value);
+        let address = self.append(hash, [name_part, value_part], name, value);
         let number = self.entries.len() as u32;
         reserve(&mut self.entries);
         self.entries.push(Entry::new(hash, address));
@@ -423,14 +457,22 @@ impl Table {
         if item.len() <= PACKED_MAX_BYTES { Part::Packed(item.len()) } else { self.long.insert(item) }
     }
 
-    fn append(&mut self, name_part: Part, name: &[u8], value_part: Part, value: &[u8]) -> Address {
+    fn append(
+        &mut self,
+        hash: u32,
+        [name_part, value_part]: [Part; 2],
+        name: &[u8],
+        value: &[u8],
+    ) -> Address {
         let mut record = SmallVec::new();
         name_part.encode(&mut record);
         value_part.encode(&mut record);
-        for (part, item) in [(name_part, name), (value_part, value)] {
-            if part == Part::Packed(item.len()) {
-                record.extend_from_slice(item);
-            }
+        match name_part {
+            Part::Packed(_) => record.extend_from_slice(name),
+            Part::Long(_) => record.extend_from_slice(&hash.to_le_bytes()),
+        }
+        if let Part::Packed(_) = value_part {
+            record.extend_from_slice(value);
         }
         self.arena.append(&record)
     }
@@ -446,7 +488,7 @@ impl Table {
             old => {
                 self.long.remove(old);
                 let value_part = self.part(value);
-                let address = self.append(record.name, name, value_part, value);
+                let address = self.append(entry.hash(), [record.name, value_part], name, value);
                 self.entries[number as usize] = Entry::new(entry.hash(), address);
                 self.release(entry.address(), record.len());
             }
@@ -465,10 +507,10 @@ impl Table {
         while at < bytes.len() {
             let record = Record::read(&bytes[at..]);
             let end = at + record.len();
-            let hash = match record.name {
-                Part::Packed(_) => self.hash(&self.item(record.name, record.name_at, &bytes[at..])),
-                // Of a record that is garbage this may be anybody's name.
-                Part::Long(number) => self.long.items.get(number).map_or(0, |name| self.hash(name)),
+            let name = &bytes[at..][record.name_at..record.value_at()];
+            let hash = match (record.name, name.try_into()) {
+                (Part::Long(_), Ok(hash)) => u32::from_le_bytes(hash),
+                _ => self.hash(name),
             };
             // A record begins within the chunk.
             let address = Address { chunk, offset: at as u16 };
@@ -542,6 +584,33 @@ impl Table {
             let Some(number) = wheel.first_due(pages, now_ms, steps) else { return };
             reclaimed.extend(self.get_index(number as usize).map(|field| field.name.to_bytes()));
             *steps = steps.saturating_sub(self.remove_number(number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a long name costs is paid by who says it, not by whoever closes a gap beside its record.
+    #[test]
+    fn records_of_long_names_are_moved_without_hashing_the_names() {
+        let mut table = Table::default();
+        let name = |number: u8| vec![number; PACKED_MAX_BYTES + 1];
+        for number in 0..20 {
+            _ = table.insert(&name(number), &[number], None, HASH_MAX_FIELDS);
+        }
+        for number in (0..20).step_by(2) {
+            _ = table.insert(&name(number), b"another length", None, HASH_MAX_FIELDS);
+        }
+        // By this hasher, no name would be found.
+        let hasher = std::mem::take(&mut table.hasher);
+        assert_eq!(table.take_out(0), 30);
+        table.hasher = hasher;
+        for number in 0..20 {
+            let field = table.get(&name(number)).expect("it was inserted");
+            let value: &[u8] = if number % 2 == 0 { b"another length" } else { &[number] };
+            assert_eq!(&*field.value, value);
         }
     }
 }
