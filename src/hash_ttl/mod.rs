@@ -68,7 +68,8 @@ pub enum ExpiryPolicy {
     /// it and propagates the deletion. A deadline that has passed when it is set deletes at once.
     #[default]
     Reclaim,
-    /// A replica's own readers: what is dead is absent for them and stays stored until the primary's deletion arrives.
+    /// A replica's own readers: what is dead is absent for them and stays stored until the primary's deletion arrives. A deadline
+    /// that they set is stored, however long past.
     Hide,
     /// Applying a replication stream or loading a snapshot: what is stored is there. Whether it has expired is for the primary
     /// alone to judge.
@@ -98,7 +99,8 @@ impl Moment {
     /// For whom everything that is stored is there.
     pub const STORED: Moment = Moment { policy: ExpiryPolicy::Ignore, now_ms: 0 };
 
-    /// Whether something with this deadline is dead: Valkey's "now is later than the deadline".
+    /// Whether something with this deadline is dead: Valkey's "now is later than the deadline". It lives through the millisecond of its
+    /// deadline.
     pub fn hides(&self, deadline_ms: Option<u64>) -> bool {
         self.policy != ExpiryPolicy::Ignore
             && deadline_ms.is_some_and(|deadline_ms| self.now_ms > deadline_ms)
