@@ -243,6 +243,8 @@ impl Hash {
     /// Removes fields whose deadline is before `now_ms` and appends their names to `reclaimed`, in at most `steps` steps of work,
     /// which it counts down: one a field that is removed, sorted or moved to close a gap in memory, which goes on to its end once it
     /// has begun. Steps that are left mean that nothing more is due.
+    ///
+    /// Only a primary does this, and it publishes the names ([`rewrite::hash::reclaim`](crate::rewrite::hash::reclaim)): a replica never judges.
     pub fn reclaim(&mut self, now_ms: u64, steps: &mut usize, reclaimed: &mut Vec<Bytes>) {
         match &mut self.repr {
             Repr::Compact(compact) => compact.reclaim(now_ms, steps, reclaimed),

@@ -235,7 +235,8 @@ fn a_hash_that_is_written_to_all_the_time_has_its_turn_as_the_others() {
         server.run(&format!("hset written more{n} 1"));
     }
     let left = server.stored(0, "written") as i64 - 20 - server.stored(0, "left alone") as i64;
-    assert!(left.unsigned_abs() <= TURN_STEPS as u64, "one had {left} fields less reclaimed than the other");
+    // A turn more, and one whose steps went into moving records.
+    assert!(left.unsigned_abs() <= 2 * TURN_STEPS as u64, "one had {left} fields less reclaimed than the other");
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn fields_are_stored_on_condition() {
          hgetall h                          => {a=3 b=4}
          hsetex fnx EX 9 FIELDS 1 nx xx     => :1 | hsetex fnx PXAT 10000 FIELDS 1 nx xx | hset fnx, hexpire fnx
          hsetex nx FNX EX 9 FIELDS 1 xx nx  => :1 | hsetex nx PXAT 10000 FIELDS 1 xx nx | hset nx, hexpire nx
-         hsetex fields EX 9 FIELDS 1 a b    => :1 | hsetex fields PXAT 10000 FIELDS 1 a b | hset fields, hexpire fields",
+         hsetex fields EX 9 FIELDS 1 a b    => :1 | {HSET fields a b; HPEXPIREAT fields 10000 FIELDS 1 a} | hset fields, hexpire fields",
     );
     let wrong_count = "-ERR numfields should be greater than 0 and match the provided number of fields";
     let not_integer = "-ERR value is not an integer or out of range";
@@ -422,7 +422,7 @@ fn what_is_stored_in_place_of_a_dead_field_is_new() {
         ("hsetex h FNX FIELDS 2 d1 4 d2 4", ":1 | HSET h d1 4 d2 4 | hexpired h, hset h", 2),
         (
             "hsetex h KEEPTTL FIELDS 3 d1 4 t 4 d1 5",
-            ":1 | {HDEL h d1; HSET h d1 4 d1 5; HSETEX h PXAT 101000 FIELDS 1 t 4} | hexpired h, hset h",
+            ":1 | {HSET h d1 4 d1 5; HSETEX h PXAT 101000 FIELDS 1 t 4} | hexpired h, hset h",
             1,
         ),
         (

@@ -1,6 +1,6 @@
 use super::{argv, sent};
 use crate::rewrite::hash::*;
-use crate::rewrite::{DeletionVerb, Effects, Mismatch, Propagation};
+use crate::rewrite::{DeletionVerb, Effects, Mismatch};
 use bytes::Bytes;
 
 const NONE: Touched<'static> = Touched { changed: &[], dead: &[], leftovers: Leftovers::Kept };
