@@ -6,7 +6,7 @@
 #[path = "support/allocations.rs"]
 mod allocations;
 
-use replcore::hash_ttl::Hash;
+use replcore::hash_ttl::{DeadlineIndex, Hash};
 
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
@@ -112,4 +112,25 @@ fn one_deadline_among_many_fields_costs_little() {
     assert!(hash.heap_bytes() - before < 40_000, "{}", hash.heap_bytes() - before);
     hash.set_deadline(&item('f', 77_777), None);
     assert_eq!(hash.heap_bytes(), before);
+}
+
+/// Hashes that come and go leave an index that is as large as what is left, not as what there once was.
+#[test]
+fn an_index_gives_memory_back_while_something_is_left_in_it() {
+    let (mut index, mut slots) = (DeadlineIndex::new(), Vec::with_capacity(200_000));
+    let full_bytes = allocations::kept(|| {
+        slots.extend((0..200_000).map(|number| index.insert(scramble(number), [number; 4])))
+    });
+    let freed_bytes = -allocations::kept(|| {
+        for slot in slots.drain(100..) {
+            index.remove(slot);
+        }
+    });
+    assert_eq!(index.len(), 100);
+    assert!(freed_bytes > full_bytes / 4 * 3, "{freed_bytes} of {full_bytes}");
+    // And what comes anew takes the places that there are.
+    let again_bytes =
+        allocations::kept(|| slots.extend((0..199_900).map(|number| index.insert(number, [number; 4]))));
+    assert_eq!(index.len(), 200_000);
+    assert!(again_bytes - freed_bytes < full_bytes / 5, "{again_bytes} after {freed_bytes} of {full_bytes}");
 }

@@ -1,8 +1,13 @@
 //! Which of many things is due.
 //!
 //! Things are numbered, and a [timing wheel](super::wheel) sorts their numbers: its essay says why adding, moving and removing are O(1)
-//! amortised and finding something due is exact. A number is given out again after its thing was removed; the memory of the numbers
-//! is given back when nothing is left.
+//! amortised and finding something due is exact.
+//!
+//! # Memory
+//!
+//! Things are kept in pages of [`PAGE_THINGS`], by their number. A number is given out again after its thing was removed, the latest
+//! first, and a page is given back when nothing is left in it. Until the index is empty, what is left of a number that was once
+//! in use is 4 bytes and its share of the pages' array.
 
 use super::wheel::{Link, Links, THINGS_MAX, Wheel};
 
@@ -21,28 +26,81 @@ pub struct DeadlineIndex<T> {
     wheel: Wheel,
 }
 
+const PAGE_THINGS: usize = 16;
+
+type Place<T> = (Link, Option<T>);
+
 #[derive(Clone, Debug)]
-struct Places<T>(Vec<(Link, Option<T>)>);
+struct Page<T> {
+    things: u32,
+    places: [Place<T>; PAGE_THINGS],
+}
+
+#[derive(Clone, Debug)]
+struct Places<T> {
+    pages: Vec<Option<Box<Page<T>>>>,
+    /// Every lower number has been given out.
+    numbers: usize,
+}
 
 impl<T> Places<T> {
+    fn at(number: u32) -> (usize, usize) {
+        (number as usize / PAGE_THINGS, number as usize % PAGE_THINGS)
+    }
+
+    fn get(&self, number: u32) -> Option<&Place<T>> {
+        let (page, at) = Self::at(number);
+        Some(&self.pages.get(page)?.as_ref()?.places[at])
+    }
+
     fn has(&self, slot: Slot) -> bool {
-        self.0.get(slot.0 as usize).is_some_and(|(link, _)| link.is_linked())
+        self.get(slot.0).is_some_and(|(link, _)| link.is_linked())
+    }
+
+    /// Puts a thing where none is.
+    fn put(&mut self, number: u32, thing: T) {
+        let (page, at) = Self::at(number);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
+        }
+        let page = self.pages[page].get_or_insert_with(|| {
+            Box::new(Page { things: 0, places: std::array::from_fn(|_| (Link::UNLINKED, None)) })
+        });
+        page.things += 1;
+        page.places[at] = (Link::UNLINKED, Some(thing));
+    }
+
+    /// Takes out a thing that is in no list any more.
+    fn take(&mut self, number: u32) -> Option<T> {
+        let (at, in_page) = Self::at(number);
+        let page = self.pages.get_mut(at)?.as_mut()?;
+        let thing = page.places[in_page].1.take()?;
+        page.things -= 1;
+        if page.things == 0 {
+            self.pages[at] = None;
+        }
+        Some(thing)
     }
 }
 
 impl<T> Links for Places<T> {
     fn link(&self, thing: u32) -> &Link {
-        &self.0[thing as usize].0
+        let (page, at) = Self::at(thing);
+        // The wheel asks only for what is there, and its page is too.
+        &self.pages[page].as_ref().expect("a page with things").places[at].0
     }
 
     fn link_mut(&mut self, thing: u32) -> &mut Link {
-        &mut self.0[thing as usize].0
+        let (page, at) = Self::at(thing);
+        // As above.
+        &mut self.pages[page].as_mut().expect("a page with things").places[at].0
     }
 }
 
 impl<T> Default for DeadlineIndex<T> {
     fn default() -> Self {
-        DeadlineIndex { places: Places(Vec::new()), free: Vec::new(), wheel: Wheel::default() }
+        let places = Places { pages: Vec::new(), numbers: 0 };
+        DeadlineIndex { places, free: Vec::new(), wheel: Wheel::default() }
     }
 }
 
@@ -67,18 +125,15 @@ impl<T> DeadlineIndex<T> {
 
     /// Adds a thing; O(1) amortised.
     pub fn insert(&mut self, deadline_ms: u64, thing: T) -> Slot {
-        let place = (Link::UNLINKED, Some(thing));
         let number = match self.free.pop() {
-            Some(number) => {
-                self.places.0[number as usize] = place;
-                number
-            }
-            None if self.places.0.len() < INDEX_MAX_THINGS => {
-                self.places.0.push(place);
-                (self.places.0.len() - 1) as u32
+            Some(number) => number,
+            None if self.places.numbers < INDEX_MAX_THINGS => {
+                self.places.numbers += 1;
+                (self.places.numbers - 1) as u32
             }
             None => return Slot(THINGS_MAX),
         };
+        self.places.put(number, thing);
         self.wheel.insert(&mut self.places, number, deadline_ms);
         Slot(number)
     }
@@ -96,7 +151,7 @@ impl<T> DeadlineIndex<T> {
             return None;
         }
         self.wheel.remove(&mut self.places, slot.0);
-        let thing = self.places.0[slot.0 as usize].1.take();
+        let thing = self.places.take(slot.0);
         if self.wheel.len() == 0 {
             *self = DeadlineIndex::default();
         } else {
@@ -109,7 +164,7 @@ impl<T> DeadlineIndex<T> {
     /// down, and returns nothing with none left if that was not enough. Steps that are left mean that nothing is due.
     pub fn first_due(&mut self, now_ms: u64, steps: &mut usize) -> Option<(Slot, &T)> {
         let number = self.wheel.first_due(&mut self.places, now_ms, steps)?;
-        let thing = self.places.0[number as usize].1.as_ref()?;
+        let thing = self.places.get(number)?.1.as_ref()?;
         Some((Slot(number), thing))
     }
 
