@@ -106,7 +106,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::arguments::{Conditions, DeadlineChange, FieldCondition, Named, NewDeadline, TimeForm};
-use super::{ExpiryPolicy, Field, Hash, Moment};
+use super::{ExpiryPolicy, Field, HASH_MAX_FIELDS, Hash, HashFull, Moment};
 use crate::rewrite::hash::{DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOutcome, Leftovers, Touched};
 
 /// Positions in a command's argv, ascending.
@@ -176,6 +176,20 @@ pub struct Stored {
     pub dead: Positions,
     /// The deadline that each pair's field now has; only if they were to be kept.
     kept_ms: SmallVec<[Option<u64>; 4]>,
+}
+
+/// Whether a hash takes the named fields, those among them that it does not have as new ones: to be asked before anything is stored,
+/// by whoever may have a hash of [`HASH_MAX_FIELDS`](super::HASH_MAX_FIELDS) fields. What is below stores no more than fits, and does not tell.
+pub fn room(hash: Option<&Hash>, named: Named<'_>) -> Result<(), HashFull> {
+    room_within(hash, named, HASH_MAX_FIELDS)
+}
+
+fn room_within(hash: Option<&Hash>, named: Named<'_>, max_fields: usize) -> Result<(), HashFull> {
+    let has_field = |name: &Bytes| hash.is_some_and(|hash| hash.stored(name).is_some());
+    let left = max_fields.saturating_sub(hash.map_or(0, Hash::len));
+    // No name is looked up for it but beside the limit.
+    let fits = named.len() <= left || named.iter().filter(|(_, name)| !has_field(name)).count() <= left;
+    if fits { Ok(()) } else { Err(HashFull) }
 }
 
 /// `HSET`, `HMSET`: stores every pair.
@@ -471,4 +485,23 @@ pub fn leave_out_dead(copy: &mut Hash, moment: Moment) -> Vec<Bytes> {
         copy.reclaim(moment.now_ms, &mut { usize::MAX }, &mut dead);
     }
     dead
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_hash_has_room_for_the_fields_that_it_has() {
+        let argv: Vec<Bytes> = ["a", "1", "b", "2", "c", "3"].map(Bytes::from).to_vec();
+        let first = |pairs: usize| Named::pairs(&argv[..2 * pairs], 0);
+        let mut hash = Hash::new();
+        set(&mut hash, first(2), NewDeadline::None, Moment::STORED);
+        assert_eq!(room_within(Some(&hash), first(3), 3), Ok(()));
+        assert_eq!(room_within(Some(&hash), first(2), 2), Ok(()));
+        assert_eq!(room_within(Some(&hash), first(3), 2), Err(HashFull));
+        assert_eq!(room_within(None, first(3), 3), Ok(()));
+        assert_eq!(room_within(None, first(3), 2), Err(HashFull));
+        assert_eq!(room(Some(&hash), first(3)), Ok(()));
+    }
 }

@@ -25,7 +25,8 @@
 //!
 //! A hash has at most [`HASH_MAX_FIELDS`] fields; names and values may be as long as memory allows. [`Hash::try_insert`] refuses one
 //! field more with [`HashFull`] and changes nothing. The limit is above 200 GB of the shortest fields, so
-//! [`Hash::insert`] spares callers the error and leaves such a hash as it is.
+//! [`Hash::insert`] spares callers the error and leaves such a hash as it is. Whoever runs commands asks
+//! [`commands::room`](super::commands::room) first.
 
 use bytes::Bytes;
 

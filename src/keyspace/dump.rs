@@ -171,7 +171,7 @@ fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
         rdb::Value::Hash(fields) => {
             let mut hash = Hash::new();
             let mut fields = fields.into_iter();
-            unique(fields.all(|it| hash.insert(&it.field, &it.value, it.deadline_ms).is_none()))?;
+            unique(fields.all(|it| hash.try_insert(&it.field, &it.value, it.deadline_ms) == Ok(None)))?;
             finish(hash)?
         }
     };

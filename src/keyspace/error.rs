@@ -1,5 +1,6 @@
 //! Why a command failed, worded as Valkey words it.
 
+use crate::hash_ttl::HashFull;
 use crate::hash_ttl::arguments::ArgumentError;
 
 /// A failed command. `Display` is the whole error line after the dash, code first.
@@ -112,6 +113,9 @@ pub enum CommandError {
     /// A float increment that is not finite.
     #[error("ERR value is NaN or Infinity")]
     IncrementNotFinite,
+    /// More fields than a hash can have.
+    #[error("ERR {0}")]
+    HashFull(#[from] HashFull),
     /// A field's value is not an integer.
     #[error("ERR hash value is not an integer")]
     HashNotInteger,

@@ -96,12 +96,14 @@ pub(super) fn hgetex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 
 pub(super) fn hsetex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (call, moment, key) = (HSetEx::parse(argv)?, unit.moment(), &argv[1]);
-    let exists = unit.find_as::<Hash>(key)?.is_some();
+    let hash = unit.find_as::<Hash>(key)?;
+    let (exists, room) = (hash.is_some(), commands::room(hash, call.pairs));
     if !call.allows(exists) {
         unit.propagate(argv, hash::hsetex(argv, HSetExOutcome::NotMet));
         return Ok(Reply::Integer(0));
     }
     let deadline = call.deadline(moment.now_ms)?;
+    room?;
     let (done, emptied) = unit.edit_if(key, |hash: &mut Hash| {
         let done = commands::set_ex(hash, call.pairs, call.condition, deadline, moment);
         let has_changed = done.has_changed();

@@ -55,10 +55,9 @@ fn set_pairs<'c>(
     if argv.len() % 2 == 1 {
         return Err(CommandError::Arity(name));
     }
-    let (key, moment) = (&argv[1], unit.moment());
-    unit.find_as::<Hash>(key)?;
-    let stored = unit
-        .edit(key, |hash: &mut Hash| commands::set(hash, Named::pairs(argv, 2), NewDeadline::None, moment));
+    let (key, pairs, moment) = (&argv[1], Named::pairs(argv, 2), unit.moment());
+    commands::room(unit.find_as::<Hash>(key)?, pairs)?;
+    let stored = unit.edit(key, |hash: &mut Hash| commands::set(hash, pairs, NewDeadline::None, moment));
     expired(unit, key, stored.dead.len());
     unit.notify(EventClass::Hash, "hset", key);
     unit.propagate(argv, hash::hset(argv));
@@ -82,7 +81,7 @@ pub(super) fn notify_emptied(unit: &mut Unit<'_, '_>, key: &[u8], emptied: bool)
 
 pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (key, moment) = (&argv[1], unit.moment());
-    unit.find_as::<Hash>(key)?;
+    commands::room(unit.find_as::<Hash>(key)?, Named::pairs(argv, 2))?;
     let done = unit.edit_if(key, |hash: &mut Hash| {
         let done = commands::set_absent(hash, &argv[2], &argv[3], moment);
         (done, done.outcome != HSetNxOutcome::Unchanged)
@@ -173,7 +172,9 @@ pub(super) fn hincrby<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     let (key, field) = (&argv[1], &argv[2]);
     let increment = integer(&argv[3])?;
     let moment = unit.moment();
-    let base = commands::base(unit.find_as::<Hash>(key)?, field, moment);
+    let hash = unit.find_as::<Hash>(key)?;
+    commands::room(hash, Named::fields(&argv[..3], 2))?;
+    let base = commands::base(hash, field, moment);
     let old = base.field.map_or(Some(0), |field| parse_i64(&field.value));
     let new =
         old.ok_or(CommandError::HashNotInteger)?.checked_add(increment).ok_or(CommandError::Overflow)?;
@@ -192,7 +193,9 @@ pub(super) fn hincrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Co
         return Err(CommandError::IncrementNotFinite);
     }
     let moment = unit.moment();
-    let base = commands::base(unit.find_as::<Hash>(key)?, field, moment);
+    let hash = unit.find_as::<Hash>(key)?;
+    commands::room(hash, Named::fields(&argv[..3], 2))?;
+    let base = commands::base(hash, field, moment);
     let old = base.field.map_or(Some(LongDouble::ZERO), |field| LongDouble::parse(&field.value));
     let old = old.ok_or(CommandError::HashNotFloat)?;
     let (before, is_dead) = (base.before, base.is_dead);

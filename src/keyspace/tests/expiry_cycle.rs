@@ -236,7 +236,10 @@ fn a_hash_that_is_written_to_all_the_time_has_its_turn_as_the_others() {
     }
     let left = server.stored(0, "written") as i64 - 20 - server.stored(0, "left alone") as i64;
     // A turn more, and one whose steps went into moving records.
-    assert!(left.unsigned_abs() <= 2 * TURN_STEPS as u64, "one had {left} fields less reclaimed than the other");
+    assert!(
+        left.unsigned_abs() <= 2 * TURN_STEPS as u64,
+        "one had {left} fields less reclaimed than the other"
+    );
 }
 
 #[test]
