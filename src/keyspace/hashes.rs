@@ -242,9 +242,12 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
 /// Fields that are there: `wanted` with repetitions, or at most `wanted` different ones; each is as likely as the others.
 ///
 /// Drawing among all that is stored and leaving out the dead is fair, and cheap as long as most are alive. Where it is not,
-/// those alive are looked for, once.
+/// those alive are looked for, once. So they are for more than one of a compact hash, which has no fast way to an index.
 fn draw_alive(hash: &Hash, repeating: bool, wanted: u64, moment: Moment) -> Vec<Field<'_>> {
     let field = |index: usize| hash.get_index(index).filter(|field| !moment.hides(field.deadline_ms));
+    if hash.is_compact() && wanted > 1 {
+        return draw_among(hash.alive(moment).collect(), repeating, wanted);
+    }
     if !commands::may_have_dead(hash, moment) {
         return draw(hash.len(), repeating, wanted).into_iter().filter_map(field).collect();
     }
@@ -263,11 +266,14 @@ fn draw_alive(hash: &Hash, repeating: bool, wanted: u64, moment: Moment) -> Vec<
     if drawn.len() == enough {
         return drawn;
     }
-    let alive: Vec<_> = hash.alive(moment).collect();
-    if alive.is_empty() {
-        return alive;
+    draw_among(hash.alive(moment).collect(), repeating, wanted)
+}
+
+fn draw_among(fields: Vec<Field<'_>>, repeating: bool, wanted: u64) -> Vec<Field<'_>> {
+    if fields.is_empty() {
+        return fields;
     }
-    draw(alive.len(), repeating, wanted).into_iter().map(|index| alive[index]).collect()
+    draw(fields.len(), repeating, wanted).into_iter().map(|index| fields[index]).collect()
 }
 
 /// Indices below `len`: `wanted` with repetitions, or at most `wanted` different ones.

@@ -622,8 +622,8 @@ fn the_encoding_is_that_of_a_hash_which_once_had_a_deadline() {
 #[test]
 fn a_random_field_is_any_that_is_alive_and_never_a_dead_one() {
     const DRAWS: usize = 3000;
-    // Few alive among many dead; half of them; few dead among many alive.
-    for (alive, dead) in [(3, 600), (20, 20), (300, 3)] {
+    // Few alive among many dead; half of them, in a table and in a compact hash; few dead among many alive; none dead.
+    for (alive, dead) in [(3, 600), (100, 100), (20, 20), (300, 3), (20, 0)] {
         let mut server = Server::new();
         for n in 0..alive.max(dead) {
             if n < alive {
