@@ -81,18 +81,18 @@ pub(super) fn notify_emptied(unit: &mut Unit<'_, '_>, key: &[u8], emptied: bool)
 
 pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (key, moment) = (&argv[1], unit.moment());
-    commands::room(unit.find_as::<Hash>(key)?, Named::pairs(argv, 2))?;
-    let done = unit.edit_if(key, |hash: &mut Hash| {
-        let done = commands::set_absent(hash, &argv[2], &argv[3], moment);
-        (done, done.outcome != HSetNxOutcome::Unchanged)
-    });
-    let is_set = done.outcome != HSetNxOutcome::Unchanged;
-    if is_set {
-        expired(unit, key, done.overwrote_dead.into());
-        unit.notify(EventClass::Hash, "hset", key);
+    let hash = unit.find_as::<Hash>(key)?;
+    if hash.is_some_and(|hash| hash.get(&argv[2], moment).is_some()) {
+        // Most often the answer to who tries again and again: a hash that a snapshot shares is not copied for it.
+        unit.propagate(argv, hash::hsetnx(argv, HSetNxOutcome::Unchanged));
+        return Ok(Reply::Integer(0));
     }
+    commands::room(hash, Named::pairs(argv, 2))?;
+    let done = unit.edit(key, |hash: &mut Hash| commands::set_absent(hash, &argv[2], &argv[3], moment));
+    expired(unit, key, done.overwrote_dead.into());
+    unit.notify(EventClass::Hash, "hset", key);
     unit.propagate(argv, hash::hsetnx(argv, done.outcome));
-    Ok(Reply::Integer(is_set.into()))
+    Ok(Reply::Integer(1))
 }
 
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {

@@ -524,6 +524,24 @@ fn a_command_that_changes_nothing_is_no_modification() {
 }
 
 #[test]
+fn a_field_that_is_there_is_not_set_again_and_a_shared_hash_stays_shared() {
+    let mut server = Server::new();
+    server.run("hset h f 1");
+    let value = |server: &Server| {
+        let shard = server.keyspace.lock_shard(server.keyspace.shard_of(b"h"));
+        match &shard.get(0, b"h").expect("it was set").value {
+            Value::Hash(hash) => hash.clone(),
+            _ => panic!("a hash"),
+        }
+    };
+    let shared = value(&server);
+    assert_eq!(text(&server.run("hsetnx h f 2")), ":0");
+    assert!(Arc::ptr_eq(&shared, &value(&server)));
+    assert_eq!(text(&server.run("hsetnx h g 2")), ":1");
+    assert!(!Arc::ptr_eq(&shared, &value(&server)));
+}
+
+#[test]
 fn what_a_replica_applies_is_not_judged() {
     let apply = |server: &Server, command: &str| {
         let call = server.call(command);
