@@ -81,18 +81,18 @@ pub(super) fn notify_emptied(unit: &mut Unit<'_, '_>, key: &[u8], emptied: bool)
 
 pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (key, moment) = (&argv[1], unit.moment());
-    commands::room(unit.find_as::<Hash>(key)?, Named::pairs(argv, 2))?;
-    let done = unit.edit_if(key, |hash: &mut Hash| {
-        let done = commands::set_absent(hash, &argv[2], &argv[3], moment);
-        (done, done.outcome != HSetNxOutcome::Unchanged)
-    });
-    let is_set = done.outcome != HSetNxOutcome::Unchanged;
-    if is_set {
-        expired(unit, key, done.overwrote_dead.into());
-        unit.notify(EventClass::Hash, "hset", key);
+    let hash = unit.find_as::<Hash>(key)?;
+    if hash.is_some_and(|hash| hash.get(&argv[2], moment).is_some()) {
+        // Most often the answer to who tries again and again: a hash that a snapshot shares is not copied for it.
+        unit.propagate(argv, hash::hsetnx(argv, HSetNxOutcome::Unchanged));
+        return Ok(Reply::Integer(0));
     }
+    commands::room(hash, Named::pairs(argv, 2))?;
+    let done = unit.edit(key, |hash: &mut Hash| commands::set_absent(hash, &argv[2], &argv[3], moment));
+    expired(unit, key, done.overwrote_dead.into());
+    unit.notify(EventClass::Hash, "hset", key);
     unit.propagate(argv, hash::hsetnx(argv, done.outcome));
-    Ok(Reply::Integer(is_set.into()))
+    Ok(Reply::Integer(1))
 }
 
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -242,9 +242,12 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
 /// Fields that are there: `wanted` with repetitions, or at most `wanted` different ones; each is as likely as the others.
 ///
 /// Drawing among all that is stored and leaving out the dead is fair, and cheap as long as most are alive. Where it is not,
-/// those alive are looked for, once.
+/// those alive are looked for, once. So they are for more than one of a compact hash, which has no fast way to an index.
 fn draw_alive(hash: &Hash, repeating: bool, wanted: u64, moment: Moment) -> Vec<Field<'_>> {
     let field = |index: usize| hash.get_index(index).filter(|field| !moment.hides(field.deadline_ms));
+    if hash.is_compact() && wanted > 1 {
+        return draw_among(hash.alive(moment).collect(), repeating, wanted);
+    }
     if !commands::may_have_dead(hash, moment) {
         return draw(hash.len(), repeating, wanted).into_iter().filter_map(field).collect();
     }
@@ -263,11 +266,14 @@ fn draw_alive(hash: &Hash, repeating: bool, wanted: u64, moment: Moment) -> Vec<
     if drawn.len() == enough {
         return drawn;
     }
-    let alive: Vec<_> = hash.alive(moment).collect();
-    if alive.is_empty() {
-        return alive;
+    draw_among(hash.alive(moment).collect(), repeating, wanted)
+}
+
+fn draw_among(fields: Vec<Field<'_>>, repeating: bool, wanted: u64) -> Vec<Field<'_>> {
+    if fields.is_empty() {
+        return fields;
     }
-    draw(alive.len(), repeating, wanted).into_iter().map(|index| alive[index]).collect()
+    draw(fields.len(), repeating, wanted).into_iter().map(|index| fields[index]).collect()
 }
 
 /// Indices below `len`: `wanted` with repetitions, or at most `wanted` different ones.

@@ -524,6 +524,24 @@ fn a_command_that_changes_nothing_is_no_modification() {
 }
 
 #[test]
+fn a_field_that_is_there_is_not_set_again_and_a_shared_hash_stays_shared() {
+    let mut server = Server::new();
+    server.run("hset h f 1");
+    let value = |server: &Server| {
+        let shard = server.keyspace.lock_shard(server.keyspace.shard_of(b"h"));
+        match &shard.get(0, b"h").expect("it was set").value {
+            Value::Hash(hash) => hash.clone(),
+            _ => panic!("a hash"),
+        }
+    };
+    let shared = value(&server);
+    assert_eq!(text(&server.run("hsetnx h f 2")), ":0");
+    assert!(Arc::ptr_eq(&shared, &value(&server)));
+    assert_eq!(text(&server.run("hsetnx h g 2")), ":1");
+    assert!(!Arc::ptr_eq(&shared, &value(&server)));
+}
+
+#[test]
 fn what_a_replica_applies_is_not_judged() {
     let apply = |server: &Server, command: &str| {
         let call = server.call(command);
@@ -622,8 +640,8 @@ fn the_encoding_is_that_of_a_hash_which_once_had_a_deadline() {
 #[test]
 fn a_random_field_is_any_that_is_alive_and_never_a_dead_one() {
     const DRAWS: usize = 3000;
-    // Few alive among many dead; half of them; few dead among many alive.
-    for (alive, dead) in [(3, 600), (20, 20), (300, 3)] {
+    // Few alive among many dead; half of them, in a table and in a compact hash; few dead among many alive; none dead.
+    for (alive, dead) in [(3, 600), (100, 100), (20, 20), (300, 3), (20, 0)] {
         let mut server = Server::new();
         for n in 0..alive.max(dead) {
             if n < alive {
