@@ -36,7 +36,7 @@ pub enum FieldDeadlinesPolicy {
     Refuse,
     /// `strip`: the snapshot without the deadlines, and the stream as it is. The replica keeps such fields until the primary
     /// has reclaimed them, dead ones too, and **answers the commands that it does not know with errors to nobody**: of
-    /// `HSETEX` it misses the values.
+    /// `HSETEX` it misses the values, and of a transaction with such a command **everything**.
     Strip,
 }
 
