@@ -179,7 +179,7 @@ pub struct Stored {
 }
 
 /// Whether a hash takes the named fields, those among them that it does not have as new ones: to be asked before anything is stored,
-/// by whoever may have a hash of [`HASH_MAX_FIELDS`](super::HASH_MAX_FIELDS) fields. What is below stores no more than fits, and does not tell.
+/// by whoever may have a hash of [`HASH_MAX_FIELDS`] fields. What is below stores no more than fits, and does not tell.
 pub fn room(hash: Option<&Hash>, named: Named<'_>) -> Result<(), HashFull> {
     room_within(hash, named, HASH_MAX_FIELDS)
 }
