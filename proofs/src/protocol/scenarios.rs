@@ -11,7 +11,7 @@ pub const FAILOVER: Scenario = Scenario {
     clocks: &[0, 0, 0],
     units: &[&[(0, "SET k v")]],
     quick: Budget { units: 2, cuts: 1, trims: 1, promotions: 1, ..NOTHING },
-    full: Budget { units: 3, cuts: 2, trims: 1, promotions: 2, ..NOTHING },
+    full: Budget { units: 3, cuts: 1, trims: 1, promotions: 1, ..NOTHING },
     wanted: &[Wanted::Partial, Wanted::Full, Wanted::PartialAcrossHistories],
 };
 
@@ -57,7 +57,7 @@ pub const FIELDS: Scenario = Scenario {
         &[(0, "HINCRBY h f 1")],
     ],
     quick: Budget { units: 3, ticks: 1, reclaims: 1, cuts: 1, promotions: 1, ..NOTHING },
-    full: Budget { units: 4, ticks: 2, reclaims: 1, cuts: 1, promotions: 1, ..NOTHING },
+    full: Budget { units: 3, ticks: 3, reclaims: 1, cuts: 1, promotions: 1, ..NOTHING },
     wanted: &[Wanted::Partial, Wanted::Full, Wanted::Dead],
 };
 
