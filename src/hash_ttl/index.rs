@@ -123,7 +123,7 @@ impl<T> DeadlineIndex<T> {
         self.len() == 0
     }
 
-    /// Adds a thing; O(1) amortised.
+    /// Adds a thing; O(1) amortised. Beyond [`INDEX_MAX_THINGS`] it is dropped, and the slot names nothing.
     pub fn insert(&mut self, deadline_ms: u64, thing: T) -> Slot {
         let number = match self.free.pop() {
             Some(number) => number,

@@ -4,8 +4,8 @@
 //!
 //! * A field may carry a *deadline*, absolute, in milliseconds since the Unix epoch. **Visible means alive**: a field
 //!   whose deadline has passed is *dead*, which is absent for every reader, and it stays stored until something reclaims it.
-//! * **Only a primary judges.** What a replica or a loader applies is stored as it comes: a [`Moment`] says who asks, and by
-//!   which clock.
+//! * **Only a primary reclaims**, and judges whether a deadline has passed when it is set. What a replica or a loader applies is
+//!   stored as it comes; a replica hides what is dead from its own readers. A [`Moment`] says who asks, and by which clock.
 //! * Whoever changes a hash learns what happened in the form that [`rewrite::hash`](crate::rewrite::hash) takes, so
 //!   that what was reclaimed, overwritten or skipped is always known.
 //! * Time is a parameter. There is no I/O and no clock here.
