@@ -242,7 +242,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(1);
 /// The server is asked so often whether anything is left.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What is not done by then is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A million fields due at the same moment: until the last is gone from storage, and what a client notices meanwhile.
 pub fn reclaim(plan: &Plan, report: &mut Report) {
@@ -275,11 +275,14 @@ fn reclaim_once(peer: &(&str, Program), hashes: usize, len: usize, lead: Duratio
     let is_done = AtomicBool::new(false);
     let (elapsed, mut delays_us) = thread::scope(|scope| {
         let probe = scope.spawn(|| probe(server.client(), &is_done));
-        while client.call_integer(argv!["DBSIZE"]) > 0 && due.elapsed() < PATIENCE {
+        let mut is_gone = false;
+        while !is_gone && due.elapsed() < PATIENCE {
             thread::sleep(LOOK_EVERY);
+            is_gone = client.call_integer(argv!["DBSIZE"]) == 0;
         }
         let elapsed = due.elapsed();
         is_done.store(true, Ordering::Relaxed);
+        assert!(is_gone, "{}: something due is still stored after {PATIENCE:?}", peer.0);
         (elapsed, probe.join().expect("the probe runs to its end"))
     });
     let cpu = process.cpu() - cpu_before;
