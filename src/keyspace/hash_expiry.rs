@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::command::{CommandSpec, ONE, RF, WF, WMF, keyed};
 use super::events::EventClass;
-use super::hashes::{expired, notify_emptied};
+use super::hashes::{edit_fields, expired, notify_emptied};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Hash};
 use crate::hash_ttl::arguments::{self, DeadlineChange, HExpire, HGetEx, HSetEx, NewDeadline, TimeForm};
@@ -104,11 +104,8 @@ pub(super) fn hsetex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     }
     let deadline = call.deadline(moment.now_ms)?;
     room?;
-    let (done, emptied) = unit.edit_if(key, |hash: &mut Hash| {
-        let done = commands::set_ex(hash, call.pairs, call.condition, deadline, moment);
-        let has_changed = done.has_changed();
-        ((done, hash.is_empty()), has_changed)
-    });
+    let store = |hash: &mut Hash| commands::set_ex(hash, call.pairs, call.condition, deadline, moment);
+    let (done, emptied) = edit_fields(unit, key, store, SetEx::has_changed);
     match &done {
         SetEx::NotMet => {}
         SetEx::Stored(stored, deadline) => {
@@ -156,18 +153,14 @@ fn report(unit: &mut Unit<'_, '_>, argv: &[Bytes], form: TimeForm) -> CommandRes
     Ok(Reply::Array(fields.iter().map(time).collect()))
 }
 
-/// Runs what may change the hash under `key`; says whether the hash is empty, and with that gone.
+/// [`edit_fields`] of a key that may hold something else.
 fn change<T>(
     unit: &mut Unit<'_, '_>,
     key: &[u8],
     act: impl FnOnce(&mut Hash) -> Answered<T>,
 ) -> Result<(Answered<T>, bool), CommandError> {
     unit.find_as::<Hash>(key)?;
-    Ok(unit.edit_if(key, |hash: &mut Hash| {
-        let done = act(hash);
-        let has_changed = done.met.has_changed();
-        ((done, hash.is_empty()), has_changed)
-    }))
+    Ok(edit_fields(unit, key, act, |done| done.met.has_changed()))
 }
 
 /// Tells what became of the fields that were changed.

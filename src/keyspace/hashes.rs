@@ -10,6 +10,7 @@ use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Hash};
 use crate::hash_ttl::arguments::{Named, NewDeadline};
+use crate::hash_ttl::commands::Met;
 use crate::hash_ttl::{Field, Moment, commands};
 use crate::resp::Reply;
 use crate::rewrite::hash::{self, HSetNxOutcome};
@@ -64,6 +65,20 @@ fn set_pairs<'c>(
     Ok(stored.created as i64)
 }
 
+/// Runs what may change the hash under `key`, and says with what it did whether the hash is empty, and with that gone.
+pub(super) fn edit_fields<T>(
+    unit: &mut Unit<'_, '_>,
+    key: &[u8],
+    act: impl FnOnce(&mut Hash) -> T,
+    has_changed: impl FnOnce(&T) -> bool,
+) -> (T, bool) {
+    unit.edit_if(key, |hash: &mut Hash| {
+        let done = act(hash);
+        let has_changed = has_changed(&done);
+        ((done, hash.is_empty()), has_changed)
+    })
+}
+
 /// Counts fields of `key` that had expired and are gone, and tells of them; nothing if there are none.
 pub(super) fn expired(unit: &mut Unit<'_, '_>, key: &[u8], fields: usize) {
     if fields > 0 {
@@ -98,11 +113,8 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
 pub(super) fn hdel<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (key, moment) = (&argv[1], unit.moment());
     unit.find_as::<Hash>(key)?;
-    let (met, emptied) = unit.edit_if(key, |hash: &mut Hash| {
-        let met = commands::delete(hash, Named::fields(argv, 2), moment);
-        let has_changed = met.has_changed();
-        ((met, hash.is_empty()), has_changed)
-    });
+    let delete = |hash: &mut Hash| commands::delete(hash, Named::fields(argv, 2), moment);
+    let (met, emptied) = edit_fields(unit, key, delete, Met::has_changed);
     if met.has_changed() {
         unit.notify(EventClass::Hash, "hdel", key);
         notify_emptied(unit, key, emptied);

@@ -118,7 +118,7 @@ impl<'o> Touched<'o> {
 
     /// `command`, if anything was changed, after the deletion of what was reclaimed.
     fn after_reclaim(&self, argv: &[Bytes], command: impl FnOnce() -> Argv) -> Propagation {
-        let mut commands = reclaimed_batches(argv, self.reclaimed());
+        let mut commands = batches(&argv[1], self.reclaimed().iter().map(|&at| argv[at].clone()));
         if !self.changed.is_empty() {
             commands.push(command());
         }
@@ -353,10 +353,6 @@ fn batches(key: &Bytes, fields: impl Iterator<Item = Bytes>) -> Vec<Argv> {
         }
     }
     commands
-}
-
-fn reclaimed_batches(argv: &[Bytes], positions: &[usize]) -> Vec<Argv> {
-    batches(&argv[1], positions.iter().map(|&at| argv[at].clone()))
 }
 
 /// `HDEL key` and the fields at `positions`.

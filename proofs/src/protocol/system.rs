@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use replcore::hash_ttl::Moment;
-use replcore::resync::{AckTable, Decision, PsyncRequest, RequestedId, Retained, decide};
+use replcore::resync::{AckTable, Decision, PsyncRequest, RequestedId, decide};
 use stateright::{Model, Property};
 
 use super::museum::Bug;
@@ -506,9 +506,8 @@ impl fmt::Display for State {
             };
             write!(f, "{} ({role}, history {}, offset {})", letter(at), node.history.0, node.offset)?;
             write!(f, "  stores {}", node.data)?;
-            let retained: Retained = node.retained();
-            if retained.first > 0 {
-                write!(f, "  backlog from {}", retained.first)?;
+            if node.first > 0 {
+                write!(f, "  backlog from {}", node.first)?;
             }
             if let Some(pending) = &node.pending {
                 let pending: Vec<_> = pending.iter().map(ToString::to_string).collect();
