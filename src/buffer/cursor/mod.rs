@@ -36,9 +36,9 @@ use super::sync::table::{Fault, fault, ord};
 use super::sync::{Arc, fence, unwinding};
 
 /// Segments that a cursor holds at most.
-#[cfg(not(replcore_loom))]
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 const WINDOW_SEGMENTS: usize = 16;
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 const WINDOW_SEGMENTS: usize = 2;
 
 /// Visible bytes beyond which a window takes no further segment, so that what a cursor holds after

@@ -1,0 +1,4 @@
+//! What the proofs' programs, tests and fuzz targets share.
+
+#[cfg(replcore_fuzz)]
+pub mod schedules;

@@ -1,0 +1,4 @@
+//! Schedule fuzzing.
+pub mod litmus;
+pub mod program;
+pub mod strategy;

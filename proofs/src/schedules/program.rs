@@ -1,0 +1,4 @@
+//! p
+/// P
+#[derive(Debug)]
+pub struct Program;
