@@ -185,8 +185,16 @@ static ALL: &[Litmus] = &[
     Litmus { name: "load buffering", outcomes: &["00", "01", "10"], body: load_buffering },
     Litmus { name: "read-modify-writes of two threads", outcomes: &["2"], body: counting },
     Litmus { name: "compare-exchange", outcomes: &["0 fails at 1", "0 succeeds"], body: compare_exchange },
-    Litmus { name: "publication of an atomic, release", outcomes: &["7", "null"], body: || publication(Release) },
-    Litmus { name: "publication of an atomic, relaxed", outcomes: &["null", RACE], body: || publication(Relaxed) },
+    Litmus {
+        name: "publication of an atomic, release",
+        outcomes: &["7", "null"],
+        body: || publication(Release),
+    },
+    Litmus {
+        name: "publication of an atomic, relaxed",
+        outcomes: &["null", RACE],
+        body: || publication(Relaxed),
+    },
 ];
 
 fn message_passing(store: Ordering, load: Ordering, fences: Option<(Ordering, Ordering)>) -> String {

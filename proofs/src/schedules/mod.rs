@@ -1,4 +1,9 @@
 //! Schedule fuzzing.
+pub mod campaign;
+pub mod execute;
+pub mod generate;
+pub mod judge;
+pub mod linearize;
 pub mod litmus;
 pub mod program;
 pub mod strategy;

@@ -13,6 +13,8 @@
 
 #[cfg(replcore_loom)]
 pub mod model;
+#[cfg(not(replcore_fuzz))]
+mod plain;
 #[cfg(not(any(replcore_loom, replcore_fuzz)))]
 mod real;
 pub mod table;
@@ -21,6 +23,8 @@ pub mod weak;
 
 #[cfg(replcore_loom)]
 pub(crate) use model::*;
+#[cfg(not(replcore_fuzz))]
+pub(crate) use plain::{Countdown, Signal};
 #[cfg(not(any(replcore_loom, replcore_fuzz)))]
 pub(crate) use real::*;
 #[cfg(replcore_fuzz)]

@@ -39,7 +39,10 @@ impl Word {
             && !super::unwinding()
         {
             let made = format!("{}:{}", made.file(), made.line());
-            fail_at(format!("I6: a data race: the atomic made at {made} is used by who has not seen it made"), place);
+            fail_at(
+                format!("I6: a data race: the atomic made at {made} is used by who has not seen it made"),
+                place,
+            );
         }
         with(|state| {
             let result = step(state);

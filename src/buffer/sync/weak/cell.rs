@@ -59,7 +59,9 @@ impl<T> UnsafeCell<T> {
             let (clock, me) = (state.memory.clock(state.current), state.memory.moment(state.current));
             let mut accesses = self.accesses.borrow_mut();
             let race = match accesses.written {
-                Some((moment, written_at)) if !moment.is_before(clock) => Some(("write", moment.thread, written_at)),
+                Some((moment, written_at)) if !moment.is_before(clock) => {
+                    Some(("write", moment.thread, written_at))
+                }
                 _ if !writes => None,
                 _ => accesses.reads.beyond(clock).map(|reader| ("read", reader, accesses.read_at)),
             };
@@ -74,7 +76,9 @@ impl<T> UnsafeCell<T> {
         if let Some((what, thread, other)) = race.flatten() {
             let (this, file, line) = (if writes { "write" } else { "read" }, other.file(), other.line());
             fail_at(
-                format!("I6: a data race: this {this} is not ordered with the {what} of thread {thread} at {file}:{line}"),
+                format!(
+                    "I6: a data race: this {this} is not ordered with the {what} of thread {thread} at {file}:{line}"
+                ),
                 place,
             );
         }
@@ -155,7 +159,10 @@ unsafe impl<T: Send + Sync> Sync for Arc<T> {}
 
 impl<T> Arc<T> {
     /// Makes the first handle.
-    #[expect(clippy::arc_with_non_send_sync, reason = "all threads of an execution are one thread of the system")]
+    #[expect(
+        clippy::arc_with_non_send_sync,
+        reason = "all threads of an execution are one thread of the system"
+    )]
     pub fn new(value: T) -> Self {
         Self(std::sync::Arc::new(Shared { value, known: RefCell::new(None) }))
     }
@@ -190,5 +197,77 @@ impl<T> Drop for Arc<T> {
                 state.memory.step(state.current);
             }
         });
+    }
+}
+
+/// What is trusted to hand on what its users know: the counterparts of `plain`.
+#[derive(Debug, Default)]
+struct HandedOn(RefCell<Known>);
+
+impl HandedOn {
+    /// The calling thread is after those who gave.
+    fn take(&self) {
+        try_with(|state| state.memory.learn(state.current, &self.0.borrow()));
+    }
+
+    /// Who takes later is after the calling thread.
+    fn give(&self) {
+        try_with(|state| {
+            self.0.borrow_mut().join(state.known());
+            state.memory.step(state.current);
+        });
+    }
+}
+
+/// Counts down; whoever is last is after all the others.
+#[derive(Debug)]
+pub(crate) struct Countdown {
+    left: std::cell::Cell<u64>,
+    handed_on: HandedOn,
+}
+
+// SAFETY: all threads of an execution are one thread of the system.
+unsafe impl Send for Countdown {}
+// SAFETY: as above.
+unsafe impl Sync for Countdown {}
+
+impl Countdown {
+    pub(crate) fn new(n: u64) -> Self {
+        Self { left: std::cell::Cell::new(n), handed_on: HandedOn::default() }
+    }
+
+    /// One less; true for the last.
+    pub(crate) fn is_last(&self) -> bool {
+        let left = self.left.get() - 1;
+        self.left.set(left);
+        self.handed_on.give();
+        self.handed_on.take();
+        left == 0
+    }
+}
+
+/// Is raised once; whoever sees that is after it.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    raised: std::cell::Cell<bool>,
+    handed_on: HandedOn,
+}
+
+// SAFETY: all threads of an execution are one thread of the system.
+unsafe impl Send for Signal {}
+// SAFETY: as above.
+unsafe impl Sync for Signal {}
+
+impl Signal {
+    pub(crate) fn raise(&self) {
+        self.raised.set(true);
+        self.handed_on.give();
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        if self.raised.get() {
+            self.handed_on.take();
+        }
+        self.raised.get()
     }
 }

@@ -302,7 +302,10 @@ impl State {
         let read = age.map(|age| {
             let message = self.memory.message(location, age);
             let by_one_thread = message.thread == self.current;
-            (Pair::ReadsFrom { store: address(message.place), load: address(place), by_one_thread }, message.value)
+            (
+                Pair::ReadsFrom { store: address(message.place), load: address(place), by_one_thread },
+                message.value,
+            )
         });
         if let Some((pair, _)) = read {
             self.cover(pair);

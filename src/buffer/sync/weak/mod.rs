@@ -51,7 +51,7 @@ mod memory;
 mod view;
 
 pub(crate) use self::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
-pub(crate) use self::cell::{Arc, Canary, UnsafeCell, free};
+pub(crate) use self::cell::{Arc, Canary, Countdown, Signal, UnsafeCell, free};
 pub(crate) use self::engine::spin;
 pub(super) use self::execution::note_row;
 
