@@ -1,11 +1,14 @@
 //! Many executions: programs from a generator, choices from a strategy, until something is found.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use replcore::buffer::model::weak::{self, Choice, Coverage, Driver, Ended, Failure, Step, explore};
+use replcore::buffer::model::weak::{self, Choice, Driver, Ended, Failure, Pair, Step, explore};
+use serde::Serialize;
 
 use super::execute::{History, Shared, run};
 use super::generate::{Size, program};
@@ -40,8 +43,8 @@ pub struct Finding {
     pub history: History,
 }
 
-/// Counts of a campaign.
-#[derive(Clone, Copy, Debug, Default)]
+/// Counts of campaigns.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Counts {
     /// Executions.
     pub executions: u64,
@@ -51,22 +54,74 @@ pub struct Counts {
     pub steps: u64,
     /// Operations of programs.
     pub operations: u64,
-    /// Pairs of places.
-    pub covered: Coverage,
+    /// Pairs of a store and a load that read it.
+    pub reads_from: usize,
+    /// Pairs of accesses by two threads, one right after the other.
+    pub interleavings: usize,
+}
+
+/// What campaigns that run at the same time share: what they have seen, and when to stop.
+#[derive(Debug, Default)]
+pub struct Board {
+    counts: Mutex<Counts>,
+    pairs: Mutex<HashSet<Pair>>,
+    stop: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Board {
+    /// How things stand.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        *lock(&self.counts)
+    }
+
+    /// Whether the campaigns are over.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the campaigns.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn note(&self, ended: &Ended<'_>, operations: usize) {
+        let mut fresh = (0, 0);
+        if !ended.fresh.is_empty() {
+            let mut pairs = lock(&self.pairs);
+            for pair in ended.fresh {
+                let new = usize::from(pairs.insert(*pair));
+                match pair {
+                    Pair::ReadsFrom { .. } => fresh.0 += new,
+                    Pair::Interleaving { .. } => fresh.1 += new,
+                }
+            }
+        }
+        let mut counts = lock(&self.counts);
+        counts.executions += 1;
+        counts.cut_off += u64::from(ended.cut_off);
+        counts.steps += ended.steps as u64;
+        counts.operations += operations as u64;
+        counts.reads_from += fresh.0;
+        counts.interleavings += fresh.1;
+    }
 }
 
 /// How a campaign ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Counts.
-    pub counts: Counts,
     /// What was found first.
     pub finding: Option<Finding>,
     /// The strategy had nothing left to try.
     pub exhausted: bool,
 }
 
-/// What the campaign and the executions share: the program to run and its history.
+/// What the campaign and its executions share: the program to run and its history.
 #[derive(Debug, Default)]
 struct Stage {
     program: Mutex<Option<Arc<Program>>>,
@@ -75,21 +130,21 @@ struct Stage {
 
 impl Stage {
     fn program(&self) -> Option<Arc<Program>> {
-        self.program.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.program).clone()
     }
 
     fn take_history(&self) -> History {
-        std::mem::take(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.history))
     }
 }
 
-/// Runs executions until a limit is reached or something is found. `watch` is told now and then how things stand.
+/// Runs executions until a limit is reached, something is found, or the board says stop.
 pub fn campaign(
     strategy: Box<dyn Strategy>,
     size: Size,
     seed: u64,
     limits: Limits,
-    watch: impl FnMut(&Counts) + 'static,
+    board: &Arc<Board>,
 ) -> Outcome {
     let stage = Arc::new(Stage::default());
     let driver = Campaign {
@@ -98,22 +153,22 @@ pub fn campaign(
         programs: SmallRng::seed_from_u64(seed),
         limits,
         began: Instant::now(),
+        executions: 0,
         stage: Arc::clone(&stage),
-        counts: Counts::default(),
+        board: Arc::clone(board),
         finding: None,
         exhausted: false,
-        watch: Box::new(watch),
     };
     let driver = explore(driver, move || {
         weak::step_limit(STEP_LIMIT);
         let Some(program) = stage.program() else { return };
         run(&program, &stage.history);
-        let judged = judge(&program, &stage.history.lock().unwrap_or_else(PoisonError::into_inner));
+        let judged = judge(&program, &lock(&stage.history));
         if let Err(broken) = judged {
             weak::fail(broken);
         }
     });
-    Outcome { counts: driver.counts, finding: driver.finding, exhausted: driver.exhausted }
+    Outcome { finding: driver.finding, exhausted: driver.exhausted }
 }
 
 struct Campaign {
@@ -122,18 +177,19 @@ struct Campaign {
     programs: SmallRng,
     limits: Limits,
     began: Instant,
+    executions: u64,
     stage: Arc<Stage>,
-    counts: Counts,
+    board: Arc<Board>,
     finding: Option<Finding>,
     exhausted: bool,
-    watch: Box<dyn FnMut(&Counts)>,
 }
 
 impl Campaign {
     fn is_over(&self) -> bool {
         let Limits { executions, duration } = self.limits;
         self.finding.is_some()
-            || executions.is_some_and(|most| self.counts.executions >= most)
+            || self.board.is_stopped()
+            || executions.is_some_and(|most| self.executions >= most)
             || duration.is_some_and(|most| self.began.elapsed() >= most)
     }
 }
@@ -148,8 +204,7 @@ impl Driver for Campaign {
             self.exhausted = true;
             return false;
         };
-        self.counts.operations += next.len() as u64;
-        self.stage.program.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
+        lock(&self.stage.program).replace(next);
         self.stage.take_history();
         true
     }
@@ -160,10 +215,8 @@ impl Driver for Campaign {
 
     fn end(&mut self, ended: Ended<'_>) {
         let Some(program) = self.stage.program() else { return };
-        self.counts.executions += 1;
-        self.counts.cut_off += u64::from(ended.cut_off);
-        self.counts.steps += ended.steps as u64;
-        self.counts.covered = ended.covered;
+        self.executions += 1;
+        self.board.note(&ended, program.len());
         self.strategy.end(&program, &ended);
         if let Some(failure) = ended.failure {
             self.finding = Some(Finding {
@@ -174,6 +227,5 @@ impl Driver for Campaign {
                 history: self.stage.take_history(),
             });
         }
-        (self.watch)(&self.counts);
     }
 }

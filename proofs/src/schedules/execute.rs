@@ -83,8 +83,8 @@ pub struct History {
     pub events: Vec<Event>,
     /// The cursors, in the order in which they were attached.
     pub readings: Vec<Reading>,
-    /// The numbers when all was quiet, cursors and writers gone, and no backlog wanted.
-    pub quiet: Option<BufferStats>,
+    /// The numbers when all was quiet, cursors and writers gone; and then without a backlog.
+    pub quiet: Option<(BufferStats, BufferStats)>,
 }
 
 /// A history being written. A plain lock: the checker does not see it.
@@ -127,10 +127,9 @@ pub fn run(program: &Program, history: &Shared) {
             reader.finish(history);
         }
     }
-    // Whoever asks for it when all is quiet gets the least: two that trim at the same time may each
-    // have missed what the other changed.
+    let settled = buffer.stats();
     buffer.set_backlog_bytes(0);
-    let quiet = buffer.stats();
+    let quiet = (settled, buffer.stats());
     write(history, |history| history.quiet = Some(quiet));
 }
 

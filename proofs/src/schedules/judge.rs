@@ -120,6 +120,14 @@ impl Judge<'_> {
 
     fn attached(&self, event: &Event, asked: Option<u64>, cursor: usize) -> Result<(), String> {
         let start = self.history.readings[cursor].start;
+        // One that is evicted while it is being attached stands short of its offset: it sees nothing,
+        // and its next look says so.
+        let reading = &self.history.readings[cursor];
+        let looked = |other: &Event| matches!(&other.outcome, Outcome::Looked(look) if look.cursor == cursor);
+        let evicted = reading.evicted || !self.history.events.iter().any(looked);
+        if evicted && reading.bytes.is_empty() && asked.is_none_or(|offset| start < offset) {
+            return Ok(());
+        }
         match asked {
             Some(offset) if start != offset => Err(format!("I7: attached at {start} instead of {offset}")),
             Some(offset) if offset > self.possible_end(event) => {
@@ -181,34 +189,22 @@ impl Judge<'_> {
                 _ => None,
             })
             .sum();
-        let limits = self.set_before(event, |operation| match operation {
-            Operation::SetLimits(hard, soft, ms) => Some([*hard, *soft, *ms].map(u64::from)),
-            _ => None,
-        });
-        let passed = limits.into_iter().any(|[hard, soft, ms]| {
-            // A look between two of the three stores may combine old and new.
-            (hard > 0 && lag > hard) || (soft > 0 && lag > soft && (time >= ms || ms == 0))
-        });
-        let mixed = self.mixed_limits(event, lag, time);
-        if passed || mixed {
+        // A look between two of the three stores combines old and new, so each may be another's.
+        let limits: Vec<_> = self
+            .set_before(event, |operation| match operation {
+                Operation::SetLimits(hard, soft, ms) => Some([*hard, *soft, *ms].map(u64::from)),
+                _ => None,
+            })
+            .collect();
+        let hard = limits.iter().any(|[hard, _, _]| *hard > 0 && lag > *hard);
+        let soft = limits.iter().any(|[_, soft, _]| *soft > 0 && lag > *soft);
+        if hard || soft && limits.iter().any(|[_, _, ms]| time >= *ms) {
             return Ok(());
         }
         Err(format!(
             "I8: cursor {} is evicted {lag} bytes behind the end at most, and no limit says so",
             look.cursor
         ))
-    }
-
-    /// Whether a soft limit of one setting and the time of another were passed.
-    fn mixed_limits(&self, event: &Event, lag: u64, time: u64) -> bool {
-        let all: Vec<_> = self
-            .set_before(event, |operation| match operation {
-                Operation::SetLimits(_, soft, ms) => Some((u64::from(*soft), u64::from(*ms))),
-                _ => None,
-            })
-            .collect();
-        let soft = all.iter().any(|(soft, _)| *soft > 0 && lag > *soft);
-        soft && all.iter().any(|(_, ms)| time >= *ms)
     }
 
     /// I3, I5: a cursor reads a contiguous piece of the one stream; I9: it does not sleep for ever.
@@ -246,7 +242,7 @@ impl Judge<'_> {
 
     /// When all is quiet: I1, I11, and that nothing waits for release.
     fn quiet(&self) -> Result<(), String> {
-        let Some(quiet) = &self.history.quiet else { return Ok(()) };
+        let Some((settled, quiet)) = &self.history.quiet else { return Ok(()) };
         let reference = &self.order.reference;
         if (quiet.end_offset, quiet.frames) != (reference.end(), reference.frames().len() as u64) {
             return Err(format!(
@@ -258,6 +254,17 @@ impl Judge<'_> {
             ));
         }
         let bound = 2 * self.largest_segment();
+        // Whoever changes the backlog while another trims may be missed by it, until the next turn-over.
+        let changes = |operation: &Operation| matches!(operation, Operation::SetBacklog(_));
+        let backlog_bytes = self.program.settings.backlog_bytes;
+        if settled.retained_bytes > bound.saturating_add(backlog_bytes)
+            && !self.program.threads.iter().flatten().any(changes)
+        {
+            return Err(format!(
+                "I11: {} bytes are kept for a backlog of {backlog_bytes}; at most {bound} more may be",
+                settled.retained_bytes
+            ));
+        }
         if quiet.retained_bytes > bound {
             return Err(format!(
                 "I11: {} bytes are kept for nobody; at most {bound} may be",

@@ -105,7 +105,10 @@ fn gapless(base: u64, publications: &[Publication], history: &History) -> Result
             let event = &history.events[publication.event];
             return Err(format!(
                 "I1: thread {} was told {}..{} for its operation {}, and the stream before ends at {end}",
-                event.thread, publication.start, publication.end, event.operation
+                event.thread + 1,
+                publication.start,
+                publication.end,
+                event.operation
             ));
         }
         end = publication.end;
@@ -204,7 +207,7 @@ impl Search<'_> {
             };
             calls += &format!(
                 "\n    thread {} operation {}: {what} at {}..{}, steps {} to {}",
-                event.thread,
+                event.thread + 1,
                 event.operation,
                 publication.start,
                 publication.end,

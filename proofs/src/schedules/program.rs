@@ -51,7 +51,43 @@ pub struct Settings {
 /// Bytes of a block: the least there can be.
 const BLOCK_BYTES: usize = 64;
 
+/// Frames of a segment, records of a block, spare objects, at most.
+const MOST_OF_A_KIND: usize = 1024;
+/// More than any setting needs: what is larger turns nothing over.
+const MOST: u64 = 1 << 40;
+
+/// No limit; a look between the stores of a new one must not find a soft limit of no time.
+const NO_LIMITS: CursorLimits = CursorLimits { hard_bytes: 0, soft_bytes: 0, soft_ms: MOST };
+
 impl Settings {
+    /// Whether a buffer can be built with them; a file may say anything.
+    ///
+    /// # Errors
+    /// Which one is out of its bounds.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |name, given: u64, least| {
+            let fits = (least..=MOST).contains(&given);
+            if fits {
+                Ok(())
+            } else {
+                Err(format!("{name} is {given}, but has to be between {least} and {MOST}"))
+            }
+        };
+        within("segment_bytes", self.segment_bytes, 1)?;
+        within("backlog_bytes", self.backlog_bytes, 0)?;
+        within("base_offset", self.base_offset, 0)?;
+        for (name, given, least) in [
+            ("segment_frames", self.segment_frames, 1),
+            ("block_records", self.block_records, 1),
+            ("pooled", self.pooled, 0),
+        ] {
+            if !(least..=MOST_OF_A_KIND).contains(&given) {
+                return Err(format!("{name} is {given}, but has to be between {least} and {MOST_OF_A_KIND}"));
+            }
+        }
+        Ok(())
+    }
+
     /// A builder with these settings.
     pub fn builder(&self) -> Builder {
         ReplicationBuffer::builder()
@@ -62,7 +98,7 @@ impl Settings {
             .backlog_bytes(self.backlog_bytes)
             .base_offset(self.base_offset)
             .max_unreclaimed_bytes(if self.eras { 0 } else { u64::MAX })
-            .cursor_limits(CursorLimits::UNLIMITED)
+            .cursor_limits(NO_LIMITS)
             .pooled_blocks(self.pooled)
             .pooled_segments(self.pooled)
             .pooled_writers(self.pooled)

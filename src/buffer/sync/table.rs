@@ -271,4 +271,11 @@ pub mod run_time {
         FAULT.store(*fault as usize, Ordering::Relaxed);
         true
     }
+
+    /// Takes the weaker ordering and the fault back.
+    #[cfg(replcore_fuzz)]
+    pub fn restore() {
+        WEAKENED.store(usize::MAX, Ordering::Relaxed);
+        FAULT.store(usize::MAX, Ordering::Relaxed);
+    }
 }

@@ -2,10 +2,24 @@
 
 use std::sync::Arc;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
 use replcore::buffer::model::weak::Choice;
 
 use super::{MAX_STALE_READS_IN_A_ROW, Strategy};
+use crate::schedules::generate::{ByteSource, Size, program};
 use crate::schedules::program::Program;
+
+/// Bytes of a random input, at most.
+const MAX_INPUT_BYTES: usize = 2048;
+
+/// A program, and the bytes that are left to schedule it.
+#[must_use]
+pub fn decode(bytes: &[u8], size: Size) -> (Program, Vec<u8>) {
+    let mut source = ByteSource::new(bytes);
+    let program = program(&mut source, size);
+    (program, source.rest().to_vec())
+}
 
 /// Each choice takes a byte; when there are no more, the plain way is taken, so that a shorter input is
 /// a simpler execution.
@@ -41,5 +55,37 @@ impl Strategy for Bytes {
             }
         }
         way
+    }
+}
+
+/// Random inputs of a byte-level fuzzer, to see what it sees.
+#[derive(Debug)]
+pub struct RandomBytes {
+    rng: SmallRng,
+    size: Size,
+    input: Option<Bytes>,
+}
+
+impl RandomBytes {
+    /// From a seed.
+    #[must_use]
+    pub fn new(seed: u64, size: Size) -> Self {
+        Self { rng: SmallRng::seed_from_u64(seed), size, input: None }
+    }
+}
+
+impl Strategy for RandomBytes {
+    fn begin(&mut self, fresh: &mut dyn FnMut() -> Arc<Program>) -> Option<Arc<Program>> {
+        let mut bytes = vec![0; self.rng.random_range(1..MAX_INPUT_BYTES)];
+        self.rng.fill_bytes(&mut bytes);
+        let (program, rest) = decode(&bytes, self.size);
+        let mut input = Bytes::new(Arc::new(program), rest);
+        let program = input.begin(fresh);
+        self.input = Some(input);
+        program
+    }
+
+    fn choose(&mut self, choice: &Choice<'_>) -> usize {
+        self.input.as_mut().map_or(0, |input| input.choose(choice))
     }
 }

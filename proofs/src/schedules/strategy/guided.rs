@@ -87,7 +87,7 @@ impl Strategy for Guided {
     }
 
     fn end(&mut self, program: &Arc<Program>, ended: &Ended<'_>) {
-        if ended.cut_off || ended.fresh.reads_from + ended.fresh.interleavings == 0 {
+        if ended.cut_off || ended.fresh.is_empty() {
             return;
         }
         let seed = Seed { program: Arc::clone(program), choices: ended.choices.into() };

@@ -7,13 +7,15 @@
 mod bytes;
 mod exhaustive;
 mod guided;
+mod mixed;
 mod pct;
 mod random;
 mod replay;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, RandomBytes, decode};
 pub use exhaustive::{Bounds, Exhaustive};
 pub use guided::Guided;
+pub use mixed::Mixed;
 pub use pct::Pct;
 pub use random::Random;
 pub use replay::Replay;

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::panic::Location as Place;
 use std::sync::atomic::Ordering;
 
@@ -67,9 +69,7 @@ pub struct Ended<'a> {
     /// The choices, in order.
     pub choices: &'a [u8],
     /// Pairs of places seen by this execution and by none before.
-    pub fresh: Coverage,
-    /// Pairs of places seen by all executions so far.
-    pub covered: Coverage,
+    pub fresh: &'a [Pair],
 }
 
 /// How an execution broke.
@@ -83,15 +83,6 @@ pub struct Failure {
     pub place: String,
     /// How many steps were in the trace then.
     pub step: usize,
-}
-
-/// Pairs of places that were seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// A store and a load that read it, by one thread or by two.
-    pub reads_from: usize,
-    /// Accesses of one location by two threads, one right after the other.
-    pub interleavings: usize,
 }
 
 /// What a step was.
@@ -138,15 +129,55 @@ pub struct Step {
     pub place: &'static Place<'static>,
 }
 
-/// Two places as numbers: their addresses, which are unique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Pair {
-    ReadsFrom { store: usize, load: usize, by_one_thread: bool },
-    Interleaving { first: usize, second: usize },
+/// A place in the code. Two are the same if they are one object: file, line and column.
+#[derive(Clone, Copy, Debug)]
+pub struct Site(&'static Place<'static>);
+
+impl Site {
+    fn address(self) -> usize {
+        std::ptr::from_ref(self.0).addr()
+    }
 }
 
-fn address(place: &'static Place<'static>) -> usize {
-    std::ptr::from_ref(place).addr()
+impl PartialEq for Site {
+    fn eq(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+}
+
+impl Eq for Site {}
+
+impl Hash for Site {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address().hash(state);
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}
+
+/// Two accesses of one location that met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pair {
+    /// A load read a store, by the same thread or another one's.
+    ReadsFrom {
+        /// Where it was stored.
+        store: Site,
+        /// Where it was read.
+        load: Site,
+        /// By one thread.
+        by_one_thread: bool,
+    },
+    /// Two threads accessed it, one right after the other.
+    Interleaving {
+        /// The one.
+        first: Site,
+        /// The other.
+        second: Site,
+    },
 }
 
 /// The state of all executions that a driver asks for.
@@ -168,10 +199,9 @@ pub(super) struct State {
     /// Canaries made and not dead yet: where each was made.
     alive: Vec<Option<&'static Place<'static>>>,
     /// Who touched each location last, and where.
-    touched: Vec<Option<(usize, usize)>>,
+    touched: Vec<Option<(usize, Site)>>,
     seen: HashSet<Pair, FixedState>,
-    fresh: Coverage,
-    covered: Coverage,
+    fresh: Vec<Pair>,
 }
 
 thread_local! {
@@ -212,8 +242,7 @@ impl State {
             alive: Vec::new(),
             touched: Vec::new(),
             seen: HashSet::default(),
-            fresh: Coverage::default(),
-            covered: Coverage::default(),
+            fresh: Vec::new(),
         }
     }
 
@@ -224,7 +253,7 @@ impl State {
         self.choices.clear();
         self.alive.clear();
         self.touched.clear();
-        self.fresh = Coverage::default();
+        self.fresh.clear();
         ROWS.set([None; 2]);
         self.driver.begin()
     }
@@ -236,8 +265,7 @@ impl State {
             steps: self.steps,
             trace: &self.trace,
             choices: &self.choices,
-            fresh: self.fresh,
-            covered: self.covered,
+            fresh: &self.fresh,
         });
     }
 
@@ -267,13 +295,7 @@ impl State {
 
     fn cover(&mut self, pair: Pair) {
         if self.seen.insert(pair) {
-            let (fresh, covered) = (&mut self.fresh, &mut self.covered);
-            for counts in [fresh, covered] {
-                match pair {
-                    Pair::ReadsFrom { .. } => counts.reads_from += 1,
-                    Pair::Interleaving { .. } => counts.interleavings += 1,
-                }
-            }
+            self.fresh.push(pair);
         }
     }
 
@@ -281,7 +303,7 @@ impl State {
         if self.touched.len() <= location {
             self.touched.resize(location + 1, None);
         }
-        let now = (self.current, address(place));
+        let now = (self.current, Site(place));
         if let Some((thread, first)) = self.touched[location].replace(now)
             && thread != self.current
         {
@@ -302,10 +324,7 @@ impl State {
         let read = age.map(|age| {
             let message = self.memory.message(location, age);
             let by_one_thread = message.thread == self.current;
-            (
-                Pair::ReadsFrom { store: address(message.place), load: address(place), by_one_thread },
-                message.value,
-            )
+            (Pair::ReadsFrom { store: Site(message.place), load: Site(place), by_one_thread }, message.value)
         });
         if let Some((pair, _)) = read {
             self.cover(pair);

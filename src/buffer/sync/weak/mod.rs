@@ -79,7 +79,8 @@ pub(super) mod adversary_needs {
 pub mod control {
     pub use super::engine::{JoinHandle, explore, spawn};
     pub use super::execution::{
-        Access, Choice, Coverage, Driver, Ended, Failure, Stamp, Step, fail, set_clock_ms, stamp, step_limit,
+        Access, Choice, Driver, Ended, Failure, Pair, Site, Stamp, Step, fail, set_clock_ms, stamp,
+        step_limit,
     };
     pub use super::memory::MAX_THREADS;
 
