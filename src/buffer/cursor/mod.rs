@@ -204,7 +204,11 @@ impl Cursor {
                 break;
             }
             let next = self.follow();
-            let Some(segment) = next else { return Err(self.evicted()) };
+            let Some(segment) = next else {
+                // What became visible stays so: the cursor must not be left standing at a marker.
+                self.settle();
+                return Err(self.evicted());
+            };
             self.window.push_back(View { segment, visible: 0 });
         }
         self.settle();
