@@ -118,7 +118,9 @@ pub struct Outcome {
     /// What was found first.
     pub finding: Option<Finding>,
     /// The strategy had nothing left to try.
-    pub exhausted: bool,
+    pub complete: bool,
+    /// Programs of which every execution within the strategy's bounds was run.
+    pub exhausted: u64,
 }
 
 /// What the campaign and its executions share: the program to run and its history.
@@ -157,7 +159,7 @@ pub fn campaign(
         stage: Arc::clone(&stage),
         board: Arc::clone(board),
         finding: None,
-        exhausted: false,
+        complete: false,
     };
     let driver = explore(driver, move || {
         weak::step_limit(STEP_LIMIT);
@@ -168,7 +170,7 @@ pub fn campaign(
             weak::fail(broken);
         }
     });
-    Outcome { finding: driver.finding, exhausted: driver.exhausted }
+    Outcome { finding: driver.finding, complete: driver.complete, exhausted: driver.strategy.exhausted() }
 }
 
 struct Campaign {
@@ -181,7 +183,7 @@ struct Campaign {
     stage: Arc<Stage>,
     board: Arc<Board>,
     finding: Option<Finding>,
-    exhausted: bool,
+    complete: bool,
 }
 
 impl Campaign {
@@ -201,7 +203,7 @@ impl Driver for Campaign {
         }
         let Self { strategy, programs, size, .. } = self;
         let Some(next) = strategy.begin(&mut || Arc::new(program(programs, *size))) else {
-            self.exhausted = true;
+            self.complete = true;
             return false;
         };
         lock(&self.stage.program).replace(next);

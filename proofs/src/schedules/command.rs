@@ -67,6 +67,9 @@ struct Options {
     /// Stale reads of an execution, for the exhaustive strategy.
     #[arg(long, default_value_t = 2, value_name = "N")]
     stale_reads: usize,
+    /// Programs, for the exhaustive strategy [default: until the time is up].
+    #[arg(long, value_name = "N")]
+    programs: Option<u64>,
     /// Writes the results as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -74,7 +77,7 @@ struct Options {
     #[arg(long, value_name = "DIRECTORY", default_value = "target/schedules")]
     save: PathBuf,
     /// Runs exactly the execution of this schedule file, and shows it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["strategy", "mutate", "self_check"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["strategy", "mutate", "self_check", "programs"])]
     replay: Option<PathBuf>,
     /// Switches faults and weaker orderings on, one at a time, and fails unless each is found.
     #[arg(long)]
@@ -108,6 +111,10 @@ impl Options {
         Bounds { preemptions: self.preemptions, stale_reads: self.stale_reads }
     }
 
+    fn programs_of_a_job(&self) -> u64 {
+        self.programs.map_or(u64::MAX, |programs| programs.div_ceil(self.jobs() as u64).max(1))
+    }
+
     fn jobs(&self) -> usize {
         self.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from)).max(1)
     }
@@ -119,7 +126,7 @@ impl Options {
             Kind::Pct => Box::new(Pct::new(seed)),
             Kind::Guided => Box::new(Guided::new(seed)),
             Kind::Bytes => Box::new(RandomBytes::new(seed, self.size())),
-            Kind::Exhaustive => Box::new(Exhaustive::new(self.bounds())),
+            Kind::Exhaustive => Box::new(Exhaustive::new(self.bounds(), self.programs_of_a_job())),
         }
     }
 }
@@ -230,6 +237,8 @@ struct Report {
     counts: Counts,
     /// "exhausted within bounds", "sampled", or "found".
     verdict: &'static str,
+    /// Programs of which every execution within the bounds was run.
+    programs_exhausted: u64,
     /// Coverage over time.
     samples: Vec<Sample>,
     finding: Option<ScheduleFile>,
@@ -242,6 +251,7 @@ fn fuzz(options: &Options) -> Result<bool, String> {
         now.map_or(1, |now| now.as_secs())
     });
     let limits = match (options.iterations, options.duration) {
+        (None, None) if options.programs.is_some() => Limits::default(),
         (None, None) => Limits { executions: None, duration: Some(Duration::from_secs(60)) },
         (executions, duration) => Limits { executions, duration },
     };
@@ -251,7 +261,8 @@ fn fuzz(options: &Options) -> Result<bool, String> {
     let (outcomes, samples) = campaigns(options, seed, limits, jobs, &board)?;
     let seconds = start.elapsed().as_secs_f64();
     let counts = board.counts();
-    let exhausted = outcomes.iter().all(|outcome| outcome.exhausted);
+    let complete = outcomes.iter().all(|outcome| outcome.complete);
+    let programs_exhausted = outcomes.iter().map(|outcome| outcome.exhausted).sum();
     println!(
         "{}  seed {seed}{}",
         line(&counts, seconds),
@@ -267,7 +278,8 @@ fn fuzz(options: &Options) -> Result<bool, String> {
         mutation: options.mutate.clone(),
         seconds,
         counts,
-        verdict: if exhausted { "exhausted within bounds" } else { "sampled" },
+        verdict: if complete { "exhausted within bounds" } else { "sampled" },
+        programs_exhausted,
         samples,
         finding: None,
         saved: None,
@@ -277,7 +289,15 @@ fn fuzz(options: &Options) -> Result<bool, String> {
         report.verdict = "found";
         report_finding(options, finding, &mut report)?;
     } else {
-        println!("nothing found ({})", report.verdict);
+        let within = if options.strategy == Kind::Exhaustive {
+            let Bounds { preemptions, stale_reads } = options.bounds();
+            format!(
+                "; {programs_exhausted} programs exhausted within {preemptions} preemptions and {stale_reads} stale reads"
+            )
+        } else {
+            String::new()
+        };
+        println!("nothing found ({}{within})", report.verdict);
     }
     if let Some(file) = &options.json {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use replcore::buffer::model::weak::{Choice, Ended};
+use replcore::buffer::model::weak::Choice;
 
 use super::Strategy;
 use crate::schedules::program::Program;
@@ -35,15 +35,16 @@ pub struct Exhaustive {
     depth: usize,
     left: Bounds,
     program: Option<Arc<Program>>,
-    /// Programs exhausted so far.
+    /// Programs of which every execution within the bounds was run, and how many there are to be.
     exhausted: u64,
+    programs: u64,
 }
 
 impl Exhaustive {
-    /// A search within `bounds`.
+    /// A search within `bounds`, of so many programs.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, path: Vec::new(), depth: 0, left: bounds, program: None, exhausted: 0 }
+    pub fn new(bounds: Bounds, programs: u64) -> Self {
+        Self { bounds, path: Vec::new(), depth: 0, left: bounds, program: None, exhausted: 0, programs }
     }
 
     /// Begins an execution that was not run yet; false if there is none.
@@ -79,18 +80,15 @@ impl Exhaustive {
         }
         chosen
     }
-
-    /// Programs of which every execution within the bounds was run.
-    #[must_use]
-    pub fn exhausted(&self) -> u64 {
-        self.exhausted
-    }
 }
 
 impl Strategy for Exhaustive {
     fn begin(&mut self, fresh: &mut dyn FnMut() -> Arc<Program>) -> Option<Arc<Program>> {
         if self.program.is_none() || !self.advance() {
             self.exhausted += u64::from(self.program.is_some());
+            if self.exhausted == self.programs {
+                return None;
+            }
             self.program = Some(fresh());
             (self.depth, self.left) = (0, self.bounds);
         }
@@ -101,5 +99,7 @@ impl Strategy for Exhaustive {
         self.follow(choice)
     }
 
-    fn end(&mut self, _: &Arc<Program>, _: &Ended<'_>) {}
+    fn exhausted(&self) -> u64 {
+        self.exhausted
+    }
 }

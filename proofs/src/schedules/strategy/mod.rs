@@ -43,4 +43,9 @@ pub trait Strategy: 'static {
     fn end(&mut self, program: &Arc<Program>, ended: &Ended<'_>) {
         let _ = (program, ended);
     }
+
+    /// Programs of which every execution within the strategy's bounds was run.
+    fn exhausted(&self) -> u64 {
+        0
+    }
 }

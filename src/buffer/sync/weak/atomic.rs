@@ -6,17 +6,12 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use super::engine::scheduling_point;
-use super::execution::{Access, Choice, State, fail_at, with};
+use super::execution::{Choice, State, fail_at, with};
+use super::trace::{Access, At};
 
 /// A location, as the types below know it.
 #[derive(Debug)]
 struct Word(usize);
-
-/// An access under way.
-struct At {
-    order: Ordering,
-    place: &'static Place<'static>,
-}
 
 impl Word {
     #[track_caller]
@@ -55,14 +50,14 @@ impl Word {
         self.step(at.place, |state| {
             let options = state.memory.readable(state.current, self.0);
             let age = choose_read(state, options);
-            state.observe(Access::Load, self.0, Some(age), None, at.order, at.place);
+            state.observe(Access::Load, self.0, at, Some(age), None);
             state.memory.load(state.current, self.0, age, at.order)
         })
     }
 
     fn store(&self, value: u64, at: &At) {
         self.step(at.place, |state| {
-            state.observe(Access::Store, self.0, None, Some(value), at.order, at.place);
+            state.observe(Access::Store, self.0, at, None, Some(value));
             state.memory.store(state.current, self.0, value, at.order, at.place);
         });
     }
@@ -70,13 +65,13 @@ impl Word {
     fn exchange(&self, change: impl FnOnce(u64) -> u64, at: &At) -> u64 {
         self.step(at.place, |state| {
             let value = change(state.memory.message(self.0, 0).value);
-            state.observe(Access::Exchange, self.0, Some(0), Some(value), at.order, at.place);
+            state.observe(Access::Exchange, self.0, at, Some(0), Some(value));
             state.memory.exchange(state.current, self.0, value, at.order, at.place)
         })
     }
 
-    fn compare_exchange(&self, now: u64, then: u64, success: &At, failure: &At) -> Result<u64, u64> {
-        self.step(success.place, |state| {
+    fn compare_exchange(&self, now: u64, then: u64, at: &At, failure: Ordering) -> Result<u64, u64> {
+        self.step(at.place, |state| {
             let memory = &state.memory;
             let can_succeed = memory.message(self.0, 0).value == now;
             // Where it can fail: at what the thread may read and did not expect.
@@ -85,13 +80,12 @@ impl Word {
             let refusals: smallvec::SmallVec<[usize; 16]> = refusals.collect();
             let chosen = choose_read(state, refusals.len() + usize::from(can_succeed));
             if can_succeed && chosen == 0 {
-                state.observe(Access::Exchange, self.0, Some(0), Some(then), success.order, success.place);
-                let place = success.place;
-                return Ok(state.memory.exchange(state.current, self.0, then, success.order, place));
+                state.observe(Access::Exchange, self.0, at, Some(0), Some(then));
+                return Ok(state.memory.exchange(state.current, self.0, then, at.order, at.place));
             }
             let age = refusals[chosen - usize::from(can_succeed)];
-            state.observe(Access::Refused, self.0, Some(age), None, failure.order, failure.place);
-            Err(state.memory.load(state.current, self.0, age, failure.order))
+            state.observe(Access::Refused, self.0, &At { order: failure, ..*at }, Some(age), None);
+            Err(state.memory.load(state.current, self.0, age, failure))
         })
     }
 }
@@ -106,19 +100,13 @@ fn choose_read(state: &mut State, options: usize) -> usize {
 /// A fence; one weakened to Relaxed is none.
 #[track_caller]
 pub fn fence(order: Ordering) {
-    let place = Place::caller();
+    let at = At::here(order);
     scheduling_point();
     with(|state| {
-        state.observe(Access::Fence, usize::MAX, None, None, order, place);
+        state.observe_thread(Access::Fence, &at);
         state.memory.fence(state.current, order);
         state.memory.step(state.current);
     });
-}
-
-macro_rules! at {
-    ($order:expr) => {
-        &At { order: $order, place: Place::caller() }
-    };
 }
 
 macro_rules! integer {
@@ -144,37 +132,37 @@ macro_rules! integer {
             /// Reads a store that the thread may read.
             #[track_caller]
             pub fn load(&self, order: Ordering) -> $value {
-                self.0.load(at!(order)) as $value
+                self.0.load(&At::here(order)) as $value
             }
 
             /// Appends a store.
             #[track_caller]
             pub fn store(&self, value: $value, order: Ordering) {
-                self.0.store(value as u64, at!(order));
+                self.0.store(value as u64, &At::here(order));
             }
 
             /// Reads the newest store and appends another.
             #[track_caller]
             pub fn swap(&self, value: $value, order: Ordering) -> $value {
-                self.0.exchange(|_| value as u64, at!(order)) as $value
+                self.0.exchange(|_| value as u64, &At::here(order)) as $value
             }
 
             /// As [`swap`](Self::swap), adding.
             #[track_caller]
             pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
-                self.0.exchange(|now| (now as $value).wrapping_add(value) as u64, at!(order)) as $value
+                self.0.exchange(|now| (now as $value).wrapping_add(value) as u64, &At::here(order)) as $value
             }
 
             /// As [`swap`](Self::swap), subtracting.
             #[track_caller]
             pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
-                self.0.exchange(|now| (now as $value).wrapping_sub(value) as u64, at!(order)) as $value
+                self.0.exchange(|now| (now as $value).wrapping_sub(value) as u64, &At::here(order)) as $value
             }
 
             /// As [`swap`](Self::swap), taking the greater.
             #[track_caller]
             pub fn fetch_max(&self, value: $value, order: Ordering) -> $value {
-                self.0.exchange(|now| (now as $value).max(value) as u64, at!(order)) as $value
+                self.0.exchange(|now| (now as $value).max(value) as u64, &At::here(order)) as $value
             }
 
             /// Succeeds on the newest store alone; may fail on any that the thread may read.
@@ -189,7 +177,8 @@ macro_rules! integer {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                let result = self.0.compare_exchange(now as u64, then as u64, at!(success), at!(failure));
+                let at = At::here(success);
+                let result = self.0.compare_exchange(now as u64, then as u64, &at, failure);
                 result.map(|value| value as $value).map_err(|value| value as $value)
             }
         }
@@ -217,12 +206,12 @@ impl AtomicBool {
 
     #[track_caller]
     pub(crate) fn load(&self, order: Ordering) -> bool {
-        self.0.load(at!(order)) != 0
+        self.0.load(&At::here(order)) != 0
     }
 
     #[track_caller]
     pub(crate) fn store(&self, value: bool, order: Ordering) {
-        self.0.store(u64::from(value), at!(order));
+        self.0.store(u64::from(value), &At::here(order));
     }
 }
 
@@ -251,12 +240,12 @@ impl<T> AtomicPtr<T> {
 
     #[track_caller]
     pub(crate) fn load(&self, order: Ordering) -> *mut T {
-        pointer(self.0.load(at!(order)))
+        pointer(self.0.load(&At::here(order)))
     }
 
     #[track_caller]
     pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
-        pointer(self.0.exchange(|_| number(value), at!(order)))
+        pointer(self.0.exchange(|_| number(value), &At::here(order)))
     }
 
     #[track_caller]
@@ -267,7 +256,8 @@ impl<T> AtomicPtr<T> {
         success: Ordering,
         failure: Ordering,
     ) -> Result<*mut T, *mut T> {
-        let result = self.0.compare_exchange(number(now), number(then), at!(success), at!(failure));
+        let at = At::here(success);
+        let result = self.0.compare_exchange(number(now), number(then), &at, failure);
         result.map(pointer).map_err(pointer)
     }
 }

@@ -159,10 +159,6 @@ unsafe impl<T: Send + Sync> Sync for Arc<T> {}
 
 impl<T> Arc<T> {
     /// Makes the first handle.
-    #[expect(
-        clippy::arc_with_non_send_sync,
-        reason = "all threads of an execution are one thread of the system"
-    )]
     pub fn new(value: T) -> Self {
         Self(std::sync::Arc::new(Shared { value, known: RefCell::new(None) }))
     }

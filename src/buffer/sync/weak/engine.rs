@@ -2,7 +2,8 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, Location as Place, PanicHookInfo, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use super::cell::empty_quarantine;
-use super::execution::{Access, Choice, Driver, State, replace, try_with, with};
+use super::execution::{Choice, Driver, State, replace, try_with, with};
+use super::trace::{Access, At};
 
 /// Stack of a thread, in bytes: unoptimised code with assertions in it needs some.
 const STACK_BYTES: usize = 256 << 10;
@@ -61,7 +63,7 @@ fn hush() {
         let usual = std::panic::take_hook();
         // shuttle puts its own hook before this one when it first runs; so let it do so now.
         std::panic::set_hook(Box::new(|_| {}));
-        Runner::new(Once_(false), config()).run(|| {});
+        Runner::new(OneEmpty(false), config()).run(|| {});
         drop(std::panic::take_hook());
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
             if try_with(|_| ()).is_none() {
@@ -145,11 +147,11 @@ pub struct JoinHandle<T> {
 /// Starts a thread, which knows all that the calling one knows.
 #[track_caller]
 pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let place = Place::caller();
+    let at = At::here(Ordering::Relaxed);
     let thread = with(|state| {
         let thread = state.memory.fork(state.current);
         state.running += 1;
-        state.observe_thread(Access::Spawn(thread), place);
+        state.observe_thread(Access::Spawn(thread), &at);
         thread
     });
     let handle = shuttle::thread::spawn(move || {
@@ -167,11 +169,11 @@ impl<T> JoinHandle<T> {
     /// Never: see above.
     #[track_caller]
     pub fn join(self) -> T {
-        let place = Place::caller();
+        let at = At::here(Ordering::Relaxed);
         let result = self.handle.join();
         with(|state| {
             state.memory.join(state.current, self.thread);
-            state.observe_thread(Access::Join(self.thread), place);
+            state.observe_thread(Access::Join(self.thread), &at);
         });
         result.expect("a thread that panics ends the execution")
     }
@@ -235,9 +237,9 @@ impl Scheduler for Turns {
 
 /// One empty execution.
 #[derive(Debug)]
-struct Once_(bool);
+struct OneEmpty(bool);
 
-impl Scheduler for Once_ {
+impl Scheduler for OneEmpty {
     fn new_execution(&mut self) -> Option<Schedule> {
         (!std::mem::replace(&mut self.0, true)).then(|| Schedule::new(0))
     }

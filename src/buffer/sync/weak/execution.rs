@@ -1,18 +1,16 @@
 //! One execution: its memory, the choices that made it, and the trace of its steps.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::panic::Location as Place;
 use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 
 use super::memory::Memory;
-use super::view::{Clock, Known, Moment};
-use crate::buffer::sync::table::ORDERINGS;
+use super::trace::{Access, At, Pair, Rows, Site, Stamp, Step};
+use super::view::Known;
 
 /// A place where an execution could go on in several ways. The first is always the plain one: stay
 /// on the thread, read the newest store.
@@ -85,101 +83,6 @@ pub struct Failure {
     pub step: usize,
 }
 
-/// What a step was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// A load.
-    Load,
-    /// A store.
-    Store,
-    /// A read-modify-write, or a compare-exchange that succeeded.
-    Exchange,
-    /// A compare-exchange that failed.
-    Refused,
-    /// A fence.
-    Fence,
-    /// A thread was started.
-    Spawn(usize),
-    /// A thread was waited for.
-    Join(usize),
-    /// What the program said of itself.
-    Mark(u32),
-}
-
-/// A step of an execution.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// Who.
-    pub thread: usize,
-    /// What.
-    pub access: Access,
-    /// The row of the table of orderings that the site names.
-    pub row: Option<&'static str>,
-    /// The ordering in force.
-    pub order: Ordering,
-    /// Where in memory.
-    pub location: usize,
-    /// The value read.
-    pub read: Option<u64>,
-    /// How many newer stores there were.
-    pub age: usize,
-    /// The value written.
-    pub wrote: Option<u64>,
-    /// Where in the code.
-    pub place: &'static Place<'static>,
-}
-
-/// A place in the code. Two are the same if they are one object: file, line and column.
-#[derive(Clone, Copy, Debug)]
-pub struct Site(&'static Place<'static>);
-
-impl Site {
-    fn address(self) -> usize {
-        std::ptr::from_ref(self.0).addr()
-    }
-}
-
-impl PartialEq for Site {
-    fn eq(&self, other: &Self) -> bool {
-        self.address() == other.address()
-    }
-}
-
-impl Eq for Site {}
-
-impl Hash for Site {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.address().hash(state);
-    }
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0.file(), self.0.line())
-    }
-}
-
-/// Two accesses of one location that met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pair {
-    /// A load read a store, by the same thread or another one's.
-    ReadsFrom {
-        /// Where it was stored.
-        store: Site,
-        /// Where it was read.
-        load: Site,
-        /// By one thread.
-        by_one_thread: bool,
-    },
-    /// Two threads accessed it, one right after the other.
-    Interleaving {
-        /// The one.
-        first: Site,
-        /// The other.
-        second: Site,
-    },
-}
-
 /// The state of all executions that a driver asks for.
 pub(super) struct State {
     pub(super) driver: Box<dyn Driver>,
@@ -206,22 +109,6 @@ pub(super) struct State {
 
 thread_local! {
     static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
-    /// The rows that sites have looked up since the last access.
-    static ROWS: Cell<[Option<usize>; 2]> = const { Cell::new([None; 2]) };
-}
-
-/// A site has looked the ordering of a row up, to use it in the access that comes next.
-pub(in crate::buffer::sync) fn note_row(row: usize) {
-    ROWS.set([ROWS.get()[1], Some(row)]);
-}
-
-/// The row of the access that comes now; of two, the one for success or the one for failure.
-fn take_row(refused: bool) -> Option<&'static str> {
-    let row = match ROWS.replace([None; 2]) {
-        [Some(success), Some(_)] if !refused => Some(success),
-        [_, last] => last,
-    };
-    row.map(|row| ORDERINGS[row].name)
 }
 
 impl State {
@@ -254,7 +141,7 @@ impl State {
         self.alive.clear();
         self.touched.clear();
         self.fresh.clear();
-        ROWS.set([None; 2]);
+        Rows::take();
         self.driver.begin()
     }
 
@@ -289,10 +176,6 @@ impl State {
         !self.cut_off
     }
 
-    fn record(&mut self, step: Step) {
-        self.trace.push(step);
-    }
-
     fn cover(&mut self, pair: Pair) {
         if self.seen.insert(pair) {
             self.fresh.push(pair);
@@ -311,54 +194,30 @@ impl State {
         }
     }
 
-    /// Takes down what a step was, before it changes the memory: the message it reads is still there.
+    /// Takes down what a step is, before it changes the memory: the message it reads is still there.
     pub(super) fn observe(
         &mut self,
         access: Access,
         location: usize,
+        at: &At,
         age: Option<usize>,
         wrote: Option<u64>,
-        order: Ordering,
-        place: &'static Place<'static>,
     ) {
-        let read = age.map(|age| {
+        let mut step = at.step(self.current, access, location);
+        step.wrote = wrote;
+        if let Some(age) = age {
             let message = self.memory.message(location, age);
-            let by_one_thread = message.thread == self.current;
-            (Pair::ReadsFrom { store: Site(message.place), load: Site(place), by_one_thread }, message.value)
-        });
-        if let Some((pair, _)) = read {
-            self.cover(pair);
+            (step.read, step.age) = (Some(message.value), age);
+            let (store, by_one_thread) = (Site(message.place), message.thread == self.current);
+            self.cover(Pair::ReadsFrom { store, load: Site(at.place), by_one_thread });
         }
-        if access != Access::Fence {
-            self.touch(location, place);
-        }
-        let row = take_row(access == Access::Refused);
-        self.record(Step {
-            thread: self.current,
-            access,
-            row,
-            order,
-            location,
-            read: read.map(|(_, value)| value),
-            age: age.unwrap_or(0),
-            wrote,
-            place,
-        });
+        self.touch(location, at.place);
+        self.trace.push(step);
     }
 
     /// Takes down a step that touches no location.
-    pub(super) fn observe_thread(&mut self, access: Access, place: &'static Place<'static>) {
-        self.record(Step {
-            thread: self.current,
-            access,
-            row: None,
-            order: Ordering::Relaxed,
-            location: usize::MAX,
-            read: None,
-            age: 0,
-            wrote: None,
-            place,
-        });
+    pub(super) fn observe_thread(&mut self, access: Access, at: &At) {
+        self.trace.push(at.step(self.current, access, usize::MAX));
     }
 
     pub(super) fn birth(&mut self, place: &'static Place<'static>) -> usize {
@@ -428,36 +287,13 @@ pub(super) fn fail_at(message: String, place: &'static Place<'static>) -> ! {
     super::engine::stop()
 }
 
-/// A moment of a thread: when it was, and what the thread knew.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    at: usize,
-    moment: Moment,
-    clock: Clock,
-}
-
-impl Stamp {
-    /// The number of the step: an order that all threads agree on.
-    #[must_use]
-    pub fn at(&self) -> usize {
-        self.at
-    }
-
-    /// Whether all that was done until this moment happens before `later`. More than having been
-    /// earlier: memory orders it.
-    #[must_use]
-    pub fn happens_before(&self, later: &Self) -> bool {
-        self.moment.is_before(&later.clock)
-    }
-}
-
 /// Leaves a mark in the trace, and says when that was.
 #[track_caller]
 pub fn stamp(number: u32) -> Stamp {
-    let place = Place::caller();
+    let here = At::here(Ordering::Relaxed);
     with(|state| {
         let at = state.trace.len();
-        state.observe_thread(Access::Mark(number), place);
+        state.observe_thread(Access::Mark(number), &here);
         let (current, memory) = (state.current, &state.memory);
         Stamp { at, moment: memory.moment(current), clock: *memory.clock(current) }
     })

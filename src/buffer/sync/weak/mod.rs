@@ -37,7 +37,8 @@
 //!
 //! # Layers
 //! `view` (what a thread knows), `memory` (locations and messages, no threads of control), `execution`
-//! (the state of one execution, its choices and trace), `engine` (threads, by shuttle), `atomic` and
+//! (the state of one execution and its choices), `trace` (its
+//! steps), `engine` (threads, by shuttle), `atomic` and
 //! `cell` (the types that the shipped code sees).
 //!
 //! All threads of an execution are coroutines on one thread of the system, so the state is a
@@ -48,12 +49,13 @@ mod cell;
 mod engine;
 mod execution;
 mod memory;
+mod trace;
 mod view;
 
 pub(crate) use self::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
 pub(crate) use self::cell::{Arc, Canary, Countdown, Signal, UnsafeCell, free};
 pub(crate) use self::engine::spin;
-pub(super) use self::execution::note_row;
+pub(super) use self::trace::note_row;
 
 /// What the adversary of `epoch` needs of a backend: words that are there from the start, for they
 /// reach other threads through a list that no model sees, and the name of the calling thread.
@@ -78,11 +80,9 @@ pub(super) mod adversary_needs {
 /// What a fuzzer can do: run executions, choose in them, and look at what they did.
 pub mod control {
     pub use super::engine::{JoinHandle, explore, spawn};
-    pub use super::execution::{
-        Access, Choice, Driver, Ended, Failure, Pair, Site, Stamp, Step, fail, set_clock_ms, stamp,
-        step_limit,
-    };
+    pub use super::execution::{Choice, Driver, Ended, Failure, fail, set_clock_ms, stamp, step_limit};
     pub use super::memory::MAX_THREADS;
+    pub use super::trace::{Access, Pair, Site, Stamp, Step};
 
     /// The atomics of the model, for programs whose outcomes are known.
     pub mod atomic {
