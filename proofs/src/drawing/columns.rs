@@ -1,0 +1,303 @@
+//! Steps with a column for each thread, one line each, the place in the source at the right.
+//!
+//! Most steps of an execution matter to nobody but their thread. What is left out: what the first thread does before there
+//! is another, and atomics that one thread alone touches and plain memory that no two threads fight for. How many steps were
+//! left out stands where they were. What is always there: fences, guards, frees, and the last steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::words::thread;
+use super::{Recorded, Step, Touch};
+
+/// The last steps, which are always drawn.
+const LAST: usize = 8;
+/// Lines of a drawing; if there are more, those in the beginning go first.
+const LINES: usize = 70;
+/// The narrowest column.
+const NARROWEST: usize = 24;
+
+/// A line of the drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// The step of this number.
+    Step(usize),
+    /// So many steps that matter little.
+    Left(usize),
+}
+
+/// Draws the steps. The name of the ordering that was weakened is shown as what it was weakened to.
+pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps: bool) -> String {
+    let steps = &recorded.steps;
+    if steps.is_empty() {
+        return "  (no step was recorded)\n".to_owned();
+    }
+    let lines = if all_steps { (0..steps.len()).map(Line::Step).collect() } else { choose(steps) };
+    let threads: BTreeSet<usize> = lines.iter().filter_map(|line| line.step(steps)).map(|step| step.thread).collect();
+    let threads: Vec<_> = threads.into_iter().collect();
+    let number_width = steps.len().to_string().len().max(2);
+    let place_width = lines.iter().filter_map(|line| line.step(steps)?.place.as_deref()).map(str::len).max().unwrap_or(0);
+    let between = 3 * threads.len() + 4;
+    let left = width.saturating_sub(number_width + place_width + between);
+    let wanted = wanted_widths(steps, &lines, &threads, mutation);
+    let widths = share(&wanted, left);
+
+    let mut text = String::new();
+    let heads: Vec<_> = threads.iter().map(|number| head(*number, steps)).collect();
+    row(&mut text, "", number_width, &heads, &widths, "");
+    let rules: Vec<_> = widths.iter().map(|width| "─".repeat(*width)).collect();
+    row(&mut text, "", number_width, &rules, &widths, "");
+    for line in &lines {
+        match line {
+            Line::Left(1) => row(&mut text, "…", number_width, &note(&threads, "(a step that matters to no other)"), &widths, ""),
+            Line::Left(count) => {
+                let said = format!("({count} steps that matter to no other)");
+                row(&mut text, "…", number_width, &note(&threads, &said), &widths, "");
+            }
+            Line::Step(at) => {
+                let step = &steps[*at];
+                let cells: Vec<_> = threads
+                    .iter()
+                    .map(|number| if *number == step.thread { say(step, mutation) } else { String::new() })
+                    .collect();
+                let number = (at + 1).to_string();
+                row(&mut text, &number, number_width, &cells, &widths, step.place.as_deref().unwrap_or_default());
+            }
+        }
+    }
+    let last = &recorded.message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let who = recorded.thread.map_or_else(String::new, |number| format!("{}: ", thread(number)));
+    let place = recorded.place.as_deref().map_or_else(String::new, |place| format!("  ({place})"));
+    let _ = writeln!(text, "  ✗ {who}{}{place}", last.trim());
+    text
+}
+
+impl Line {
+    fn step(self, steps: &[Step]) -> Option<&Step> {
+        match self {
+            Self::Step(at) => steps.get(at),
+            Self::Left(_) => None,
+        }
+    }
+}
+
+/// A step in its column: the named ordering, and what was done.
+fn say(step: &Step, mutation: Option<&str>) -> String {
+    match &step.name {
+        Some(name) => {
+            let weakened = mutation.filter(|mutation| mutation.split('=').next() == Some(name));
+            format!("{} {}", weakened.unwrap_or(name), step.did)
+        }
+        None => step.did.clone(),
+    }
+}
+
+fn note(threads: &[usize], said: &str) -> Vec<String> {
+    threads.iter().enumerate().map(|(at, _)| if at == 0 { said.to_owned() } else { String::new() }).collect()
+}
+
+/// What a thread is called, and what it does in this execution.
+fn head(number: usize, steps: &[Step]) -> String {
+    let roles: [(&str, fn(&Step) -> bool); 6] = [
+        ("attaches", |step| step.is_named(&["SLOT_CLAIM", "SLOTS_PUSH"])),
+        ("appends", |step| step.is_named(&["CELL_PUBLISH"]) && step.touch == Touch::Write),
+        ("trims", |step| step.is_named(&["FLOOR_RAISE"])),
+        ("evicts", |step| step.is_named(&["SLOT_EVICT"]) && step.touch == Touch::Write),
+        ("waits", |step| step.is_named(&["PARK"])),
+        ("frees", |step| step.touch == Touch::Free),
+    ];
+    let own = || steps.iter().filter(|step| step.thread == number);
+    let does: Vec<_> = roles.iter().filter(|(_, does)| own().any(does)).map(|(role, _)| *role).collect();
+    if does.is_empty() { thread(number) } else { format!("{} ({})", thread(number), does.join(", ")) }
+}
+
+impl Step {
+    fn is_named(&self, names: &[&str]) -> bool {
+        self.name.as_deref().is_some_and(|name| names.contains(&name))
+    }
+}
+
+/// Which steps are drawn.
+fn choose(steps: &[Step]) -> Vec<Line> {
+    let matters = matters(steps);
+    let mut lines = Vec::new();
+    for (at, matters) in matters.into_iter().enumerate() {
+        match (matters, lines.last_mut()) {
+            (true, _) => lines.push(Line::Step(at)),
+            (false, Some(Line::Left(count))) => *count += 1,
+            (false, _) => lines.push(Line::Left(1)),
+        }
+    }
+    if lines.len() <= LINES {
+        return lines;
+    }
+    let kept = lines.split_off(lines.len() - LINES);
+    let left = lines.iter().map(|line| if let Line::Left(count) = line { *count } else { 1 }).sum();
+    std::iter::once(Line::Left(left)).chain(kept).collect()
+}
+
+fn matters(steps: &[Step]) -> Vec<bool> {
+    let begin = steps.iter().position(|step| step.thread != 0).unwrap_or(0);
+    // Who touches what, once there are others; and whether anybody changes it.
+    let mut touched: BTreeMap<&str, (BTreeSet<usize>, bool)> = BTreeMap::new();
+    for step in &steps[begin..] {
+        if let Some(thing) = step.touches.as_deref() {
+            let entry = touched.entry(thing).or_default();
+            entry.0.insert(step.thread);
+            entry.1 |= matches!(step.touch, Touch::Write | Touch::PlainWrite | Touch::Free);
+        }
+    }
+    let freed: BTreeSet<_> = steps.iter().filter(|step| step.touch == Touch::Free).map(|step| &step.touches).collect();
+    let last_use = |at: usize, step: &Step| {
+        // Of the uses of what is freed, each thread's last before another thread does something.
+        freed.contains(&step.touches) && steps.get(at + 1).is_none_or(|next| next.thread != step.thread)
+    };
+    let matters = |(at, step): (usize, &Step)| {
+        if at + LAST >= steps.len() {
+            return true;
+        }
+        let shared = step
+            .touches
+            .as_deref()
+            .and_then(|thing| touched.get(thing))
+            .is_some_and(|(threads, changed)| threads.len() > 1 && *changed);
+        at >= begin
+            && match step.touch {
+                Touch::Order | Touch::Free => true,
+                Touch::Read | Touch::Write | Touch::PlainWrite => shared,
+                Touch::Use => last_use(at, step),
+                Touch::PlainRead => false,
+            }
+    };
+    steps.iter().enumerate().map(matters).collect()
+}
+
+fn wanted_widths(steps: &[Step], lines: &[Line], threads: &[usize], mutation: Option<&str>) -> Vec<usize> {
+    let wanted = |number: &usize| {
+        let said = lines.iter().filter_map(|line| line.step(steps)).filter(|step| step.thread == *number);
+        let longest = said.map(|step| say(step, mutation).chars().count()).max().unwrap_or(0);
+        longest.max(head(*number, steps).chars().count().min(NARROWEST))
+    };
+    threads.iter().map(wanted).collect()
+}
+
+/// Shares the columns of a line: who wants less than its part gets what it wants.
+fn share(wanted: &[usize], total: usize) -> Vec<usize> {
+    let mut widths = wanted.to_vec();
+    let mut left = total;
+    let mut open: Vec<_> = (0..wanted.len()).collect();
+    while !open.is_empty() {
+        let part = (left / open.len()).max(NARROWEST);
+        let content: Vec<_> = open.iter().copied().filter(|at| wanted[*at] <= part).collect();
+        if content.is_empty() {
+            for at in open {
+                widths[at] = part;
+            }
+            return widths;
+        }
+        for at in content {
+            left = left.saturating_sub(wanted[at]);
+            open.retain(|other| *other != at);
+        }
+    }
+    widths
+}
+
+/// A line of the drawing; text that is too long for its column goes on below.
+fn row(text: &mut String, number: &str, number_width: usize, cells: &[String], widths: &[usize], place: &str) {
+    let wrapped: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
+    let height = wrapped.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    for at in 0..height {
+        let number = if at == 0 { number } else { "" };
+        let mut line = format!("  {number:>number_width$}");
+        for (column, width) in wrapped.iter().zip(widths) {
+            let part = column.get(at).map_or("", String::as_str);
+            let _ = write!(line, " │ {part:<width$}");
+        }
+        if at == 0 && !place.is_empty() {
+            let _ = write!(line, "   {place}");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// Breaks a text between words.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let fits = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() <= width);
+        match lines.last_mut() {
+            Some(line) if fits => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(format!("  {word}")),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(thread: usize, name: &str, did: &str, touches: &str, touch: Touch) -> Step {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Step { thread, name: some(name), did: did.to_owned(), touches: some(touches), touch, place: some("segment.rs:7") }
+    }
+
+    fn execution() -> Recorded {
+        let mut steps: Vec<_> = (0..30).map(|_| step(0, "HINT_LOAD", "load hint -> 0", "hint", Touch::Read)).collect();
+        steps.push(step(1, "CELL_PUBLISH", "cas cell1: empty -> record1  ok", "cell1", Touch::Write));
+        steps.extend((0..5).map(|_| step(1, "COUNTER", "add 1 to counter", "counter", Touch::Write)));
+        steps.push(step(2, "CELL_LOAD", "load cell1 -> record1", "cell1", Touch::Read));
+        steps.extend((0..LAST).map(|_| step(2, "FLOOR_LOAD", "load floor -> 3", "floor", Touch::Read)));
+        Recorded {
+            message: "I6: used after it was freed".to_owned(),
+            place: Some("model.rs:266".to_owned()),
+            thread: Some(2),
+            steps,
+        }
+    }
+
+    #[test]
+    fn each_thread_has_its_column_and_each_step_its_line() {
+        let drawn = draw(&execution(), None, 140, false);
+        let lines: Vec<_> = drawn.lines().collect();
+        assert!(lines[0].contains("thread 1 (appends)") && lines[0].contains("thread 2"), "{drawn}");
+        let cas = lines.iter().find(|line| line.contains("CELL_PUBLISH cas cell1")).expect(&drawn);
+        let load = lines.iter().find(|line| line.contains("CELL_LOAD load cell1")).expect(&drawn);
+        assert!(cas.find("CELL_PUBLISH") < load.find("CELL_LOAD"), "{drawn}");
+        assert!(cas.trim_start().starts_with("31 ") && cas.ends_with("segment.rs:7"), "{drawn}");
+        assert!(drawn.ends_with("  ✗ thread 2: I6: used after it was freed  (model.rs:266)\n"), "{drawn}");
+    }
+
+    #[test]
+    fn what_matters_to_no_other_is_counted_and_left_out() {
+        let drawn = draw(&execution(), None, 140, false);
+        assert!(drawn.contains("(30 steps that matter to no other)"), "{drawn}");
+        assert!(drawn.contains("(5 steps that matter to no other)"), "{drawn}");
+        assert!(!drawn.contains("COUNTER"), "{drawn}");
+        let all = draw(&execution(), None, 140, true);
+        assert_eq!(all.matches("COUNTER").count(), 5, "{all}");
+        assert!(!all.contains('…'), "{all}");
+    }
+
+    #[test]
+    fn a_drawing_fits_its_width() {
+        for width in [80, 100, 140] {
+            let drawn = draw(&execution(), None, width, true);
+            let widest = drawn.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            assert!(widest <= width, "{widest} > {width}\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn a_weakened_ordering_is_shown_as_what_it_was_weakened_to() {
+        let drawn = draw(&execution(), Some("CELL_LOAD=Relaxed"), 140, false);
+        assert!(drawn.contains("CELL_LOAD=Relaxed load cell1"), "{drawn}");
+        assert!(drawn.contains("CELL_PUBLISH cas"), "{drawn}");
+    }
+}
