@@ -1,8 +1,9 @@
 //! Steps with a column for each thread, one line each, the place in the source at the right.
 //!
 //! Most steps of an execution matter to nobody but their thread. What is left out: what the first thread does before there
-//! is another, and atomics that one thread alone touches and plain memory that no two threads fight for. How many steps were
-//! left out stands where they were. What is always there: fences, guards, frees, and the last steps.
+//! is another; words that one thread alone touches or that nobody changes, and looks that find what the last look found;
+//! plain memory that no two threads fight for; guards under which nothing is retired. How many steps were left out stands
+//! where they were. What is always there: fences, frees, the steps of a weakened ordering, and the last steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,7 +14,9 @@ use super::{Recorded, Step, Touch};
 /// The last steps, which are always drawn.
 const LAST: usize = 8;
 /// Lines of a drawing; if there are more, those in the beginning go first.
-const LINES: usize = 70;
+const LINES: usize = 60;
+/// So few steps are left out without a line that says so.
+const FEW: usize = 10;
 /// The narrowest column.
 const NARROWEST: usize = 24;
 
@@ -32,7 +35,7 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
     if steps.is_empty() {
         return "  (no step was recorded)\n".to_owned();
     }
-    let lines = if all_steps { (0..steps.len()).map(Line::Step).collect() } else { choose(steps) };
+    let lines = if all_steps { (0..steps.len()).map(Line::Step).collect() } else { choose(steps, mutation) };
     let threads: BTreeSet<usize> = lines.iter().filter_map(|line| line.step(steps)).map(|step| step.thread).collect();
     let threads: Vec<_> = threads.into_iter().collect();
     let number_width = steps.len().to_string().len().max(2);
@@ -49,9 +52,10 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
     row(&mut text, "", number_width, &rules, &widths, "");
     for line in &lines {
         match line {
-            Line::Left(1) => row(&mut text, "…", number_width, &note(&threads, "(a step that matters to no other)"), &widths, ""),
+            // The numbers say it.
+            Line::Left(..FEW) => {}
             Line::Left(count) => {
-                let said = format!("({count} steps that matter to no other)");
+                let said = format!("({count} steps that change nothing here)");
                 row(&mut text, "…", number_width, &note(&threads, &said), &widths, "");
             }
             Line::Step(at) => {
@@ -64,6 +68,10 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
                 row(&mut text, &number, number_width, &cells, &widths, step.place.as_deref().unwrap_or_default());
             }
         }
+    }
+    let drawn = lines.iter().filter(|line| line.step(steps).is_some()).count();
+    if drawn < steps.len() {
+        let _ = writeln!(text, "  {drawn} of {} steps are drawn; --replay with --all-steps draws the others.", steps.len());
     }
     let last = &recorded.message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let who = recorded.thread.map_or_else(String::new, |number| format!("{}: ", thread(number)));
@@ -118,26 +126,36 @@ impl Step {
 }
 
 /// Which steps are drawn.
-fn choose(steps: &[Step]) -> Vec<Line> {
-    let matters = matters(steps);
+fn choose(steps: &[Step], mutation: Option<&str>) -> Vec<Line> {
+    let mut matter = matter(steps);
+    let weakened = mutation.and_then(|mutation| mutation.split('=').next());
+    let is_weakened = |step: &Step| step.name.is_some() && step.name.as_deref() == weakened;
+    // If there is too much, what comes first goes first.
+    let begin = begin(steps);
+    let mut drawn = 0;
+    for (at, matters) in matter.iter_mut().enumerate().rev() {
+        let kept = at >= begin && is_weakened(&steps[at]);
+        *matters = kept || (*matters && drawn < LINES);
+        drawn += usize::from(*matters);
+    }
     let mut lines = Vec::new();
-    for (at, matters) in matters.into_iter().enumerate() {
+    for (at, matters) in matter.into_iter().enumerate() {
         match (matters, lines.last_mut()) {
             (true, _) => lines.push(Line::Step(at)),
             (false, Some(Line::Left(count))) => *count += 1,
             (false, _) => lines.push(Line::Left(1)),
         }
     }
-    if lines.len() <= LINES {
-        return lines;
-    }
-    let kept = lines.split_off(lines.len() - LINES);
-    let left = lines.iter().map(|line| if let Line::Left(count) = line { *count } else { 1 }).sum();
-    std::iter::once(Line::Left(left)).chain(kept).collect()
+    lines
 }
 
-fn matters(steps: &[Step]) -> Vec<bool> {
-    let begin = steps.iter().position(|step| step.thread != 0).unwrap_or(0);
+/// The first step of a thread that is not the first.
+fn begin(steps: &[Step]) -> usize {
+    steps.iter().position(|step| step.thread != 0).unwrap_or(0)
+}
+
+fn matter(steps: &[Step]) -> Vec<bool> {
+    let begin = begin(steps);
     // Who touches what, once there are others; and whether anybody changes it.
     let mut touched: BTreeMap<&str, (BTreeSet<usize>, bool)> = BTreeMap::new();
     for step in &steps[begin..] {
@@ -147,29 +165,60 @@ fn matters(steps: &[Step]) -> Vec<bool> {
             entry.1 |= matches!(step.touch, Touch::Write | Touch::PlainWrite | Touch::Free);
         }
     }
-    let freed: BTreeSet<_> = steps.iter().filter(|step| step.touch == Touch::Free).map(|step| &step.touches).collect();
+    let shared = |step: &Step| {
+        let known = step.touches.as_deref().and_then(|thing| touched.get(thing));
+        known.is_some_and(|(threads, changed)| threads.len() > 1 && *changed)
+    };
+    let freed: BTreeSet<_> =
+        steps.iter().filter(|step| step.touch == Touch::Free).map(|step| &step.touches).collect();
+    // Of the uses of what is freed, each thread's last before another thread does something.
     let last_use = |at: usize, step: &Step| {
-        // Of the uses of what is freed, each thread's last before another thread does something.
         freed.contains(&step.touches) && steps.get(at + 1).is_none_or(|next| next.thread != step.thread)
     };
-    let matters = |(at, step): (usize, &Step)| {
-        if at + LAST >= steps.len() {
-            return true;
-        }
-        let shared = step
-            .touches
-            .as_deref()
-            .and_then(|thing| touched.get(thing))
-            .is_some_and(|(threads, changed)| threads.len() > 1 && *changed);
-        at >= begin
+    let guards = guards(steps);
+    let mut looked: BTreeMap<(usize, &str), &str> = BTreeMap::new();
+    let mut matter = Vec::with_capacity(steps.len());
+    for (at, step) in steps.iter().enumerate() {
+        let thing = step.touches.as_deref().unwrap_or_default();
+        let before = looked.insert((step.thread, thing), &step.did);
+        let nothing_new = step.touch == Touch::Read && before == Some(step.did.as_str());
+        let says_something = at >= begin
             && match step.touch {
+                Touch::Guard => guards.contains(&at),
                 Touch::Order | Touch::Free => true,
-                Touch::Read | Touch::Write | Touch::PlainWrite => shared,
+                Touch::Read | Touch::Write | Touch::PlainWrite => shared(step) && !nothing_new,
                 Touch::Use => last_use(at, step),
                 Touch::PlainRead => false,
+            };
+        matter.push(says_something || at + LAST >= steps.len());
+    }
+    matter
+}
+
+/// The steps of the guards under which another thread retires or frees something.
+fn guards(steps: &[Step]) -> BTreeSet<usize> {
+    let mut open: BTreeMap<usize, (usize, bool)> = BTreeMap::new();
+    let mut guards = BTreeSet::new();
+    for (at, step) in steps.iter().enumerate() {
+        match (step.touch, open.remove(&step.thread)) {
+            (Touch::Guard, None) => {
+                open.insert(step.thread, (at, false));
             }
-    };
-    steps.iter().enumerate().map(matters).collect()
+            (Touch::Guard, Some((pinned, true))) => guards.extend([pinned, at]),
+            (Touch::Guard, Some((_, false))) => {}
+            (_, Some(guard)) => {
+                open.insert(step.thread, guard);
+            }
+            (_, None) => {}
+        }
+        if step.touch == Touch::Free || step.did.starts_with("retire") {
+            for (_, (_, matters)) in open.iter_mut().filter(|(thread, _)| **thread != step.thread) {
+                *matters = true;
+            }
+        }
+    }
+    guards.extend(open.into_values().filter(|(_, matters)| *matters).map(|(pinned, _)| pinned));
+    guards
 }
 
 fn wanted_widths(steps: &[Step], lines: &[Line], threads: &[usize], mutation: Option<&str>) -> Vec<usize> {
@@ -277,12 +326,12 @@ mod tests {
     #[test]
     fn what_matters_to_no_other_is_counted_and_left_out() {
         let drawn = draw(&execution(), None, 140, false);
-        assert!(drawn.contains("(30 steps that matter to no other)"), "{drawn}");
-        assert!(drawn.contains("(5 steps that matter to no other)"), "{drawn}");
+        assert!(drawn.contains("(30 steps that change nothing here)"), "{drawn}");
+        assert!(drawn.contains(" 10 of 45 steps are drawn"), "{drawn}");
         assert!(!drawn.contains("COUNTER"), "{drawn}");
         let all = draw(&execution(), None, 140, true);
         assert_eq!(all.matches("COUNTER").count(), 5, "{all}");
-        assert!(!all.contains('…'), "{all}");
+        assert!(!all.contains('…') && !all.contains("are drawn"), "{all}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Failure {
     pub invariants: Vec<String>,
     /// The ordering that was weakened, the fault or the bug that was switched on.
     pub mutation: Option<String>,
+    /// What that is, in a sentence.
+    pub mutation_about: Option<String>,
     /// Names the build that found it.
     pub build: String,
     /// The compiler and the checkers.
@@ -109,8 +111,10 @@ pub enum Touch {
     Use,
     /// Frees an object.
     Free,
-    /// A fence, or a guard.
+    /// A fence, or something is retired.
     Order,
+    /// A guard begins or ends.
+    Guard,
 }
 
 impl Failure {
@@ -140,11 +144,23 @@ impl Failure {
         }
     }
 
+    /// What is run, and what is wrong with it on purpose.
+    fn head(&self) -> String {
+        let mut text = format!("{}: {}\n", self.proof, self.about);
+        if let Some(mutation) = &self.mutation {
+            let about = self.mutation_about.as_deref().unwrap_or_default();
+            let what = if mutation.contains('=') { "weakened on purpose" } else { "broken on purpose" };
+            text += &format!("{what}: {mutation}. {about}\n");
+        }
+        text.push('\n');
+        text
+    }
+
     /// The whole of it, for a terminal of so many columns. With `all_steps`, also those that matter little.
     pub fn draw(&self, width: usize, all_steps: bool) -> String {
         match &self.execution {
             Execution::Model { recorded, stall, .. } => {
-                let mut text = format!("{}: {}\n\n", self.title(), self.about);
+                let mut text = self.head();
                 text += &words::explained(recorded).render();
                 if let Some((thread, step)) = stall {
                     text += &format!("\n  Thread {thread} stops for good before its step {}.\n", step + 1);
@@ -154,7 +170,7 @@ impl Failure {
                 text
             }
             Execution::Protocol { broken, trace, .. } => {
-                format!("{}: {}\n\n  broken: {broken}\n\n{trace}\n", self.title(), self.about)
+                format!("{}  broken: {broken}\n\n{trace}\n", self.head())
             }
         }
     }

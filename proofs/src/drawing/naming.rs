@@ -64,6 +64,10 @@ pub enum Value {
     Nothing,
 }
 
+/// What is accessed with an ordering that says no more than that.
+const FIELD: &str = "field";
+/// Numbers from here on are packed or biased, and shown as such.
+const PACKED: u64 = 1 << 24;
 /// Pointers below this are marks.
 const MARKS: usize = 16;
 
@@ -102,7 +106,8 @@ impl Names {
             let is_part = noun.is_none();
             let noun = noun.unwrap_or_else(|| part(&raw.verb).to_owned());
             let known = things.entry(thing.birth).or_insert((thing, noun.clone()));
-            if known.1.is_empty() && !is_part {
+            // The same word may be set up as a mere field.
+            if (known.1.is_empty() && !is_part) || (known.1 == FIELD && noun != FIELD) {
                 known.1 = noun;
             }
         }
@@ -134,6 +139,9 @@ impl Names {
             let owner = self.owner(thing.address);
             let mut name = match owner {
                 Some(owner) if noun.is_empty() => owner.to_owned(),
+                Some(owner) if owner.trim_end_matches(|digit: char| digit.is_ascii_digit()) == noun => {
+                    format!("{owner}.word")
+                }
                 Some(owner) => format!("{owner}.{noun}"),
                 None => {
                     let is_object = noun.is_empty();
@@ -176,13 +184,18 @@ impl Names {
     fn did(&self, raw: &Raw, thing: &str) -> (String, Touch) {
         let argument = |at: usize| raw.arguments.get(at).map_or_else(String::new, |value| self.value(value));
         let result = self.value(&raw.result);
+        // What writes the same value again reads.
+        let changing = |changed: bool| if changed { Touch::Write } else { Touch::Read };
         match raw.verb.as_str() {
             "load" => (format!("load {thing} -> {result}"), Touch::Read),
             "store" => (format!("store {thing} <- {}", argument(0)), Touch::Write),
             "swap" => (format!("swap {thing}: {result} -> {}", argument(0)), Touch::Write),
-            "fetch_add" => (format!("add {} to {thing}, was {result}", argument(0)), Touch::Write),
+            "fetch_add" => (format!("add {} to {thing}, was {result}", argument(0)), changing(argument(0) != "0")),
             "fetch_sub" => (format!("take {} from {thing}, was {result}", argument(0)), Touch::Write),
-            "fetch_max" => (format!("raise {thing} to {}, was {result}", argument(0)), Touch::Write),
+            "fetch_max" => {
+                let did = format!("raise {thing} to {}, was {result}", argument(0));
+                (did, changing(argument(0) != result))
+            }
             "compare_exchange" => {
                 let tried = format!("cas {thing}: {} -> {}", argument(0), argument(1));
                 match raw.result {
@@ -198,8 +211,8 @@ impl Names {
             "write" => (format!("write {thing}"), Touch::PlainWrite),
             "use" => (format!("use {thing}"), Touch::Use),
             "free" => (format!("FREE {thing}"), Touch::Free),
-            "pin" => ("pin: nothing retired from now on is freed".to_owned(), Touch::Order),
-            "unpin" => ("unpin".to_owned(), Touch::Order),
+            "pin" => ("pin: nothing retired from now on is freed".to_owned(), Touch::Guard),
+            "unpin" => ("unpin".to_owned(), Touch::Guard),
             "retire" => match argument(0).as_str() {
                 "0" => ("retire: nobody is pinned".to_owned(), Touch::Order),
                 "1" => ("retire: waits for 1 guard".to_owned(), Touch::Order),
@@ -212,7 +225,7 @@ impl Names {
     fn value(&self, value: &Value) -> String {
         match value {
             Value::Number(u64::MAX) => "max".to_owned(),
-            Value::Number(number) if *number >= 1 << 32 => format!("{number:#x}"),
+            Value::Number(number) if *number >= PACKED => format!("{number:#x}"),
             Value::Number(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),
             Value::Pointer { address: 0, .. } => "empty".to_owned(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use replcore::buffer::model::trace;
+use replcore::buffer::model::{FAULTS, ORDERINGS, trace};
 use replcore_proofs::drawing::naming::{self, Raw, Thing, Value};
 use replcore_proofs::drawing::{Execution, Failure, Recorded, SCHEMA};
 use replcore_proofs::report::{Facts, Row};
@@ -52,6 +52,7 @@ pub fn capture(
         about: exploration.model.about.to_owned(),
         invariants: row.invariants.clone(),
         mutation: exploration.mutation.clone(),
+        mutation_about: exploration.mutation.as_deref().and_then(about),
         build: facts.build,
         tools: std::iter::once(facts.rustc).chain(tools).collect(),
         execution: Execution::Model {
@@ -62,6 +63,15 @@ pub fn capture(
         },
     };
     save(&explorer.kept, &failure, row)
+}
+
+/// What a mutation takes away, from the tables of the product.
+fn about(mutation: &str) -> Option<String> {
+    let row = mutation.split('=').next();
+    let ordering = ORDERINGS.iter().find(|known| Some(known.name) == row);
+    let ordering = ordering.map(|known| format!("It is {:?}. {}", known.ordering, known.reason.trim()));
+    let fault = FAULTS.iter().find(|(_, name, _)| *name == mutation).map(|(_, _, about)| about.trim().to_owned());
+    ordering.or(fault)
 }
 
 /// Writes a failure where the report says that it is.
@@ -160,9 +170,11 @@ pub fn write_when_it_breaks(directory: &Path) {
     }));
 }
 
-/// The last part of a path.
+/// The last part of a path; of what is called as many others are, the last two.
 fn file_of(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+    let parts = if path.ends_with("/mod.rs") { 2 } else { 1 };
+    let slashes = path.rmatch_indices('/').map(|(at, _)| at + 1);
+    slashes.take(parts).last().map_or(path, |at| &path[at..])
 }
 
 fn raw(step: trace::Step) -> Raw {

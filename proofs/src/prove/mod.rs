@@ -28,7 +28,7 @@ use std::time::Instant;
 use clap::Parser;
 use replcore_proofs::report::{Facts, Kind, Report, SCHEMA};
 
-use self::job::{Jobs, chosen};
+use self::job::Jobs;
 use self::options::{Common, Filtered, Options, Part};
 use self::runner::Runner;
 use crate::explore::{self, Request};

@@ -41,6 +41,7 @@ pub fn run(
             about: row.about.clone(),
             invariants: row.invariants.clone(),
             mutation: exhibit.map(|exhibit| exhibit.name.to_owned()),
+            mutation_about: exhibit.map(|exhibit| exhibit.about.to_owned()),
             build: facts.build,
             tools: std::iter::once(facts.rustc).chain(tools).collect(),
             execution: Execution::Protocol {

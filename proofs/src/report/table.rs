@@ -93,7 +93,7 @@ fn what(row: &Row) -> String {
 pub fn details(row: &Row) -> String {
     let mut text = format!("{} {}: {}\n", row.kind.word(), row.name, row.verdict.word());
     let remark = row.remark();
-    if !remark.is_empty() {
+    if !remark.is_empty() && row.drawing.is_none() {
         let _ = writeln!(text, "  {remark}");
     }
     let beside = row.drawing.as_deref().unwrap_or(&row.report);
