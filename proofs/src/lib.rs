@@ -4,7 +4,9 @@
 //! [`Report`](report::Report); the table on the terminal, JSON, JUnit, HTML and Markdown are made from it. An execution
 //! that broke an invariant is another, a [`Failure`](drawing::Failure); it is drawn with a column for each thread.
 //!
-//! Both are plain data and text, so they stand here, where any build compiles and tests them.
+//! Both are plain data and text, so they stand here, with what can be asked of the program ([`options`]), where any build
+//! compiles and tests them.
 
 pub mod drawing;
+pub mod options;
 pub mod report;

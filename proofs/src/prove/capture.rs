@@ -4,17 +4,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use replcore::buffer::model::{FAULTS, ORDERINGS, trace};
+use replcore_proofs::options::Purpose;
 use replcore_proofs::drawing::naming::{self, Raw, Thing, Value};
 use replcore_proofs::drawing::{Execution, Failure, Recorded, SCHEMA};
 use replcore_proofs::report::{Facts, Row};
 
 use super::explorer::{Explorer, file_name};
 use super::job::Exploration;
-use super::keep::{self, PATH, Purpose};
+use super::keep::{self, PATH};
 use super::output;
 
 /// What is recorded of an execution as it breaks.
 const RECORDED: &str = "recorded.json";
+
+/// Stands before the number of executions in which a worker broke.
+const BROKE_IN: &str = "broke in execution ";
 
 /// Seconds for finding it: no more than the executions between two looks at the clock take.
 const FIND_SECONDS: u64 = 300;
@@ -168,6 +172,21 @@ pub fn write_when_it_breaks(directory: &Path) {
         }
         before(panic);
     }));
+}
+
+/// In a worker: says in how many executions it broke.
+pub fn count_when_it_breaks() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        println!("{BROKE_IN}{}", keep::executions());
+        before(panic);
+    }));
+}
+
+/// In how many executions a worker broke, from what it printed.
+pub fn broke_in(out: &str) -> u64 {
+    let said = out.lines().find_map(|line| line.strip_prefix(BROKE_IN));
+    said.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The last part of a path; of what is called as many others are, the last two.

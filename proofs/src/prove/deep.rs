@@ -4,12 +4,13 @@
 
 use std::path::Path;
 
+use replcore_proofs::options::Purpose;
 use replcore_proofs::report::{Row, Verdict, facts};
 use serde::{Deserialize, Serialize};
 
 use super::explorer::Explorer;
 use super::job::{Exploration, Job};
-use super::keep::{self, Purpose};
+use super::keep;
 use super::runner::Turn;
 
 /// Seconds of a turn. Long enough that taking up where it stood costs nothing.

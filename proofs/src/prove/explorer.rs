@@ -10,8 +10,7 @@ use replcore_proofs::report::{self, Kind, Outcome, Row, Verdict};
 
 use super::capture;
 use super::job::Exploration;
-use super::keep::Purpose;
-use super::options::Common;
+use replcore_proofs::options::{Common, Purpose};
 use super::process::{self, Ended};
 use crate::explore::Explored;
 use crate::model::Bound;
@@ -173,6 +172,7 @@ impl<'a> Explorer<'a> {
                 row.found = Some("an execution came to no end".to_owned());
             }
             None => {
+                row.explored = capture::broke_in(&explanation.ended.out);
                 row.found = Some(words::what_broke(&explanation.ended.err));
                 row.report.clone_from(&explanation.ended.err);
             }

@@ -3,12 +3,12 @@
 use replcore::buffer::model::FAULTS;
 use replcore_proofs::report::{Kind, Row, Unit};
 
-use super::options::{Options, Tier};
+use replcore_proofs::options::{Options, Preemptions, Tier};
 use super::suites::{self, Suite};
 use super::weaker;
 use crate::model::{Bound, Model};
 use crate::models;
-use crate::protocol::{self, Exhibit, Scenario};
+use crate::protocol::{self, Exhibit, Reach, Scenario};
 
 /// A proof that is to be run.
 #[derive(Clone, Debug)]
@@ -76,6 +76,21 @@ pub fn bound_in_words(bound: Bound) -> String {
     }
 }
 
+/// How far a model is explored: as asked, or as the tier has it.
+pub fn bound(asked: Option<Preemptions>, tier: Tier, model: &Model) -> Bound {
+    match (asked, tier) {
+        (Some(Preemptions::Any), _) | (None, Tier::Deep) => Bound::None,
+        (Some(Preemptions::AtMost(n)), _) => Bound::Preemptions(n),
+        (None, Tier::Quick) => model.quick,
+        (None, Tier::Full) => model.full,
+    }
+}
+
+/// How far the protocol is searched.
+pub fn reach(tier: Tier) -> Reach {
+    if tier == Tier::Quick { Reach::Quick } else { Reach::Full }
+}
+
 /// Picks by name; everything without a filter.
 pub fn chosen(name: &str, filter: &[String]) -> bool {
     filter.is_empty() || filter.iter().any(|part| name.contains(part))
@@ -123,7 +138,7 @@ pub fn everything(options: &Options) -> Jobs {
     let mut jobs = Jobs::default();
     let explore = |model: &'static Model, mutation: Option<&str>| Exploration {
         model,
-        bound: options.bound.unwrap_or(tier.bound(model)),
+        bound: bound(options.bound, tier, model),
         mutation: mutation.map(str::to_owned),
         expects_failure: mutation.is_some() && options.mutate.is_none(),
         stall: false,
@@ -169,7 +184,7 @@ pub fn scenarios(filter: &[String], tier: Tier) -> Vec<Job> {
         row.unit = Unit::States;
         row.about = scenario.about.to_owned();
         row.threads = Some(scenario.clocks.len());
-        row.bound = protocol::budget_in_words(scenario, tier.reach());
+        row.bound = protocol::budget_in_words(scenario, reach(tier));
         row.invariants = protocol::PROPERTIES.iter().map(ToString::to_string).collect();
         Job { row, work: Work::Search { scenario, exhibit: None } }
     };
@@ -207,7 +222,7 @@ pub fn refinement(filter: &[String], tier: Tier) -> Vec<Job> {
 pub fn stalls(filter: &[String], tier: Tier) -> Vec<Job> {
     let models = models::all().into_iter().filter(|model| !is_self_test(model) && chosen(model.name, filter));
     let job = |model: &'static Model| {
-        let bound = if tier == Tier::Quick { model.quick } else { tier.bound(model) };
+        let bound = bound(None, tier, model);
         let exploration =
             Exploration { model, bound, mutation: None, expects_failure: false, stall: true };
         let mut job = exploration.job(Kind::Stall);
@@ -249,7 +264,7 @@ fn catch(kind: Kind, mutation: String, models: Vec<&'static Model>, tier: Tier) 
     row.mutation = Some(mutation.clone());
     let candidates = models.into_iter().map(|model| Exploration {
         model,
-        bound: tier.bound(model),
+        bound: bound(None, tier, model),
         mutation: Some(mutation.clone()),
         expects_failure: true,
         stall: false,

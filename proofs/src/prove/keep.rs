@@ -11,37 +11,13 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use replcore_proofs::options::Purpose;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Seen;
 
 /// A thread, and the step at which it stops.
 pub type Point = (usize, usize);
-
-/// What is kept for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Purpose {
-    /// To find what broke later.
-    Explore,
-    /// To find it now: writes down each execution before it runs.
-    Find,
-    /// To run the one that was found, recorded.
-    Draw,
-    /// To go on where the last run was stopped.
-    Resume,
-}
-
-impl Purpose {
-    /// As on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Explore => "explore",
-            Self::Find => "find",
-            Self::Draw => "draw",
-            Self::Resume => "resume",
-        }
-    }
-}
 
 /// Where an exploration stands, if anybody wants to know.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +47,14 @@ pub struct Mark {
     point: Option<Point>,
     interval: u64,
     executions: std::sync::atomic::AtomicU64,
+}
+
+/// Executions that this process has begun.
+static EXECUTIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Executions that this process has begun.
+pub fn executions() -> u64 {
+    EXECUTIONS.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// The path of an execution, in loom's own form.
@@ -129,8 +113,7 @@ impl Keep {
         }
         loom.checkpoint_file = Some(path.clone());
         match kept.purpose {
-            Purpose::Explore => write(&kept.directory.join(POINT), &point)?,
-            Purpose::Resume => {}
+            Purpose::Explore | Purpose::Resume => write(&kept.directory.join(POINT), &point)?,
             Purpose::Find => {
                 write(&kept.directory.join(POINT), &point)?;
                 loom.checkpoint_interval = 1;
@@ -193,6 +176,7 @@ impl Mark {
     pub fn execution(&self, seen: &Seen) {
         use std::sync::atomic::Ordering::Relaxed;
         let number = self.executions.fetch_add(1, Relaxed) + 1;
+        EXECUTIONS.fetch_add(1, Relaxed);
         match &self.keep {
             Some((_, Purpose::Draw)) => replcore::buffer::model::trace::record(),
             // loom has just written the path of this one.

@@ -11,7 +11,6 @@ mod explorer;
 mod job;
 pub mod keep;
 mod list;
-mod options;
 mod output;
 mod process;
 mod replay;
@@ -29,7 +28,7 @@ use clap::Parser;
 use replcore_proofs::report::{Facts, Kind, Report, SCHEMA};
 
 use self::job::Jobs;
-use self::options::{Common, Filtered, Options, Part};
+use replcore_proofs::options::{Common, Filtered, Options, Part, Purpose};
 use self::runner::Runner;
 use crate::explore::{self, Request};
 use crate::models;
@@ -144,11 +143,11 @@ fn explore(scenario: &str, bug: Option<&str>, address: &str) -> Result<bool, Str
 fn work(name: &str, options: &Options) -> Result<(), String> {
     let model = models::all().into_iter().find(|model| model.name == name);
     let model = model.ok_or_else(|| format!("no model is named {name}"))?;
-    let bound = options.bound.unwrap_or(options.common.tier.bound(model));
+    let bound = job::bound(options.bound, options.common.tier, model);
     let worker = &options.worker;
     let keep = match (&worker.keep, worker.purpose) {
         (Some(directory), Some(purpose)) => {
-            if purpose == keep::Purpose::Draw {
+            if purpose == Purpose::Draw {
                 capture::write_when_it_breaks(directory);
             }
             keep::Keep::new(directory.clone(), purpose)
@@ -162,5 +161,6 @@ fn work(name: &str, options: &Options) -> Result<(), String> {
         stall: worker.stall,
         keep,
     };
+    capture::count_when_it_breaks();
     explore::work(model, &request)
 }

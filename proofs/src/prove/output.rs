@@ -4,7 +4,7 @@ use std::path::Path;
 
 use replcore_proofs::report::{Kind, Report, html, junit, markdown, table};
 
-use super::options::Outputs;
+use replcore_proofs::options::Outputs;
 
 /// Columns of a report that goes into a pipe.
 const WIDTH: usize = 140;

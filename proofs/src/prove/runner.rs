@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use replcore_proofs::report::{Kind, Row, Verdict};
 
 use super::explorer::Explorer;
-use super::job::{Job, Jobs, Work};
-use super::options::{Common, Tier};
+use super::job::{Job, Jobs, Work, reach};
+use replcore_proofs::options::{Common, Tier};
 use super::search::{self, Limit};
 use super::suites::{self, Built, Suite};
 use super::deep;
@@ -152,7 +152,7 @@ impl<'a> Runner<'a> {
             Work::Catch { candidates, excuse } => self.explorer.catch(candidates, excuse.as_deref(), job.row)?,
             Work::Search { scenario, exhibit } => {
                 let limit = Limit { seconds, kept: &self.explorer.kept };
-                Some(search::run(job.row, scenario, *exhibit, self.common.tier.reach(), threads, limit)?)
+                Some(search::run(job.row, scenario, *exhibit, reach(self.common.tier), threads, limit)?)
             }
             Work::Suite { suite, cases } => {
                 // A suite is bounded by its cases.

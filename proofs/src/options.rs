@@ -1,13 +1,10 @@
-//! What can be asked of the program.
+//! What can be asked of `cargo prove`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use replcore_proofs::report::Kind;
 
-use super::keep::Purpose;
-use crate::model::{Bound, Model};
-use crate::protocol::Reach;
+use crate::report::Kind;
 
 /// Proves the replication core: runs its models and shows what they saw.
 ///
@@ -15,10 +12,12 @@ use crate::protocol::Reach;
 #[derive(Debug, Parser)]
 #[command(name = "prove", bin_name = "cargo prove", args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// A part of the proofs, instead of all.
     #[command(subcommand)]
     pub command: Option<Part>,
     /// Only proofs whose name contains this.
     pub filter: Vec<String>,
+    /// What a whole run and its parts have in common.
     #[command(flatten)]
     pub common: Common,
     /// Only proofs of this kind; may be given more than once.
@@ -34,14 +33,15 @@ pub struct Options {
     #[arg(long, value_name = "MUTATION")]
     pub mutate: Option<String>,
     /// Preemption bound for all, instead of each model's own; `none` explores everything.
-    #[arg(long, value_name = "N", value_parser = bound)]
-    pub bound: Option<Bound>,
+    #[arg(long, value_name = "N")]
+    pub bound: Option<Preemptions>,
     /// Runs the execution in this file again, exactly, and draws it: exit status 1 if it breaks again, 0 if not.
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// Draws every step of a replay, also those that matter little.
     #[arg(long, requires = "replay")]
     pub all_steps: bool,
+    /// How the program calls itself.
     #[command(flatten)]
     pub worker: WorkerOptions,
 }
@@ -61,6 +61,7 @@ pub struct Common {
     /// Stops at the first proof that is not as it should be.
     #[arg(long)]
     pub fail_fast: bool,
+    /// Where reports are written, beside the table.
     #[command(flatten)]
     pub outputs: Outputs,
 }
@@ -128,6 +129,7 @@ pub enum Part {
         /// The report.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
+        /// Where to write it.
         #[command(flatten)]
         outputs: Outputs,
     },
@@ -141,6 +143,7 @@ pub struct Filtered {
     /// Lists them and runs none.
     #[arg(long)]
     pub list: bool,
+    /// As in a whole run.
     #[command(flatten)]
     pub common: Common,
 }
@@ -163,23 +166,6 @@ impl Tier {
             Self::Quick => "quick",
             Self::Full => "full",
             Self::Deep => "deep",
-        }
-    }
-
-    /// How far it explores a model.
-    pub fn bound(self, model: &Model) -> Bound {
-        match self {
-            Self::Quick => model.quick,
-            Self::Full => model.full,
-            Self::Deep => Bound::None,
-        }
-    }
-
-    /// How far it searches the protocol.
-    pub fn reach(self) -> Reach {
-        match self {
-            Self::Quick => Reach::Quick,
-            Self::Full | Self::Deep => Reach::Full,
         }
     }
 
@@ -213,9 +199,107 @@ impl Common {
     }
 }
 
-fn bound(text: &str) -> Result<Bound, String> {
-    match text {
-        "none" => Ok(Bound::None),
-        n => n.parse().map(Bound::Preemptions).map_err(|_| format!("{n} is not a preemption bound")),
+/// A bound for preemptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preemptions {
+    /// As many as there can be.
+    Any,
+    /// So many.
+    AtMost(usize),
+}
+
+impl std::str::FromStr for Preemptions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::Any),
+            n => n.parse().map(Self::AtMost).map_err(|_| format!("{n} is not a preemption bound")),
+        }
+    }
+}
+
+/// What an exploration keeps on disk, for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Purpose {
+    /// To find what broke later.
+    Explore,
+    /// To find it now: writes down each execution before it runs.
+    Find,
+    /// To run the one that was found, recorded.
+    Draw,
+    /// To go on where the last run was stopped.
+    Resume,
+}
+
+impl Purpose {
+    /// As on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Explore => "explore",
+            Self::Find => "find",
+            Self::Draw => "draw",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(std::iter::once("prove").chain(line.split_whitespace()))
+    }
+
+    fn parsed(line: &str) -> Options {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn names_filter_and_a_part_is_no_name() {
+        let options = parsed("trim-attach wake --tier full --jobs 3 --kind model --kind self-test");
+        assert_eq!(options.filter, ["trim-attach", "wake"]);
+        assert_eq!((options.common.tier, options.common.threads()), (Tier::Full, 3));
+        assert_eq!(options.kind, [Kind::Model, Kind::SelfTest]);
+        let options = parsed("orderings CELL --fail-fast");
+        let Some(Part::Orderings(asked)) = options.command else { panic!("{options:?}") };
+        assert_eq!(asked.filter, ["CELL"]);
+        assert!(asked.common.fail_fast);
+    }
+
+    #[test]
+    fn seconds_are_the_tiers_unless_given() {
+        assert_eq!(parsed("").common.seconds(), Some(120));
+        assert_eq!(parsed("--tier deep").common.seconds(), None);
+        assert_eq!(parsed("--tier deep --max-seconds 5").common.seconds(), Some(5));
+    }
+
+    #[test]
+    fn a_bound_is_a_number_or_none() {
+        assert_eq!(parsed("--bound none").bound, Some(Preemptions::Any));
+        assert_eq!(parsed("--bound 2").bound, Some(Preemptions::AtMost(2)));
+        assert!(parse("--bound two").is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in ["--kind nonsense", "--tier slow", "--all-steps", "report", "--worker x --keep /tmp", "-j many"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_purpose_is_called_what_it_is_parsed_from() {
+        for purpose in Purpose::value_variants() {
+            assert_eq!(Purpose::from_str(purpose.word(), false).as_ref(), Ok(purpose));
+        }
     }
 }
