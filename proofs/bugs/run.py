@@ -71,6 +71,11 @@ def selected(names: list[str]) -> list[Bug]:
     return [bug for bug in bugs if not names or any(name in bug.name for name in names)]
 
 
+def shown(path: Path) -> Path:
+    """As it may stand in a report: without what is particular to this machine."""
+    return path.relative_to(REPO)
+
+
 def git(*args: str, tree: Path) -> str:
     done = subprocess.run(["git", "-C", str(tree), *args], capture_output=True, text=True)
     if done.returncode != 0:
@@ -102,7 +107,7 @@ def run(command: list[str], log: Path, timeout_s: float) -> int:
         try:
             return child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise CannotTry(f"no end after {timeout_s:.0f} s: {' '.join(command)}, see {log}") from None
+            raise CannotTry(f"no end after {timeout_s:.0f} s, see {shown(log)}") from None
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -133,13 +138,13 @@ def prove(name: str, args: argparse.Namespace) -> list[str]:
     # Both builds first: a tree that does not build is no catch, and the proofs' status cannot tell.
     for build in (CHECK, ["cargo", "prove", "--help"]):
         if run(build, log, args.timeout) != 0:
-            raise CannotTry(f"it does not build, see {log}")
+            raise CannotTry(f"it does not build, see {shown(log)}")
     if args.build_only:
         return []
     before = log.stat().st_size
     status = run([*PROVE, "--json", str(file), *args.prove_args.split()], log, args.timeout)
     if status not in (0, BROKE):
-        raise CannotTry(f"the proofs did not run (exit status {status}), see {log}")
+        raise CannotTry(f"the proofs did not run (exit status {status}), see {shown(log)}")
     if status == 0:
         return []
     try:
@@ -147,7 +152,7 @@ def prove(name: str, args: argparse.Namespace) -> list[str]:
     except (OSError, ValueError):
         report = None
     table = log.read_bytes()[before:].decode("utf-8", "replace").split("\n", 1)[-1]
-    return broken_rows(report, table) or [f"exit status {status}, see {log}"]
+    return broken_rows(report, table) or [f"exit status {status}, see {shown(log)}"]
 
 
 def attempt(bug: Bug, args: argparse.Namespace) -> None:
@@ -203,7 +208,7 @@ def main() -> int:
         if bug.verdict != good and not args.keep_going:
             break
     if args.json:
-        rows = [{"name": bug.name, **asdict(bug), "path": str(bug.path.relative_to(REPO))} for bug in bugs]
+        rows = [{"name": bug.name, **asdict(bug), "path": str(shown(bug.path))} for bug in bugs]
         report = {"commit": commit, "prove_args": args.prove_args, "baseline_seconds": baseline_s, "bugs": rows}
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if args.markdown:
