@@ -115,7 +115,7 @@ def run(command: list[str], log: Path, timeout_s: float) -> int:
 
 
 def broken_rows(report: object, table: str) -> list[str]:
-    """The proofs that failed, in the report's order: out of its rows, whichever list has them, else out of the table."""
+    """The proofs that failed, in its order: from the report, whichever list has them, else from the table."""
     lists = report if isinstance(report, dict) else {}
     ordered = [lists.get("rows"), *lists.values()]
     rows = [row for rows in ordered if isinstance(rows, list) for row in rows if isinstance(row, dict)]
