@@ -4,7 +4,7 @@
 //!
 //! Every order of what may happen to a few servers: clients write, time passes, deadlines come, active expiry reclaims, commands
 //! travel (or do not, for any while: a link that stands still is a link nothing is delivered on), links break between any
-//! two commands, replicas come back and are continued or copied, backlogs lose their oldest command, replicas acknowledge, one
+//! two commands or half-way through a copy, replicas come back and are continued or copied, backlogs lose their oldest command, replicas acknowledge, one
 //! is promoted, the old primary goes on writing and is told later. Clocks differ by as much as the scenario says. Each of
 //! these may happen as often as the scenario's [`Budget`](system::Budget) has it; within that the search is breadth-first and
 //! whole, so what it finds is found with the fewest steps.
