@@ -8,5 +8,6 @@
 //! Each finds fault by the name of the invariant that broke, with both sides of it. The names are those of
 //! [`buffer`](crate::buffer): I1 gapless, I2 prefix, I3 one order, I4 linearizable, I5 integrity, I7 retention, I10 fence.
 
+pub mod convergence;
 pub mod history;
 pub mod publication;
