@@ -15,7 +15,7 @@ use replcore::hash_ttl::{Hash, Moment, commands};
 use replcore::resp::{CommandParser, Limits};
 use replcore::resync::{Decision, FullReason, History, PsyncRequest, ReplicationId, Retained, decide};
 use replcore::rewrite::hash::FieldEffect;
-use replcore::rewrite::{DeletionVerb, Effects, Propagation, frame, hash};
+use replcore::rewrite::{DeletionVerb, Effects, Propagation, Wrap, frame, hash};
 use replcore::testing::convergence::commands::fields_with_deadlines;
 use replcore::testing::convergence::{
     Command, Convergence, Counterexample, Seen, Server, Stored, StoredValue,
@@ -44,6 +44,16 @@ enum Mistake {
     SameId,
     /// Every replica is copied.
     AlwaysFull,
+    /// Every replica is continued.
+    AlwaysPartial,
+    /// Transactions go out without MULTI and EXEC.
+    NoMulti,
+    /// A transaction goes out without its EXEC.
+    NoExec,
+    /// A replica writes commands down in its own way.
+    Reencodes,
+    /// A replica does not know UNLINK.
+    Unfinished,
 }
 
 /// Hashes, by database and key, and the stream of what happened to them.
@@ -110,7 +120,7 @@ impl Tiny {
                 hash::hpersist(argv, done.met.touched())?
             }
             b"HDEL" => hash::hdel(argv, commands::delete(stored, Named::fields(argv, 2), moment).touched())?,
-            b"UNLINK" => {
+            b"UNLINK" if self.mistake != Some(Mistake::Unfinished) => {
                 *stored = Hash::new();
                 Propagation::Verbatim
             }
@@ -121,13 +131,19 @@ impl Tiny {
     }
 
     fn publish(&self, effects: &Effects<'_>) {
+        if self.mistake == Some(Mistake::NoExec) && effects.ops.len() > 1 {
+            return self.take_over(b"*1\r\n$5\r\nMULTI\r\n");
+        }
         self.stream.append_with(|staged| frame::write(effects, staged)).expect("the stream goes on");
     }
 
     /// Takes over bytes of the stream that it follows. What they select is not for this buffer to know.
     fn take_over(&self, bytes: &[u8]) {
         let stage = |staged: &mut replcore::buffer::StagedFrame<'_>| {
-            staged.put_slice(bytes);
+            match self.mistake {
+                Some(Mistake::Reencodes) => staged.put_slice(&bytes.to_ascii_lowercase()),
+                _ => staged.put_slice(bytes),
+            }
             staged.set_context(None);
         };
         self.stream.append_with(stage).expect("the stream goes on");
@@ -143,6 +159,9 @@ impl Server for Tiny {
             if let Ok(propagation) = self.run(*db, argv, Moment::primary(now_ms)) {
                 effects.push(*db, argv, propagation);
             }
+        }
+        if self.mistake == Some(Mistake::NoMulti) {
+            effects.wrap = Wrap::Never;
         }
         self.publish(&effects);
     }
@@ -231,6 +250,9 @@ impl Server for Tiny {
     fn psync(&self, request: &PsyncRequest) -> Decision {
         match self.mistake {
             Some(Mistake::AlwaysFull) => Decision::Full { reason: FullReason::Requested },
+            Some(Mistake::AlwaysPartial) => {
+                Decision::Partial { attach_offset: request.wanted.unsigned_abs() - 1 }
+            }
             _ => decide(&self.history, self.retained(), request),
         }
     }
@@ -328,6 +350,7 @@ mod tests {
     fn the_right_server_converges() {
         let seen = check(None, 600).unwrap_or_else(|counterexample| panic!("{counterexample}"));
         let kinds = [
+            seen.transactions,
             seen.reclaimed,
             seen.cuts,
             seen.partial_resyncs,
@@ -349,7 +372,10 @@ mod tests {
                 Mistake::SilentReclaim => "silence: ",
                 Mistake::OffsetInTransaction => "acknowledgement: ",
                 Mistake::DoubleExec => "acknowledgement: ",
-                Mistake::SameId | Mistake::AlwaysFull => "resync: ",
+                Mistake::SameId | Mistake::AlwaysFull | Mistake::AlwaysPartial => "resync: ",
+                Mistake::NoMulti | Mistake::NoExec => "prefix: ",
+                Mistake::Reencodes => "one order: ",
+                Mistake::Unfinished => "stream: ",
             };
             let counterexample = check(Some(*mistake), 2000).expect_err("it is wrong").to_string();
             assert!(

@@ -63,6 +63,18 @@ pub enum Violation {
         /// Where it begins.
         from: u64,
     },
+    /// A client's transaction can be had in part.
+    #[error(
+        "prefix: server {server} wrote a transaction from offset {from} on as {pieces} units, without MULTI and EXEC"
+    )]
+    NotAtomic {
+        /// The server.
+        server: usize,
+        /// Where it begins.
+        from: u64,
+        /// So many units.
+        pieces: usize,
+    },
     /// A partial resync was granted to a server that cannot continue there.
     #[error(
         "resync: server {server} grants server {replica} a continuation from {attach_offset} that is not safe: {reason}"

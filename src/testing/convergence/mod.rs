@@ -23,7 +23,7 @@
 //! | acknowledgement | a server's offset is that of the last whole unit it has: what it acknowledges is not lost by promoting it |
 //! | resync | a continuation is granted only where it is safe, and always where it is possible |
 //! | one order | a server, a replica of a replica too, sends the bytes that were written |
-//! | prefix | what is written ends with a whole command, and a whole transaction |
+//! | prefix | what is written ends with a whole command and a whole transaction, and a client's transaction is one unit |
 //!
 //! The ground truth is kept beside the servers: which unit was written by whom, and what was stored then. It does not come from
 //! what servers say about themselves.
@@ -144,6 +144,8 @@ pub struct Seen {
     pub steps: u64,
     /// Units that wrote something.
     pub units: u64,
+    /// Those of them that were of several commands.
+    pub transactions: u64,
     /// Commands that were applied.
     pub applied: u64,
     /// Turns of active expiry that wrote something.

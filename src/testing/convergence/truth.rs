@@ -92,14 +92,15 @@ impl Log {
         end <= self.end() && written.take(bytes.len()).eq(bytes)
     }
 
-    /// Adds what was written in one go, with what is stored after it. Fails if it does not end with a whole unit.
-    pub(super) fn write(&mut self, bytes: &[u8], stored: Stored) -> Result<(), ()> {
+    /// Adds what was written in one go, with what is stored after it. Says how many pieces that are, but for a `SELECT` before
+    /// them; nothing if it does not end with a whole unit.
+    pub(super) fn write(&mut self, bytes: &[u8], stored: Stored) -> Option<usize> {
         let before = self.stored().cloned();
         let (mut rest, mut unit_bytes, mut in_transaction) = (bytes, 0, false);
         let mut at = 0;
         let mut pieces = Vec::new();
         while !rest.is_empty() {
-            let (len, command) = first_command(rest).ok_or(())?;
+            let (len, command) = first_command(rest)?;
             rest = &rest[len..];
             unit_bytes += len;
             match command.to_ascii_uppercase().as_str() {
@@ -115,16 +116,17 @@ impl Log {
             }
         }
         if in_transaction {
-            return Err(());
+            return None;
         }
         let (stored, last) = (Arc::new(stored), pieces.len().saturating_sub(1));
         let start = self.end();
+        let effective = pieces.iter().filter(|(_, is_select)| !is_select).count();
         for (number, (range, is_select)) in pieces.into_iter().enumerate() {
             let known =
                 if number == last { Some(Arc::clone(&stored)) } else { before.clone().filter(|_| is_select) };
             let bytes = Bytes::copy_from_slice(&bytes[range.clone()]);
             self.pieces.push(Arc::new(Piece { bytes, end: start + range.end as u64, stored: known }));
         }
-        Ok(())
+        Some(effective)
     }
 }

@@ -150,7 +150,9 @@ impl<S: Server> World<S> {
         let lines: Vec<_> = unit.iter().map(ToString::to_string).collect();
         self.tell(format!("server {at}, at {now_ms}, executes {}", lines.join("; ")));
         self.nodes[at].server.execute(unit, now_ms);
-        self.seen.units += u64::from(self.record(at)?);
+        let is_written = self.record(at, unit.len() > 1)?;
+        self.seen.units += u64::from(is_written);
+        self.seen.transactions += u64::from(is_written && unit.len() > 1);
         self.check()
     }
 
@@ -158,12 +160,12 @@ impl<S: Server> World<S> {
         let now_ms = self.clock_ms(at);
         self.tell(format!("server {at}, at {now_ms}, reclaims what is dead"));
         self.nodes[at].server.reclaim(now_ms);
-        self.seen.reclaimed += u64::from(self.record(at)?);
+        self.seen.reclaimed += u64::from(self.record(at, false)?);
         self.check()
     }
 
     /// Takes down what a primary has just written. Says whether it did.
-    fn record(&mut self, at: usize) -> Result<bool, Violation> {
+    fn record(&mut self, at: usize, is_transaction: bool) -> Result<bool, Violation> {
         let node = &mut self.nodes[at];
         let (from, stored) = (node.log.end(), node.server.stored());
         let (claimed, bytes) = (node.server.retained().end, node.server.read(from));
@@ -182,10 +184,16 @@ impl<S: Server> World<S> {
             };
         }
         let now_stored = format!("  stores {stored}");
-        let result = node.log.write(&bytes, stored).map_err(|()| Violation::Torn { server: at, from });
+        let written = node.log.write(&bytes, stored);
         self.add(&format!("  writes {}", truth::text(&bytes)));
         self.add(&now_stored);
-        result.map(|()| true)
+        match written {
+            None => Err(Violation::Torn { server: at, from }),
+            Some(pieces) if is_transaction && pieces > 1 => {
+                Err(Violation::NotAtomic { server: at, from, pieces })
+            }
+            Some(_) => Ok(true),
+        }
     }
 
     /// Puts on their way the bytes that servers have for those who follow them, and looks at everybody.

@@ -26,28 +26,13 @@
 //! # Example
 //!
 //! ```
-//! use std::time::Instant;
-//!
 //! use replcore::buffer::ReplicationBuffer;
-//! use replcore::testing::history::{Append, History, Read};
-//! use replcore::testing::publication::Publication;
+//! use replcore::testing::history::{Load, Read, record};
 //!
 //! let buffer = ReplicationBuffer::builder().base_offset(1000).build()?;
-//! let write = |writer: u64| {
-//!     let append = |number| {
-//!         let frame = format!("frame {number} of writer {writer}\n");
-//!         let started = Instant::now();
-//!         let range = buffer.append(frame.as_bytes()).expect("there is room");
-//!         let returned = Instant::now();
-//!         Append { writer, number, term: None, range, publication: Publication::of(frame), started, returned }
-//!     };
-//!     (0..100).map(append).collect::<Vec<_>>()
-//! };
-//! let mut history = History::new(1000);
-//! std::thread::scope(|scope| {
-//!     let writers = [1, 2, 3].map(|writer| scope.spawn(move || write(writer)));
-//!     history.appends = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
-//! });
+//! let append = |_, frame: &bytes::Bytes| buffer.append(frame).expect("there is room");
+//! let mut history = record(1000, Load { writers: 3, appends: 100 }, append, || buffer.end_offset());
+//!
 //! let mut read = Read { reader: 0, from: 1000, bytes: Vec::new(), frames: Some(Vec::new()), to_end: true };
 //! let mut cursor = buffer.attach(1000)?;
 //! while cursor.refresh()? > 0 {
@@ -67,12 +52,14 @@
 //! ```
 
 mod judge;
+mod record;
 #[cfg(test)]
 mod tests;
 mod violation;
 
 use std::ops::Range;
 
+pub use self::record::{Load, record};
 pub use self::violation::{Place, SealPlace, Violation};
 use super::publication::Publication;
 
