@@ -77,6 +77,8 @@ mod driver;
 mod model;
 mod recipe;
 mod shipped;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

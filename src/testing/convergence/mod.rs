@@ -32,11 +32,120 @@
 //!
 //! # Example
 //!
-//! `proofs/examples/convergence.rs` has a server of about a hundred lines, one that is right and one that is wrong:
+//! One database, no transactions, strings that expire. What it writes says when, not how long: that is the switch.
 //!
-//! ```sh
-//! cargo run -p replcore-proofs --example convergence -- wrong
 //! ```
+//! use std::collections::BTreeMap;
+//!
+//! use bytes::{Bytes, BytesMut};
+//! use proptest::prelude::*;
+//! use replcore::resp::{CommandParser, Limits, encode_command, parse_integer};
+//! use replcore::resync::{History, ReplicationId, Retained};
+//! use replcore::testing::convergence::commands::argv;
+//! use replcore::testing::convergence::{Command, Convergence, Server, Stored, StoredValue};
+//!
+//! #[derive(Clone)]
+//! struct Small {
+//!     relative: bool,
+//!     keys: BTreeMap<Bytes, (Bytes, Option<u64>)>,
+//!     /// The stream, from offset `first` on.
+//!     stream: Vec<u8>,
+//!     first: u64,
+//!     history: History,
+//! }
+//!
+//! impl Small {
+//!     /// `SET k v [PX ms|PXAT ms]`, `DEL k`. Returns what is to be propagated.
+//!     fn run(&mut self, argv: &[Bytes], now_ms: u64) -> Vec<Bytes> {
+//!         let mut propagated = argv.to_vec();
+//!         if argv[0] == "DEL" {
+//!             self.keys.remove(&argv[1]);
+//!             return propagated;
+//!         }
+//!         let time = argv.get(4).map(|ms| parse_integer(ms).unwrap_or(0).unsigned_abs());
+//!         let until = time.map(|ms| if argv[3] == "PX" { now_ms + ms } else { ms });
+//!         if let Some(until) = until.filter(|_| !self.relative) {
+//!             (propagated[3], propagated[4]) = ("PXAT".into(), until.to_string().into());
+//!         }
+//!         self.keys.insert(argv[1].clone(), (argv[2].clone(), until));
+//!         propagated
+//!     }
+//! }
+//!
+//! impl Server for Small {
+//!     type Snapshot = Small;
+//!
+//!     fn execute(&mut self, unit: &[Command], now_ms: u64) {
+//!         let propagated = self.run(&unit[0].argv, now_ms);
+//!         encode_command(&propagated, &mut self.stream);
+//!     }
+//!     fn reclaim(&mut self, now_ms: u64) {
+//!         let dead = |(_, (_, until)): &(&Bytes, &(Bytes, Option<u64>))| until.is_some_and(|ms| now_ms > ms);
+//!         let dead: Vec<_> = self.keys.iter().filter(dead).map(|(key, _)| key.clone()).collect();
+//!         for key in dead {
+//!             self.keys.remove(&key);
+//!             encode_command(&["DEL".into(), key], &mut self.stream);
+//!         }
+//!     }
+//!     fn apply(&mut self, command: &[u8], now_ms: u64) -> Result<(), Box<dyn std::error::Error>> {
+//!         let argv = CommandParser::new(Limits::default()).next(&mut BytesMut::from(command))?;
+//!         self.run(&argv.ok_or("half a command")?, now_ms);
+//!         self.stream.extend(command);
+//!         Ok(())
+//!     }
+//!     fn stored(&self) -> Stored {
+//!         let mut stored = Stored::default();
+//!         for (key, (value, until)) in &self.keys {
+//!             stored.put(0, key.clone(), StoredValue::Text(value.clone(), *until));
+//!         }
+//!         stored
+//!     }
+//!     fn retained(&self) -> Retained {
+//!         Retained { first: self.first, end: self.first + self.stream.len() as u64 }
+//!     }
+//!     fn read(&self, from: u64) -> Vec<u8> {
+//!         self.stream[(from - self.first) as usize..].to_vec()
+//!     }
+//!     fn set_backlog_bytes(&mut self, _: u64) {}
+//!     fn history(&self) -> History {
+//!         self.history
+//!     }
+//!     fn snapshot(&mut self) -> Small {
+//!         self.clone()
+//!     }
+//!     fn load(&mut self, copy: Small) {
+//!         let (first, history) = (copy.retained().end, History::new(copy.history.replid));
+//!         *self = Small { first, history, stream: Vec::new(), ..copy };
+//!     }
+//!     fn resume(&mut self, replid: ReplicationId) {
+//!         if replid != self.history.replid {
+//!             self.promote(replid);
+//!         }
+//!     }
+//!     fn promote(&mut self, replid: ReplicationId) {
+//!         self.history = self.history.shifted(replid, self.retained().end);
+//!     }
+//! }
+//!
+//! let commands = prop::sample::select(vec!["SET s 1 PX 5", "SET s 2", "SET t 3 PX 9", "DEL s"]);
+//! let convergence = Convergence::of(commands.prop_map(argv)).databases(1).transactions(false).sequences(200);
+//! let small = |relative| {
+//!     move |replid| {
+//!         let (keys, stream, history) = (BTreeMap::new(), Vec::new(), History::new(replid));
+//!         Small { relative, keys, stream, first: 0, history }
+//!     }
+//! };
+//! let seen = convergence.check(small(false))?;
+//! assert!(seen.partial_resyncs > 0 && seen.promotions > 0);
+//!
+//! let wrong = convergence.check(small(true)).unwrap_err().to_string();
+//! assert!(wrong.starts_with("BROKEN  convergence: "), "{wrong}");
+//! assert!(wrong.contains(" PX "), "{wrong}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `proofs/examples/convergence.rs` has a larger one, with replcore's own parts, and more ways to be wrong:
+//! `cargo run -p replcore-proofs --example convergence -- wrong`.
 //!
 //! # Limits
 //!
@@ -292,3 +401,6 @@ fn caught(run: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> 
         Err(Violation::Panicked { message: message.unwrap_or_else(|| "without a message".into()) })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,11 @@ pub(super) struct Log {
     pieces: Vec<Arc<Piece>>,
 }
 
-/// The length of the first command, and its words.
+/// The length of the first command, and its words. A line without a frame of its own is for people, not for a stream.
 pub(super) fn first_command(bytes: &[u8]) -> Option<(usize, String)> {
+    if bytes.first() != Some(&b'*') {
+        return None;
+    }
     let mut input = BytesMut::from(bytes);
     let argv = CommandParser::new(Limits::default()).next(&mut input).ok()??;
     let words: Vec<_> = argv.iter().map(|arg| arg.escape_ascii().to_string()).collect();
