@@ -692,10 +692,12 @@ impl Reader {
 
 /// By whichever way takes such a publication.
 fn publish_by(writer: &mut Writer, publication: &Publication) -> Result<Range<u64>, AppendError> {
-    let slice = |part| match part {
-        &Part::Copied(ref bytes) => Some(&bytes[..]),
-        _ => None,
-    };
+    fn slice(part: &Part) -> Option<&[u8]> {
+        match part {
+            Part::Copied(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
     match &publication.parts[..] {
         [Part::Copied(bytes)] => writer.append(bytes),
         [Part::Shared(bytes)] => writer.append_bytes(bytes.clone()),

@@ -10,7 +10,7 @@
 //!
 //! [`Convergence::check`] has three servers, clocks that differ, and random sequences: clients send commands and transactions
 //! about things that expire, time passes, clocks are set, active expiry reclaims, commands arrive or stay on their way, links break between
-//! any two commands, replicas come back and are continued or copied as [`decide`](crate::resync::decide) says (or what the server has
+//! any two commands, replicas come back and are continued or copied as [`decide`] says (or what the server has
 //! in its place), they follow each other in chains, backlogs shrink, a replica is promoted, the old primary goes on
 //! writing for a while and then comes back. In the end the links are mended, all is delivered and active expiry has its turn.
 //!
