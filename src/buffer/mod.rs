@@ -87,6 +87,8 @@ pub mod model {
     pub use super::sync::table::run_time::restore;
     pub use super::sync::table::run_time::{inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
+    #[cfg(replcore_loom)]
+    pub use super::sync::trace;
     #[cfg(replcore_fuzz)]
     pub use super::sync::weak::control as weak;
 

@@ -79,6 +79,9 @@ struct Options {
     /// Runs exactly the execution of this schedule file, and shows it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["strategy", "mutate", "self_check", "programs"])]
     replay: Option<PathBuf>,
+    /// Shows every step of a finding, not only those that matter to another thread.
+    #[arg(long)]
+    all_steps: bool,
     /// Switches faults and weaker orderings on, one at a time, and fails unless each is found.
     #[arg(long)]
     self_check: bool,
@@ -154,7 +157,7 @@ fn run(options: &Options) -> Result<bool, String> {
         mutate(mutation)?;
     }
     match &replayed {
-        Some(file) => Ok(replay(file)),
+        Some(file) => Ok(replay(options, file)),
         None if options.self_check => self_check(options),
         None => fuzz(options),
     }
@@ -181,7 +184,7 @@ fn self_test() -> bool {
     wrong.is_empty()
 }
 
-fn replay(file: &ScheduleFile) -> bool {
+fn replay(options: &Options, file: &ScheduleFile) -> bool {
     let strategy = Replay::new(file.shared_program(), file.choices.clone());
     let size = Size { threads: 2, operations: 1 };
     let outcome = campaign(Box::new(strategy), size, 0, Limits::default(), &Arc::new(Board::default()));
@@ -190,7 +193,7 @@ fn replay(file: &ScheduleFile) -> bool {
             if let Some(mutation) = &file.mutation {
                 println!("with {mutation}:\n");
             }
-            print!("{}", show(&finding, page()));
+            print!("{}", show(&finding, file.mutation.as_deref(), page(), options.all_steps));
             false
         }
         None => {
@@ -311,7 +314,7 @@ fn report_finding(options: &Options, finding: Finding, report: &mut Report) -> R
     let finding = minimise(finding, MINIMISE);
     let file = ScheduleFile::new(&finding, options.mutate.as_deref());
     let saved = file.write(&options.save)?;
-    println!("\n{}", show(&finding, page()));
+    println!("\n{}", show(&finding, options.mutate.as_deref(), page(), options.all_steps));
     println!("saved as {}; again: cargo fuzz-schedules --replay {}", saved.display(), saved.display());
     (report.finding, report.saved) = (Some(file), Some(saved));
     Ok(())
@@ -382,5 +385,5 @@ fn line(counts: &Counts, seconds: f64) -> String {
 
 /// Columns of the page.
 fn page() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(PAGE)
+    terminal_size::terminal_size().map_or(PAGE, |(width, _)| usize::from(width.0))
 }

@@ -47,6 +47,6 @@ pub fn run_bytes(bytes: &[u8]) {
     let strategy = Box::new(Bytes::new(Arc::new(program), choices));
     let outcome = campaign(strategy, BYTES_SIZE, 0, Limits::default(), &Arc::new(Board::default()));
     if let Some(finding) = outcome.finding {
-        panic!("{}", show::show(&finding, 150));
+        panic!("{}", show::show(&finding, None, 150, false));
     }
 }

@@ -18,6 +18,8 @@ mod plain;
 #[cfg(not(any(replcore_loom, replcore_fuzz)))]
 mod real;
 pub mod table;
+#[cfg(replcore_loom)]
+pub mod trace;
 #[cfg(replcore_fuzz)]
 pub mod weak;
 
