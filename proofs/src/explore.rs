@@ -7,11 +7,12 @@ use replcore::buffer::model::{self, stall};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Model, Seen};
+use crate::prove::keep::{Keep, Point};
 
 /// Steps a loom execution may have.
 const MAX_BRANCHES: usize = 100_000;
 /// Executions between two looks at the clock.
-const CHECK_EVERY: usize = 500;
+const CHECK_EVERY: usize = 1_000;
 /// A thread's steps that are stopped at in turn, at most; more would be a loop.
 const MAX_STALL_STEPS: usize = 10_000;
 
@@ -39,6 +40,10 @@ pub struct Request {
     pub max_seconds: u64,
     /// `ORDERING=Weaker`, or a fault's name.
     pub mutation: Option<String>,
+    /// Stops each thread at each of its steps in turn.
+    pub stall: bool,
+    /// Where the exploration stands, on disk.
+    pub keep: Keep,
 }
 
 /// Switches a mutation of the shipped code on.
@@ -77,7 +82,7 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
     let start = Instant::now();
     let deadline = Duration::from_secs(request.max_seconds);
     let mut complete = true;
-    let mut stall_steps = 0;
+    let mut stall_steps = request.keep.point().map_or(0, |(_, step)| step);
     loop {
         if model.stalls {
             stall::set_step(stall_steps);
@@ -86,9 +91,11 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
             complete = false;
             break;
         };
-        check(model, seen, request.bound, left);
+        let point = model.stalls.then_some((0, stall_steps));
+        check(model, seen, request, point, left)?;
         if start.elapsed() >= deadline {
             complete = false;
+            request.keep.end(point, false, seen)?;
             break;
         }
         if !model.stalls || !stall::ever_reached() || stall_steps >= MAX_STALL_STEPS {
@@ -107,17 +114,26 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
     writeln!(std::io::stdout(), "{line}").map_err(|error| error.to_string())
 }
 
-fn check(model: &'static Model, seen: &'static Seen, bound: Option<usize>, left: Duration) {
+fn check(
+    model: &'static Model,
+    seen: &'static Seen,
+    request: &Request,
+    point: Option<Point>,
+    left: Duration,
+) -> Result<(), String> {
     let mut loom = loom::model::Builder::new();
-    loom.preemption_bound = bound;
+    loom.preemption_bound = request.bound;
     loom.max_branches = MAX_BRANCHES;
     loom.max_duration = Some(left);
     loom.max_permutations = None;
     loom.checkpoint_file = None;
     loom.checkpoint_interval = CHECK_EVERY;
+    let mark = request.keep.begin(&mut loom, point, seen)?;
     loom.check(move || {
         model::begin_execution();
+        mark.execution(seen);
         seen.begin_execution();
         (model.body)(seen);
     });
+    Ok(())
 }

@@ -83,6 +83,7 @@ pub mod model {
     pub use super::sync::model::stall;
     pub use super::sync::table::run_time::{inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
+    pub use super::sync::trace;
 
     /// Evicts every cursor, over a limit or not.
     pub fn evict_all(buffer: &super::ReplicationBuffer) {

@@ -17,6 +17,8 @@ use std::sync::{Arc as StdArc, Mutex, MutexGuard, PoisonError};
 use loom::sync::atomic::AtomicUsize;
 use loom::thread::ThreadId;
 
+use super::trace::{self, Action};
+
 /// Names a collector in a normal build; here each collector keeps its own list of threads.
 pub(crate) type Participation = (u64, u64);
 
@@ -26,6 +28,7 @@ pub(crate) fn pin_known(_: Participation) -> Option<Guard> {
 }
 
 /// Pins the calling thread in `collector`.
+#[track_caller]
 pub(crate) fn pin_new(collector: &Collector, _: Participation, _: &StdArc<()>) -> Guard {
     collector.pin()
 }
@@ -106,6 +109,7 @@ impl Collector {
         }))
     }
 
+    #[track_caller]
     fn pin(&self) -> Guard {
         let state = &self.0;
         let thread = loom::thread::current().id();
@@ -125,6 +129,9 @@ impl Collector {
         let mut participants = lock(&state.participants);
         participants[index].guards += 1;
         participants[index].pin += usize::from(first);
+        if first {
+            trace::step(trace::Names::default(), || Action::Pin);
+        }
         Guard { state: StdArc::clone(state), index }
     }
 }
@@ -147,6 +154,7 @@ impl State {
             for word in self.known_words() {
                 word.fetch_add(0, Ordering::Acquire);
             }
+            trace::step(trace::Names::default(), || Action::RunDeferred);
             (ready.run)();
         }
     }
@@ -164,6 +172,7 @@ impl Guard {
     ///
     /// # Safety
     /// As there.
+    #[track_caller]
     pub(crate) unsafe fn defer_unchecked<F: FnOnce() + 'static>(&self, run: F) {
         let state = &self.state;
         state.registry.fetch_add(1, Ordering::Release);
@@ -180,6 +189,7 @@ impl Guard {
             let participant = &lock(&state.participants)[*index];
             participant.guards > 0 && participant.pin == *pin
         });
+        trace::step(trace::Names::default(), || Action::Defer { waits_for: waits_for.len() });
         lock(&state.garbage).push(Garbage { waits_for, run: Box::new(run) });
     }
 
@@ -195,6 +205,7 @@ impl Drop for Guard {
         let last = lock(&self.state.participants)[self.index].guards == 1;
         if last {
             self.state.words[self.index].fetch_add(1, Ordering::Release);
+            trace::step(trace::Names::default(), || Action::Unpin);
         }
         let pin = {
             let mut participants = lock(&self.state.participants);

@@ -14,6 +14,8 @@ pub mod model;
 #[cfg(not(replcore_loom))]
 mod real;
 pub mod table;
+#[cfg(replcore_loom)]
+pub mod trace;
 
 #[cfg(replcore_loom)]
 pub(crate) use model::*;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, 
 
 use loom::sync::atomic as loomed;
 
-pub(crate) use loom::cell::UnsafeCell;
+use super::trace::{self, Action, Birth};
+
 pub(crate) use loom::sync::Arc;
 
 static SHADOW: StdAtomicBool = StdAtomicBool::new(false);
@@ -34,6 +35,7 @@ pub mod model_control {
             quarantine.clear();
         }
         set_clock_ms(0);
+        super::trace::begin();
         super::stall::forget();
         provide_eras(0);
     }
@@ -192,18 +194,23 @@ macro_rules! atomic {
         pub(crate) struct $name $(<$generic>)? {
             inner: loomed::$name $(<$generic>)?,
             shadow: Shadow,
+            birth: Birth,
         }
 
         #[allow(dead_code)]
         impl $(<$generic>)? $name $(<$generic>)? {
             pub(crate) fn new(value: $value) -> Self {
-                Self { inner: loomed::$name::new(value), shadow: Shadow::new() }
+                Self { inner: loomed::$name::new(value), shadow: Shadow::new(), birth: Birth::now() }
             }
 
             $(#[track_caller]
             pub(crate) fn $method(&self, $($arg: $type),*) -> $result {
+                // Before the others get a turn: they take names too.
+                let names = trace::take_names();
                 self.shadow.touch();
-                self.inner.$method($($arg),*)
+                let result = self.inner.$method($($arg),*);
+                trace::atomic(names, stringify!($method), self, self.birth, &[$(&$arg),*], &result);
+                result
             })*
         }
     };
@@ -239,9 +246,38 @@ pub(crate) fn spin() {
 }
 
 /// A fence; one weakened to Relaxed is none.
+#[track_caller]
 pub(crate) fn fence(order: Ordering) {
+    let names = trace::take_names();
     if order != Ordering::Relaxed {
         loomed::fence(order);
+    }
+    trace::step(names, || Action::Fence { order });
+}
+
+/// loom's cell, whose accesses are recorded.
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T> {
+    inner: loom::cell::UnsafeCell<T>,
+    birth: Birth,
+}
+
+impl<T> UnsafeCell<T> {
+    #[track_caller]
+    pub(crate) fn new(value: T) -> Self {
+        Self { inner: loom::cell::UnsafeCell::new(value), birth: Birth::now() }
+    }
+
+    #[track_caller]
+    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        trace::cell(self, self.birth, false);
+        self.inner.with(read)
+    }
+
+    #[track_caller]
+    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+        trace::cell(self, self.birth, true);
+        self.inner.with_mut(write)
     }
 }
 
@@ -249,19 +285,26 @@ pub(crate) fn fence(order: Ordering) {
 /// a write, of a cell that loom tracks: one that the other does not happen before is reported.
 #[derive(Debug)]
 pub(crate) struct Canary {
-    alive: UnsafeCell<bool>,
+    alive: loom::cell::UnsafeCell<bool>,
+    birth: Birth,
     /// Reports the object as leaked if it never dies.
     track: Mutex<Option<loom::alloc::Track<()>>>,
 }
 
 impl Canary {
+    #[track_caller]
     pub(crate) fn new() -> Self {
-        Self { alive: UnsafeCell::new(true), track: Mutex::new(Some(loom::alloc::Track::new(()))) }
+        Self {
+            alive: loom::cell::UnsafeCell::new(true),
+            birth: Birth::now(),
+            track: Mutex::new(Some(loom::alloc::Track::new(()))),
+        }
     }
 
     #[track_caller]
     pub(crate) fn check(&self) {
         if !unwinding() {
+            trace::object(self, self.birth, false);
             // SAFETY: loom reports a write that is not ordered with this read.
             self.alive.with(|alive| assert!(unsafe { *alive }, "I6: used after it was freed"));
         }
@@ -269,6 +312,7 @@ impl Canary {
 
     #[track_caller]
     pub(crate) fn kill(&self) {
+        trace::object(self, self.birth, true);
         self.alive.with_mut(|alive| {
             // SAFETY: loom reports an access that is not ordered with this one.
             assert!(unsafe { std::mem::replace(&mut *alive, false) }, "I6: freed twice");

@@ -245,6 +245,7 @@ pub mod run_time {
         [Ordering::Relaxed, Ordering::Acquire, Ordering::Release, Ordering::AcqRel, Ordering::SeqCst];
 
     pub(crate) fn ordering(row: usize) -> Ordering {
+        crate::buffer::sync::trace::name_next(ORDERINGS[row].name);
         if WEAKENED.load(Ordering::Relaxed) == row {
             return ALL[WEAKER.load(Ordering::Relaxed)];
         }
