@@ -97,31 +97,38 @@ pub fn string(u: &mut Unstructured<'_>, out: &mut Vec<u8>, text: &[u8]) -> Resul
     Ok(())
 }
 
-/// Compresses runs of a byte, and copies the rest.
+/// Distances that a copy is tried from; one of them needs more than a byte.
+const DISTANCES: [usize; 5] = [1, 2, 3, 4, 300];
+/// The longest copy.
+const MAX_COPY_BYTES: usize = 264;
+
+/// Compresses what repeats, and takes the rest as it is.
 fn lzf(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut literals: &[u8] = &[];
     let mut at = 0;
     while at < text.len() {
-        // Copies reach 264 bytes, from a distance of one here.
-        let run = if at == 0 {
-            0
-        } else {
-            text[at..].iter().take(264).take_while(|byte| **byte == text[at - 1]).count()
+        let repeats = |distance: usize| {
+            let earlier = text[at - distance..].iter().take(MAX_COPY_BYTES);
+            text[at..].iter().zip(earlier).take_while(|(byte, earlier)| byte == earlier).count()
         };
-        if run >= 3 {
-            put_literals(&mut out, literals);
-            literals = &[];
-            let more = run - 2;
-            if more < 7 {
-                out.put_slice(&[(more as u8) << 5, 0]);
-            } else {
-                out.put_slice(&[7 << 5, (more - 7) as u8, 0]);
+        let copies = DISTANCES.into_iter().filter(|distance| *distance <= at).map(|d| (repeats(d), d));
+        match copies.max() {
+            Some((run, distance)) if run >= 3 => {
+                put_literals(&mut out, literals);
+                literals = &[];
+                let (more, back) = (run - 2, distance - 1);
+                out.put_u8((more.min(7) << 5 | back >> 8) as u8);
+                if more >= 7 {
+                    out.put_u8((more - 7) as u8);
+                }
+                out.put_u8(back as u8);
+                at += run;
             }
-            at += run;
-        } else {
-            literals = &text[at - literals.len()..=at];
-            at += 1;
+            _ => {
+                literals = &text[at - literals.len()..=at];
+                at += 1;
+            }
         }
     }
     put_literals(&mut out, literals);

@@ -85,7 +85,9 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<Bytes> {
         8 => {
             // Around the lengths at which encodings change.
             let len = *u.choose(&[31, 32, 33, 63, 64, 127, 128, 255, 264, 300, 4095, 4096, 5000])?;
-            vec![u.arbitrary()?; len].into()
+            let pattern: [u8; 3] = u.arbitrary()?;
+            let period = u.int_in_range(1..=3)?;
+            pattern[..period].iter().copied().cycle().take(len).collect()
         }
         _ => Bytes::from_static(b"\r\n*1\r\n$0\r\n\r\n"),
     })

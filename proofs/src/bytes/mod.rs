@@ -32,6 +32,7 @@ pub mod snapshot;
 mod dump;
 mod psync;
 mod rdb;
+mod replies;
 mod resp;
 mod stream;
 

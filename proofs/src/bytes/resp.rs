@@ -11,30 +11,28 @@ use std::ops::Range;
 
 use arbitrary::{Result, Unstructured};
 use bytes::{Bytes, BytesMut};
-use replcore::resp::{
-    CommandParser, Limits, Protocol, ProtocolError, Reply, ReplyError, ReplyLimits, ReplyParser,
-    encode_command, encoded_len,
-};
+use replcore::resp::{CommandParser, Limits, ProtocolError, encode_command, encoded_len};
 
 use super::input::{Cuts, Steering, several, text};
 use super::memory::bounded;
+use super::replies;
 
 /// Memory that parsing may hold: in all, and for each byte of the input. A word of one byte is a slice (32 bytes), a
 /// vector's room for eight and a count.
-const PARSER_BYTES: u64 = 256 << 10;
-const PARSER_FACTOR: u64 = 256;
+pub(super) const PARSER_BYTES: u64 = 256 << 10;
+pub(super) const PARSER_FACTOR: u64 = 256;
 
 /// The target.
 pub fn resp(data: &[u8]) {
     let Some((steering, bytes)) = Steering::split(data) else { return };
     let (limits, authenticated) = limits(steering.limits);
-    match steering.form % 3 {
+    let u = &mut Unstructured::new(bytes);
+    match steering.form % 4 {
         0 => commands(bytes, limits, authenticated, steering.cuts),
-        1 => replies(bytes, steering),
-        _ => {
-            // Choices run out before they fail.
-            let _ = written(&mut Unstructured::new(bytes), limits, authenticated, steering.cuts);
-        }
+        1 => replies::any(bytes, steering),
+        // Choices run out before they fail.
+        2 => drop(written(u, limits, authenticated, steering.cuts)),
+        _ => drop(replies::written(u, steering.cuts)),
     }
 }
 
@@ -253,83 +251,4 @@ fn refusal(argv: &[Bytes], limits: &Limits, authenticated: bool) -> Option<Proto
                 .then_some(ProtocolError::UnauthenticatedBulkLength)
         }
     })
-}
-
-/// Replies as text, in which nan equals nan, and the error they end with.
-type Replies = (Vec<Reply>, Option<ReplyError>);
-
-fn parse_replies(bytes: &[u8], limits: ReplyLimits, cuts: Cuts) -> Replies {
-    let mut parser = ReplyParser::new(limits);
-    let (mut input, mut replies) = (BytesMut::new(), Vec::new());
-    for piece in cuts.pieces(bytes) {
-        input.extend_from_slice(piece);
-        loop {
-            match parser.next(&mut input) {
-                Ok(Some(reply)) => replies.push(reply),
-                Ok(None) => break,
-                Err(error) => {
-                    assert_eq!(parser.next(&mut input), Err(error), "an error is final");
-                    return (replies, Some(error));
-                }
-            }
-        }
-    }
-    (replies, None)
-}
-
-fn replies(bytes: &[u8], steering: Steering) {
-    let limits = match steering.limits & 1 {
-        0 => ReplyLimits::default(),
-        _ => ReplyLimits { max_bulk_bytes: 20, max_elements: 6, max_line_bytes: 12, max_depth: 3 },
-    };
-    let whole = parse_replies(bytes, limits, Cuts::NONE);
-    let cut =
-        bounded(bytes.len(), PARSER_BYTES, PARSER_FACTOR, || parse_replies(bytes, limits, steering.cuts));
-    // As text, in which nan equals nan.
-    assert_eq!(format!("{cut:?}"), format!("{whole:?}"), "the answer depends on the cutting");
-    for reply in whole.0 {
-        check_limits(&reply, &limits, 0);
-        let mut encoded = BytesMut::new();
-        reply.encode(Protocol::Resp3, &mut encoded);
-        let again = parse_replies(&encoded, ReplyLimits::default(), steering.cuts);
-        assert_eq!(format!("{again:?}"), format!("{:?}", (vec![in_resp3(reply)], None::<ReplyError>)));
-    }
-}
-
-fn check_limits(reply: &Reply, limits: &ReplyLimits, depth: usize) {
-    let below = |items: &[Reply]| {
-        assert!(depth < limits.max_depth && items.len() <= limits.max_elements);
-        items.iter().for_each(|item| check_limits(item, limits, depth + 1));
-    };
-    match reply {
-        // A big number is a line and becomes a bulk string.
-        Reply::Bulk(text) | Reply::Verbatim(text) => {
-            assert!(text.len() <= limits.max_bulk_bytes.max(limits.max_line_bytes));
-        }
-        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => below(items),
-        Reply::Map(pairs) => {
-            assert!(pairs.len() <= limits.max_elements / 2);
-            pairs.iter().for_each(|(key, value)| {
-                check_limits(key, limits, depth + 1);
-                check_limits(value, limits, depth + 1);
-            });
-        }
-        _ => {}
-    }
-}
-
-/// What is left of a reply that is written in RESP3: lines have no line ends in them, and what is absent has one form.
-fn in_resp3(reply: Reply) -> Reply {
-    let all = |items: Vec<Reply>| items.into_iter().map(in_resp3).collect();
-    let line = |text: String| text.replace(['\r', '\n'], " ");
-    match reply {
-        Reply::Status(text) => Reply::Status(line(text)),
-        Reply::Error(text) => Reply::Error(line(text)),
-        Reply::NullArray => Reply::Null,
-        Reply::Array(items) => Reply::Array(all(items)),
-        Reply::Set(items) => Reply::Set(all(items)),
-        Reply::Push(items) => Reply::Push(all(items)),
-        Reply::Map(pairs) => Reply::Map(pairs.into_iter().map(|(k, v)| (in_resp3(k), in_resp3(v))).collect()),
-        other => other,
-    }
 }

@@ -192,7 +192,7 @@ pub fn resp() -> Vec<Vec<u8>> {
         b"GET k\r\n12345678901\r\n".to_vec(),
         large,
     ];
-    [steered(0, streams), steered(1, replies()), steered(2, choices(24))].concat()
+    [steered(0, streams), steered(1, replies()), steered(2, choices(24)), steered(3, choices(24))].concat()
 }
 
 fn replies() -> Vec<Vec<u8>> {
@@ -219,7 +219,8 @@ fn replies() -> Vec<Vec<u8>> {
         })
     };
     let foreign = b"|1\r\n+ttl\r\n:1\r\n*2\r\n(123\r\n!3\r\nERR\r\n".to_vec();
-    all.iter().chain([&whole]).flat_map(written).chain([foreign]).collect()
+    let deep = b"*1\r\n%1\r\n+k\r\n>1\r\n~1\r\n*1\r\n:1\r\n".to_vec();
+    all.iter().chain([&whole]).flat_map(written).chain([foreign, deep.clone(), deep]).collect()
 }
 
 /// Seeds of [`rdb()`](super::rdb()).
@@ -231,7 +232,15 @@ pub fn rdb() -> Vec<Vec<u8>> {
     ];
     let written = [snapshot(RdbVersion::Redis10), snapshot(RdbVersion::Valkey80)];
     let files = written.into_iter().chain(real);
-    [steered(0, files), steered(1, choices(24)), steered(2, choices(24)), steered(0x82, choices(24))].concat()
+    let claims = claims().map(|body| [b"REDIS0010", &body[..1], b"\x01k", &body[1..]].concat());
+    [
+        steered(0, files),
+        steered(0, claims),
+        steered(1, choices(24)),
+        steered(2, choices(24)),
+        steered(0x82, choices(24)),
+    ]
+    .concat()
 }
 
 /// A snapshot with every type that is written.
@@ -272,11 +281,21 @@ pub fn dump() -> Vec<Vec<u8>> {
     let bodies = payloads.clone().map(|payload| payload[..payload.len() - 10].to_vec());
     [
         steered(0, bodies.into_iter().chain(compact())),
+        steered(0, claims()),
         steered(1, payloads),
         steered(2, choices(30)),
         steered(3, choices(30)),
     ]
     .concat()
+}
+
+/// Bodies that claim more than they have: bytes, bytes to unpack, elements. Twice, for one of two limits is small.
+fn claims() -> [Vec<u8>; 8] {
+    let text = b"\0\x80\xFF\xFF\xFF\xFFabc".to_vec();
+    let packed = b"\0\xC3\x03\x80\xFF\xFF\xFF\xFF\0a\xE0".to_vec();
+    let elements = b"\x02\x80\xFF\xFF\xFF\xFF\x01a".to_vec();
+    let nodes = b"\x12\x80\xFF\xFF\xFF\xFF\x01\x01a".to_vec();
+    [text.clone(), elements.clone(), text, elements, packed.clone(), nodes.clone(), packed, nodes]
 }
 
 /// Bodies in compact encodings: an intset, a listpack, a ziplist, nodes of both, a compressed string.
