@@ -36,12 +36,10 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
         return "  (no step was recorded)\n".to_owned();
     }
     let lines = if all_steps { (0..steps.len()).map(Line::Step).collect() } else { choose(steps, mutation) };
-    let threads: BTreeSet<usize> =
-        lines.iter().filter_map(|line| line.step(steps)).map(|step| step.thread).collect();
+    let threads: BTreeSet<usize> = lines.iter().filter_map(|line| line.step(steps)).map(|step| step.thread).collect();
     let threads: Vec<_> = threads.into_iter().collect();
     let number_width = steps.len().to_string().len().max(2);
-    let place_width =
-        lines.iter().filter_map(|line| line.step(steps)?.place.as_deref()).map(str::len).max().unwrap_or(0);
+    let place_width = lines.iter().filter_map(|line| line.step(steps)?.place.as_deref()).map(str::len).max().unwrap_or(0);
     let between = 3 * threads.len() + 4;
     let left = width.saturating_sub(number_width + place_width + between);
     let wanted = wanted_widths(steps, &lines, &threads, mutation);
@@ -67,24 +65,13 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
                     .map(|number| if *number == step.thread { say(step, mutation) } else { String::new() })
                     .collect();
                 let number = (at + 1).to_string();
-                row(
-                    &mut text,
-                    &number,
-                    number_width,
-                    &cells,
-                    &widths,
-                    step.place.as_deref().unwrap_or_default(),
-                );
+                row(&mut text, &number, number_width, &cells, &widths, step.place.as_deref().unwrap_or_default());
             }
         }
     }
     let drawn = lines.iter().filter(|line| line.step(steps).is_some()).count();
     if drawn < steps.len() {
-        let _ = writeln!(
-            text,
-            "  {drawn} of {} steps are drawn; --replay with --all-steps draws the others.",
-            steps.len()
-        );
+        let _ = writeln!(text, "  {drawn} of {} steps are drawn; --replay with --all-steps draws the others.", steps.len());
     }
     let last = &recorded.message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let who = recorded.thread.map_or_else(String::new, |number| format!("{}: ", thread(number)));
@@ -266,16 +253,8 @@ fn share(wanted: &[usize], total: usize) -> Vec<usize> {
 }
 
 /// A line of the drawing; text that is too long for its column goes on below.
-fn row(
-    text: &mut String,
-    number: &str,
-    number_width: usize,
-    cells: &[String],
-    widths: &[usize],
-    place: &str,
-) {
-    let wrapped: Vec<Vec<String>> =
-        cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
+fn row(text: &mut String, number: &str, number_width: usize, cells: &[String], widths: &[usize], place: &str) {
+    let wrapped: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
     let height = wrapped.iter().map(Vec::len).max().unwrap_or(1).max(1);
     for at in 0..height {
         let number = if at == 0 { number } else { "" };
@@ -315,19 +294,11 @@ mod tests {
 
     fn step(thread: usize, name: &str, did: &str, touches: &str, touch: Touch) -> Step {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Step {
-            thread,
-            name: some(name),
-            did: did.to_owned(),
-            touches: some(touches),
-            touch,
-            place: some("segment.rs:7"),
-        }
+        Step { thread, name: some(name), did: did.to_owned(), touches: some(touches), touch, place: some("segment.rs:7") }
     }
 
     fn execution() -> Recorded {
-        let mut steps: Vec<_> =
-            (0..30).map(|_| step(0, "HINT_LOAD", "load hint -> 0", "hint", Touch::Read)).collect();
+        let mut steps: Vec<_> = (0..30).map(|_| step(0, "HINT_LOAD", "load hint -> 0", "hint", Touch::Read)).collect();
         steps.push(step(1, "CELL_PUBLISH", "cas cell1: empty -> record1  ok", "cell1", Touch::Write));
         steps.extend((0..5).map(|_| step(1, "COUNTER", "add 1 to counter", "counter", Touch::Write)));
         steps.push(step(2, "CELL_LOAD", "load cell1 -> record1", "cell1", Touch::Read));

@@ -125,8 +125,7 @@ impl Failure {
     pub fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-        let json: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
         match json.get("schema").and_then(serde_json::Value::as_u64) {
             Some(version) if version == u64::from(SCHEMA) && json.get("execution").is_some() => {}
             Some(version) if json.get("execution").is_some() => {

@@ -76,13 +76,9 @@ pub fn explained(recorded: &Recorded) -> Explained {
     explained.sentence = match (is_dead, freed) {
         (true, _) if last.touch == Touch::Free => format!("{thing} is freed twice"),
         (true, _) => format!("{thing} is used after it was freed"),
-        (false, true) => format!(
-            "{thing} is freed by one thread and used by another, and nothing puts one before the other"
-        ),
+        (false, true) => format!("{thing} is freed by one thread and used by another, and nothing puts one before the other"),
         (false, false) => {
-            format!(
-                "{thing} is written by one thread and accessed by another, and nothing puts one before the other"
-            )
+            format!("{thing} is written by one thread and accessed by another, and nothing puts one before the other")
         }
     };
     if freed && explained.invariants.is_empty() {
@@ -129,7 +125,11 @@ const KNOWN: [(&str, &str, &[&str]); 9] = [
         "two threads are in the same memory at once, and one of them writes",
         &["I5", "I6"],
     ),
-    ("deadlock", "every thread that is left waits, and nobody is left who would wake it", &["I8", "I9"]),
+    (
+        "deadlock",
+        "every thread that is left waits, and nobody is left who would wake it",
+        &["I8", "I9"],
+    ),
     (
         "exceeded maximum number of branches",
         "a thread goes round and round: it waits for another to do something, or forever",

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use replcore::buffer::model::{FAULTS, ORDERINGS, trace};
+use replcore_proofs::options::Purpose;
 use replcore_proofs::drawing::naming::{self, Raw, Thing, Value};
 use replcore_proofs::drawing::{Execution, Failure, Recorded, SCHEMA};
-use replcore_proofs::options::Purpose;
 use replcore_proofs::report::{Facts, Row};
 
 use super::explorer::{Explorer, file_name};
@@ -74,8 +74,7 @@ fn about(mutation: &str) -> Option<String> {
     let row = mutation.split('=').next();
     let ordering = ORDERINGS.iter().find(|known| Some(known.name) == row);
     let ordering = ordering.map(|known| format!("It is {:?}. {}", known.ordering, known.reason.trim()));
-    let fault =
-        FAULTS.iter().find(|(_, name, _)| *name == mutation).map(|(_, _, about)| about.trim().to_owned());
+    let fault = FAULTS.iter().find(|(_, name, _)| *name == mutation).map(|(_, _, about)| about.trim().to_owned());
     ordering.or(fault)
 }
 
@@ -124,7 +123,11 @@ impl Alone {
 ///
 /// # Errors
 /// If its process cannot be run.
-pub fn record(explorer: &Explorer<'_>, exploration: &Exploration, directory: &Path) -> Result<Alone, String> {
+pub fn record(
+    explorer: &Explorer<'_>,
+    exploration: &Exploration,
+    directory: &Path,
+) -> Result<Alone, String> {
     let drawn = explorer.explore(exploration, directory, Purpose::Draw, Some(FIND_SECONDS))?;
     if drawn.explored.is_some() {
         return Ok(Alone::Held);

@@ -10,10 +10,10 @@ use replcore_proofs::report::{self, Kind, Outcome, Row, Verdict};
 
 use super::capture;
 use super::job::Exploration;
+use replcore_proofs::options::{Common, Purpose};
 use super::process::{self, Ended};
 use crate::explore::Explored;
 use crate::model::Bound;
-use replcore_proofs::options::{Common, Purpose};
 
 /// What a worker may take beyond its seconds, for the executions it is in.
 const GRACE: Duration = Duration::from_secs(20);
@@ -159,8 +159,7 @@ impl<'a> Explorer<'a> {
         row.verdict = report::judge(row.kind, judged, exploration.expects_failure);
         match &explanation.explored {
             Some(explored) => {
-                row.explored =
-                    if exploration.stall { explored.stall_steps as u64 } else { explored.executions };
+                row.explored = if exploration.stall { explored.stall_steps as u64 } else { explored.executions };
                 let outcomes = explored.outcomes.iter();
                 row.outcomes =
                     outcomes.map(|(name, count)| Outcome { name: name.clone(), count: *count }).collect();
@@ -187,8 +186,7 @@ impl<'a> Explorer<'a> {
     pub fn directory(&self, part: &str, name: &str) -> Result<PathBuf, String> {
         let directory = self.kept.join(part).join(file_name(name));
         if part == "work" && directory.exists() {
-            std::fs::remove_dir_all(&directory)
-                .map_err(|error| format!("{}: {error}", directory.display()))?;
+            std::fs::remove_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         }
         std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(directory)

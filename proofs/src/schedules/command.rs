@@ -20,6 +20,13 @@ use super::show::show;
 use super::strategy::{Bounds, Exhaustive, Guided, Mixed, Pct, Random, RandomBytes, Replay, Strategy};
 use super::{litmus, teeth};
 
+/// Prints a line; whoever reads it may have seen enough.
+macro_rules! say {
+    ($($text:tt)*) => {
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    };
+}
+
 /// Columns of the page when the terminal does not say.
 const PAGE: usize = 150;
 /// Time to make a finding small.
@@ -175,7 +182,7 @@ fn self_test() -> bool {
         );
     }
     let executions: u64 = shown.iter().map(|shown| shown.executions).sum();
-    println!(
+    say!(
         "self-test: {} litmus programs, {} right, {executions} executions, {:.1} s",
         shown.len(),
         shown.len() - wrong.len(),
@@ -191,13 +198,13 @@ fn replay(options: &Options, file: &ScheduleFile) -> bool {
     match outcome.finding {
         Some(finding) => {
             if let Some(mutation) = &file.mutation {
-                println!("with {mutation}:\n");
+                say!("with {mutation}:\n");
             }
-            print!("{}", show(&finding, file.mutation.as_deref(), page(), options.all_steps));
+            say!("{}", show(&finding, file.mutation.as_deref(), page(), options.all_steps));
             false
         }
         None => {
-            println!("nothing breaks; the file says: {}", file.failure);
+            say!("nothing breaks; the file says: {}", file.failure);
             true
         }
     }
@@ -207,7 +214,7 @@ fn self_check(options: &Options) -> Result<bool, String> {
     let seed = options.seed.unwrap_or(1);
     let bites = teeth::bite(options.jobs(), options.size(), seed, |bite| {
         let found = bite.found.as_deref().map_or("MISSED", |found| found.lines().next().unwrap_or(found));
-        println!(
+        say!(
             "{:<22} {:>8} executions {:>7.2} s  {}",
             bite.mutation,
             bite.executions,
@@ -216,7 +223,7 @@ fn self_check(options: &Options) -> Result<bool, String> {
         );
     })?;
     let found = bites.iter().filter(|bite| bite.found.is_some()).count();
-    println!("{found} of {} mutations found", bites.len());
+    say!("{found} of {} mutations found", bites.len());
     Ok(found == bites.len())
 }
 
@@ -266,7 +273,7 @@ fn fuzz(options: &Options) -> Result<bool, String> {
     let counts = board.counts();
     let complete = outcomes.iter().all(|outcome| outcome.complete);
     let programs_exhausted = outcomes.iter().map(|outcome| outcome.exhausted).sum();
-    println!(
+    say!(
         "{}  seed {seed}{}",
         line(&counts, seconds),
         if counts.cut_off > 0 { format!("  {} cut off", counts.cut_off) } else { String::new() }
@@ -300,7 +307,7 @@ fn fuzz(options: &Options) -> Result<bool, String> {
         } else {
             String::new()
         };
-        println!("nothing found ({}{within})", report.verdict);
+        say!("nothing found ({}{within})", report.verdict);
     }
     if let Some(file) = &options.json {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| error.to_string())?;
@@ -310,12 +317,12 @@ fn fuzz(options: &Options) -> Result<bool, String> {
 }
 
 fn report_finding(options: &Options, finding: Finding, report: &mut Report) -> Result<(), String> {
-    println!("found: {}\nmaking it small …", finding.failure.message);
+    say!("found: {}\nmaking it small …", finding.failure.message);
     let finding = minimise(finding, MINIMISE);
     let file = ScheduleFile::new(&finding, options.mutate.as_deref());
     let saved = file.write(&options.save)?;
-    println!("\n{}", show(&finding, options.mutate.as_deref(), page(), options.all_steps));
-    println!("saved as {}; again: cargo fuzz-schedules --replay {}", saved.display(), saved.display());
+    say!("\n{}", show(&finding, options.mutate.as_deref(), page(), options.all_steps));
+    say!("saved as {}; again: cargo fuzz-schedules --replay {}", saved.display(), saved.display());
     (report.finding, report.saved) = (Some(file), Some(saved));
     Ok(())
 }
