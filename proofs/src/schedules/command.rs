@@ -80,6 +80,9 @@ struct Options {
     /// Writes the results as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Leaves a finding as it was found.
+    #[arg(long)]
+    no_minimise: bool,
     /// Where a finding is saved.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/schedules")]
     save: PathBuf,
@@ -317,8 +320,13 @@ fn fuzz(options: &Options) -> Result<bool, String> {
 }
 
 fn report_finding(options: &Options, finding: Finding, report: &mut Report) -> Result<(), String> {
-    say!("found: {}\nmaking it small …", finding.failure.message);
-    let finding = minimise(finding, MINIMISE);
+    say!("found: {}", finding.failure.message);
+    let finding = if options.no_minimise {
+        finding
+    } else {
+        say!("making it small …");
+        minimise(finding, MINIMISE)
+    };
     let file = ScheduleFile::new(&finding, options.mutate.as_deref());
     let saved = file.write(&options.save)?;
     say!("\n{}", show(&finding, options.mutate.as_deref(), page(), options.all_steps));
