@@ -344,7 +344,18 @@ pub fn psync() -> Vec<Vec<u8>> {
         let request = commands(&[&format!("PSYNC {previous} {wanted}")]);
         Steering { form: 2 * 38, limits: 1 | 20 << 1, cuts: Cuts::NONE, at: 38 }.join(&request)
     });
-    [steered(0, streams.clone()), steered(60, streams), promoted.to_vec(), steered(1, choices(40))].concat()
+    // What an error quotes.
+    let mut lines = Vec::new();
+    encode_command(&["REPLCONF", "a\r\nb", "1"], &mut lines);
+    encode_command(&["REPLCONF", "version", "9\n"], &mut lines);
+    [
+        steered(0, streams.clone()),
+        steered(0, [lines]),
+        steered(60, streams),
+        promoted.to_vec(),
+        steered(1, choices(40)),
+    ]
+    .concat()
 }
 
 /// Seeds of [`stream()`](super::stream()).
