@@ -154,7 +154,9 @@ const CUTS: [u16; 6] = [0, 1, 2, 7, 300, 40_000];
 fn steered(form: u8, bodies: impl IntoIterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
     let steer = |(index, body): (usize, Vec<u8>)| {
         let cuts = Cuts(CUTS[index % CUTS.len()]);
-        let steering = Steering { form, limits: index as u8, cuts, at: (index * 37) as u16 };
+        // Odd, so that every combination of switches comes up.
+        let limits = (index * 37) as u8;
+        let steering = Steering { form, limits, cuts, at: (index * 37) as u16 };
         steering.join(&body)
     };
     bodies.into_iter().enumerate().map(steer).collect()
@@ -298,7 +300,7 @@ pub fn dump() -> Vec<Vec<u8>> {
         steered(0, bodies.into_iter().chain(compact())),
         steered(0, claims()),
         steered(1, payloads),
-        steered(2, choices(30)),
+        steered(2, choices(150)),
         steered(3, choices(30)),
     ]
     .concat()
