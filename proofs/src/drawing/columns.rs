@@ -18,7 +18,9 @@ const LINES: usize = 60;
 /// So few steps are left out without a line that says so.
 const FEW: usize = 10;
 /// The narrowest column.
-const NARROWEST: usize = 24;
+const NARROWEST: usize = 12;
+/// What a line that goes on is moved in by.
+const INDENT: &str = "  ";
 
 /// A line of the drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
     let threads: Vec<_> = threads.into_iter().collect();
     let number_width = steps.len().to_string().len().max(2);
     let place_width = lines.iter().filter_map(|line| line.step(steps)?.place.as_deref()).map(str::len).max().unwrap_or(0);
-    let between = 3 * threads.len() + 4;
+    let between = 3 * threads.len() + 5;
     let left = width.saturating_sub(number_width + place_width + between);
     let wanted = wanted_widths(steps, &lines, &threads, mutation);
     let widths = share(&wanted, left);
@@ -225,7 +227,7 @@ fn wanted_widths(steps: &[Step], lines: &[Line], threads: &[usize], mutation: Op
     let wanted = |number: &usize| {
         let said = lines.iter().filter_map(|line| line.step(steps)).filter(|step| step.thread == *number);
         let longest = said.map(|step| say(step, mutation).chars().count()).max().unwrap_or(0);
-        longest.max(head(*number, steps).chars().count().min(NARROWEST))
+        longest.max(head(*number, steps).chars().count().min(2 * NARROWEST))
     };
     threads.iter().map(wanted).collect()
 }
@@ -271,18 +273,25 @@ fn row(text: &mut String, number: &str, number_width: usize, cells: &[String], w
     }
 }
 
-/// Breaks a text between words.
+/// Breaks a text between words, and a word that is longer than a line wherever the line ends.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let fits = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() <= width);
-        match lines.last_mut() {
-            Some(line) if fits => {
-                line.push(' ');
-                line.push_str(word);
+        let mut letters: Vec<char> = word.chars().collect();
+        while !letters.is_empty() {
+            let first = lines.len() == 1;
+            let Some(line) = lines.last_mut() else { return lines };
+            let begun = line.trim_start().chars().count() > 0;
+            let room = width.saturating_sub(line.chars().count() + usize::from(begun));
+            if begun && letters.len() > room {
+                lines.push(INDENT.to_owned());
+                continue;
             }
-            Some(_) => lines.push(format!("  {word}")),
-            None => lines.push(word.to_owned()),
+            let taken: String = letters.drain(..letters.len().min(room.max(1))).collect();
+            if begun && (first || line.len() > INDENT.len()) {
+                line.push(' ');
+            }
+            line.push_str(&taken);
         }
     }
     lines
@@ -340,6 +349,18 @@ mod tests {
             let drawn = draw(&execution(), None, width, true);
             let widest = drawn.lines().map(|line| line.chars().count()).max().unwrap_or(0);
             assert!(widest <= width, "{widest} > {width}\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words_and_never_wider_than_its_column() {
+        assert_eq!(wrap("load cell1 -> record1", 30), ["load cell1 -> record1"]);
+        assert_eq!(wrap("load cell1 -> record1", 12), ["load cell1", "  -> record1"]);
+        for width in 12..30 {
+            let lines = wrap("SLOT_RELEASE_STORE_AND_MORE store slot1.word <- 0xfffffffffffd", width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{width}: {lines:?}");
+            let whole: String = lines.concat().replace(' ', "");
+            assert_eq!(whole, "SLOT_RELEASE_STORE_AND_MOREstoreslot1.word<-0xfffffffffffd");
         }
     }
 
