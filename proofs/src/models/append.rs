@@ -1,9 +1,9 @@
 //! Writers race each other: one cell, one segment boundary, one context.
 
-use loom::thread;
 use replcore::buffer::ReplicationBuffer;
 
 use super::{keeping, read_visible, small};
+use crate::check::thread;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.

@@ -1,9 +1,9 @@
 //! Reclamation when eras change at every turn.
 
-use loom::thread;
 use replcore::buffer::model::provide_eras;
 
 use super::{read_visible, small};
+use crate::check::thread;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.

@@ -1,9 +1,9 @@
 //! Eviction against the reader it hits.
 
-use loom::thread;
 use replcore::buffer::{CursorError, CursorLimits};
 
 use super::{drain, small};
+use crate::check::{block_on, thread};
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -80,7 +80,7 @@ fn evict_wait(seen: &'static Seen) {
     let mut cursor = buffer.attach(0).expect("base");
     let waiting = thread::spawn(move || {
         // Nobody appends: only the eviction can end this.
-        let waited = loom::future::block_on(cursor.readable());
+        let waited = block_on(cursor.readable());
         assert!(matches!(waited, Err(CursorError::Evicted { .. })), "I9: {waited:?}");
         seen.mark("evicted");
     });

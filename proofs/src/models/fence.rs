@@ -1,9 +1,9 @@
 //! Seals against appends.
 
-use loom::thread;
 use replcore::buffer::{AppendError, SealError};
 
 use super::{keeping, read_visible};
+use crate::check::thread;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.

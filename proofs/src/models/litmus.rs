@@ -3,36 +3,14 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, fence};
-use loom::thread;
+use std::sync::Arc;
 
+use crate::check::atomic::{Word, fence};
+use crate::check::thread;
 use crate::model::{BASE, Model, Seen};
 
-/// An atomic with a shadow word, as the shim makes them.
-struct Shadowed {
-    inner: AtomicUsize,
-    shadow: AtomicUsize,
-}
-
-impl Shadowed {
-    fn new() -> Self {
-        Self { inner: AtomicUsize::new(0), shadow: AtomicUsize::new(0) }
-    }
-
-    fn load(&self, order: std::sync::atomic::Ordering) -> usize {
-        self.shadow.fetch_add(0, Relaxed);
-        self.inner.load(order)
-    }
-
-    fn store(&self, value: usize, order: std::sync::atomic::Ordering) {
-        self.shadow.fetch_add(0, Relaxed);
-        self.inner.store(value, order);
-    }
-}
-
-fn two() -> (Arc<Shadowed>, Arc<Shadowed>) {
-    (Arc::new(Shadowed::new()), Arc::new(Shadowed::new()))
+fn two() -> (Arc<Word>, Arc<Word>) {
+    (Arc::new(Word::new()), Arc::new(Word::new()))
 }
 
 /// The self-test.
@@ -110,7 +88,7 @@ fn pass_message(seen: &'static Seen, store: std::sync::atomic::Ordering, load: s
 
 fn store_buffering(seen: &'static Seen, fenced: bool) {
     let (x, y) = two();
-    let cross = |mine: Arc<Shadowed>, other: Arc<Shadowed>| {
+    let cross = |mine: Arc<Word>, other: Arc<Word>| {
         thread::spawn(move || {
             mine.store(1, Relaxed);
             if fenced {
@@ -125,7 +103,7 @@ fn store_buffering(seen: &'static Seen, fenced: bool) {
 }
 
 fn load_hiding(seen: &'static Seen) {
-    let x = Arc::new(Shadowed::new());
+    let x = Arc::new(Word::new());
     let other = {
         let x = x.clone();
         thread::spawn(move || {
@@ -138,7 +116,7 @@ fn load_hiding(seen: &'static Seen) {
 }
 
 fn coherence(seen: &'static Seen) {
-    let x = Arc::new(Shadowed::new());
+    let x = Arc::new(Word::new());
     let writer = {
         let x = x.clone();
         thread::spawn(move || x.store(1, Relaxed))

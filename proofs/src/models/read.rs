@@ -1,8 +1,7 @@
 //! Readers against writers.
 
-use loom::thread;
-
 use super::{keeping, read_visible};
+use crate::check::thread;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.

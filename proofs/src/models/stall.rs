@@ -4,12 +4,12 @@
 //! others have finished and everything has been checked, so if one of them needed it, loom reports
 //! a deadlock.
 
-use loom::thread;
 use replcore::buffer::Writer;
 use replcore::buffer::model::{provide_eras, stall};
 
 use super::wake::{Flag, poll};
 use super::{keeping, read_visible, small};
+use crate::check::thread;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.

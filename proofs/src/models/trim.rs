@@ -1,9 +1,9 @@
 //! Trimming against everyone who reads.
 
-use loom::thread;
 use replcore::buffer::{AttachError, Builder};
 
 use super::{read_visible, small};
+use crate::check::thread;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.

@@ -7,10 +7,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use loom::thread;
 use replcore::buffer::Cursor;
 
 use super::{drain, keeping, small};
+use crate::check::{block_on, thread};
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -105,7 +105,7 @@ fn blocking(seen: &'static Seen) {
     let buffer = keeping(2);
     let mut cursor = buffer.attach(0).expect("base");
     let waiting = thread::spawn(move || {
-        loom::future::block_on(cursor.readable()).expect("not evicted");
+        block_on(cursor.readable()).expect("not evicted");
         assert_eq!(drain(&mut cursor), b"abc", "I5");
         seen.mark("read");
     });
