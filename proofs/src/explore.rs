@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use replcore::buffer::model::{self, stall};
 use serde::{Deserialize, Serialize};
 
+use crate::check::{self, Pass};
 use crate::model::{Model, Seen};
 
 /// Steps a loom execution may have.
@@ -14,6 +15,8 @@ const MAX_BRANCHES: usize = 100_000;
 const CHECK_EVERY: usize = 500;
 /// A thread's steps that are stopped at in turn, at most; more would be a loop.
 const MAX_STALL_STEPS: usize = 10_000;
+/// Eras that are provided for when threads are stopped.
+const STALL_ERAS: usize = 24;
 
 /// What a worker prints as one line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,8 +27,8 @@ pub struct Explored {
     pub seconds: f64,
     /// False if the time was up before the bound was reached.
     pub complete: bool,
-    /// Steps at which a thread was stopped, for models that stop one.
-    pub stall_steps: usize,
+    /// The threads that were stopped, and at how many of their steps.
+    pub stalls: Vec<(String, usize)>,
     /// The outcomes and how often each occurred.
     pub outcomes: Vec<(String, u64)>,
 }
@@ -39,6 +42,8 @@ pub struct Request {
     pub max_seconds: u64,
     /// `ORDERING=Weaker`, or a fault's name.
     pub mutation: Option<String>,
+    /// Stop each thread at each of its steps in turn, instead of an ordinary run.
+    pub stall: bool,
 }
 
 /// Switches a mutation of the shipped code on.
@@ -72,42 +77,61 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
     if let Some(mutation) = &request.mutation {
         mutate(mutation)?;
     }
-    model::shadow_words(model.shadow);
+    let stall = request.stall || model.stalls;
+    model::shadow_words(model.shadow && !stall);
+    model::read_newest(stall);
     let seen: &'static Seen = Box::leak(Box::new(Seen::new(model.outcomes)));
     let start = Instant::now();
     let deadline = Duration::from_secs(request.max_seconds);
-    let mut complete = true;
-    let mut stall_steps = 0;
-    loop {
-        if model.stalls {
-            stall::set_step(stall_steps);
-        }
-        let Some(left) = deadline.checked_sub(start.elapsed()) else {
-            complete = false;
-            break;
-        };
-        check(model, seen, request.bound, left);
-        if start.elapsed() >= deadline {
-            complete = false;
-            break;
-        }
-        if !model.stalls || !stall::ever_reached() || stall_steps >= MAX_STALL_STEPS {
-            break;
-        }
-        stall_steps += 1;
-    }
+    let mut stalls = Vec::new();
+    let complete = if stall {
+        stop_each(model, seen, request.bound, start + deadline, &mut stalls)
+    } else {
+        check(model, seen, request.bound, start + deadline)
+    };
     let explored = Explored {
         executions: seen.executions(),
         seconds: start.elapsed().as_secs_f64(),
         complete,
-        stall_steps,
+        stalls,
         outcomes: seen.outcomes(),
     };
     let line = serde_json::to_string(&explored).map_err(|error| error.to_string())?;
     writeln!(std::io::stdout(), "{line}").map_err(|error| error.to_string())
 }
 
-fn check(model: &'static Model, seen: &'static Seen, bound: Option<usize>, left: Duration) {
+/// Stops each member of the model's crew at each of its steps. False if the time is up.
+fn stop_each(
+    model: &'static Model,
+    seen: &'static Seen,
+    bound: Option<usize>,
+    deadline: Instant,
+    stalls: &mut Vec<(String, usize)>,
+) -> bool {
+    for member in 0.. {
+        let mut steps = 0;
+        while steps < MAX_STALL_STEPS {
+            stall::aim(Some((member, steps)));
+            for pass in [Pass::Looking, Pass::Appending] {
+                check::set_pass(pass);
+                if !check(model, seen, bound, deadline) {
+                    return false;
+                }
+            }
+            if !stall::ever_reached() {
+                break;
+            }
+            steps += 1;
+        }
+        let Some(name) = check::members().get(member).copied() else { break };
+        stalls.push((name.to_owned(), steps));
+    }
+    true
+}
+
+/// Explores the model. False if the time is up.
+fn check(model: &'static Model, seen: &'static Seen, bound: Option<usize>, deadline: Instant) -> bool {
+    let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
     let mut loom = loom::model::Builder::new();
     loom.preemption_bound = bound;
     loom.max_branches = MAX_BRANCHES;
@@ -117,7 +141,11 @@ fn check(model: &'static Model, seen: &'static Seen, bound: Option<usize>, left:
     loom.checkpoint_interval = CHECK_EVERY;
     loom.check(move || {
         model::begin_execution();
+        if stall::aimed().is_some() {
+            model::provide_eras(STALL_ERAS);
+        }
         seen.begin_execution();
         (model.body)(seen);
     });
+    Instant::now() < deadline
 }

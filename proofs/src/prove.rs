@@ -49,6 +49,9 @@ struct Options {
     /// Preemption bound for all, instead of each model's own; `none` explores everything.
     #[arg(long, value_name = "N")]
     bound: Option<String>,
+    /// Stops each thread at each of its steps in turn.
+    #[arg(long, hide = true)]
+    stall: bool,
     /// Writes the results as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
@@ -309,6 +312,7 @@ fn work(name: &str, options: &Options) -> Result<bool, String> {
         bound: bound.preemptions(),
         max_seconds: options.max_seconds.unwrap_or(options.tier.max_seconds()),
         mutation: options.mutate.clone(),
+        stall: options.stall,
     };
     explore::work(model, &request).map(|()| true)
 }
@@ -513,8 +517,9 @@ fn seen(outcome: &Outcome) -> String {
         Some(explored) => {
             let mut seen: Vec<_> =
                 explored.outcomes.iter().map(|(name, count)| format!("{name}: {count}")).collect();
-            if explored.stall_steps > 0 {
-                seen.insert(0, format!("stopped at {} steps", explored.stall_steps));
+            if !explored.stalls.is_empty() {
+                let stalls = explored.stalls.iter().map(|(name, steps)| format!("{name} at {steps}"));
+                seen.insert(0, format!("stopped: {};", stalls.collect::<Vec<_>>().join(", ")));
             }
             seen.join(", ")
         }

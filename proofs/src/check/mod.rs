@@ -3,10 +3,16 @@
 //! A model's body spawns threads, waits for futures and, where it has shared state of its own,
 //! locks and atomics. It takes them from here, so the same body runs under whichever explorer the
 //! program was built for. The buffer takes its atomics from its own shim, in the same build.
+//!
+//! The threads of a model are a [`Crew`], so that each of them can be stopped (`crew`).
+
+mod crew;
+
+pub use self::crew::{Crew, Gives, PROBE, Pass, members, set_pass, stops};
 
 /// Threads of the explorer.
 pub mod thread {
-    pub use loom::thread::{JoinHandle, spawn, yield_now};
+    pub use loom::thread::{JoinHandle, spawn};
 }
 
 /// Locks of the explorer, for models that have shared state beside the buffer.
