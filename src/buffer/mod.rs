@@ -80,7 +80,7 @@ use self::sync::table::ord;
 #[cfg(replcore_loom)]
 pub mod model {
     pub use super::sync::model::model_control::*;
-    pub use super::sync::model::stall;
+    pub use super::sync::stall;
     pub use super::sync::table::run_time::{inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
     pub use super::sync::trace;

@@ -190,7 +190,9 @@ impl Names {
             "load" => (format!("load {thing} -> {result}"), Touch::Read),
             "store" => (format!("store {thing} <- {}", argument(0)), Touch::Write),
             "swap" => (format!("swap {thing}: {result} -> {}", argument(0)), Touch::Write),
-            "fetch_add" => (format!("add {} to {thing}, was {result}", argument(0)), changing(argument(0) != "0")),
+            "fetch_add" => {
+                (format!("add {} to {thing}, was {result}", argument(0)), changing(argument(0) != "0"))
+            }
             "fetch_sub" => (format!("take {} from {thing}, was {result}", argument(0)), Touch::Write),
             "fetch_max" => {
                 let did = format!("raise {thing} to {}, was {result}", argument(0));
@@ -279,7 +281,13 @@ mod tests {
         Value::Pointer { address, type_name: type_name.to_owned(), size: 64 }
     }
 
-    fn raw(verb: &str, name: &str, thing: Option<(usize, usize)>, arguments: Vec<Value>, result: Value) -> Raw {
+    fn raw(
+        verb: &str,
+        name: &str,
+        thing: Option<(usize, usize)>,
+        arguments: Vec<Value>,
+        result: Value,
+    ) -> Raw {
         Raw {
             thread: 1,
             names: Some(name.to_owned()).into_iter().filter(|name| !name.is_empty()).collect(),
@@ -304,7 +312,13 @@ mod tests {
             raw("compare_exchange", "CELL_PUBLISH", Some((0x5000, 3)), arguments, result)
         };
         let steps = [
-            raw("load", "TAIL_LOAD", Some((0x100, 1)), vec![Value::Order("Acquire".into())], pointer(0x1000, segment)),
+            raw(
+                "load",
+                "TAIL_LOAD",
+                Some((0x100, 1)),
+                vec![Value::Order("Acquire".into())],
+                pointer(0x1000, segment),
+            ),
             exchange(pointer(0x8000, record), false),
             raw("load", "CELL_LOAD", Some((0x5008, 4)), vec![], pointer(1, record)),
             exchange(pointer(0, record), true),
@@ -330,7 +344,13 @@ mod tests {
     fn a_name_is_the_same_in_every_run() {
         let run = |base: usize| {
             [
-                raw("swap", "HEAD_MOVE", Some((base, 1)), vec![pointer(base + 0x1000, "Segment")], pointer(base + 0x2000, "Segment")),
+                raw(
+                    "swap",
+                    "HEAD_MOVE",
+                    Some((base, 1)),
+                    vec![pointer(base + 0x1000, "Segment")],
+                    pointer(base + 0x2000, "Segment"),
+                ),
                 raw("load", "FLOOR_LOAD", Some((base + 8, 2)), vec![], Value::Number(u64::MAX)),
             ]
         };
@@ -339,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_fence_weakened_to_nothing_is_none() {
-        let fence = |order: &str| raw("fence", "TRIM_FENCE", None, vec![Value::Order(order.into())], Value::Nothing);
+        let fence =
+            |order: &str| raw("fence", "TRIM_FENCE", None, vec![Value::Order(order.into())], Value::Nothing);
         assert_eq!(dids(&[fence("SeqCst"), fence("Relaxed")]), ["fence SeqCst", "no fence"]);
     }
 }

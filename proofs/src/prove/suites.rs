@@ -69,8 +69,20 @@ pub static SUITES: &[Suite] = &[
         "I1 I2 I3 I4 I5 I6",
         "many threads; their merged history is judged",
     ),
-    tests("hash-ttl", "hash_ttl", "", "", "random operations on hashes with deadlines agree with a reference"),
-    tests("rewrite-laws", "rewrite_laws", "", "", "what is propagated means the same at any time and on any clock"),
+    tests(
+        "hash-ttl",
+        "hash_ttl",
+        "",
+        "",
+        "random operations on hashes with deadlines agree with a reference",
+    ),
+    tests(
+        "rewrite-laws",
+        "rewrite_laws",
+        "",
+        "",
+        "what is propagated means the same at any time and on any clock",
+    ),
     tests("unit-buffer", "lib", "buffer::", "I1 I5 I6 I7 I9 I10 I11", "unit tests of the buffer"),
     tests("unit-hash-ttl", "lib", "hash_ttl::", "", "unit and model tests of field expiry"),
     tests("unit-keyspace", "lib", "keyspace::", "", "unit and model tests of the keyspace"),
@@ -119,7 +131,14 @@ pub fn build(suites: &[&Suite]) -> Result<Built, String> {
         return Ok(Built::default());
     }
     let mut command = cargo();
-    command.args(["test", "--package", "replcore", "--no-run", "--message-format", "json-render-diagnostics"]);
+    command.args([
+        "test",
+        "--package",
+        "replcore",
+        "--no-run",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
     for target in targets {
         match target {
             "lib" => command.arg("--lib"),
@@ -155,7 +174,8 @@ pub fn run(
 ) -> Result<Row, String> {
     let mut command = match suite.runs {
         Runs::Tests { target, named } => {
-            let program = built.0.get(target).ok_or_else(|| format!("cargo built no program for {target}"))?;
+            let program =
+                built.0.get(target).ok_or_else(|| format!("cargo built no program for {target}"))?;
             let mut command = Command::new(program);
             command.args(Some(named).filter(|named| !named.is_empty())).current_dir(root());
             command

@@ -219,10 +219,13 @@ impl Report {
     pub fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
         match json.get("schema").and_then(serde_json::Value::as_u64) {
             Some(version) if version == u64::from(SCHEMA) => {}
-            Some(version) => return Err(format!("{name}: version {version} of a report; this reads {SCHEMA}")),
+            Some(version) => {
+                return Err(format!("{name}: version {version} of a report; this reads {SCHEMA}"));
+            }
             None => return Err(format!("{name}: not a report of `cargo prove --json`")),
         }
         serde_json::from_value(json).map_err(|error| format!("{name}: {error}"))

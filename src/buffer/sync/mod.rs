@@ -13,6 +13,8 @@
 pub mod model;
 #[cfg(not(replcore_loom))]
 mod real;
+#[cfg(replcore_loom)]
+pub mod stall;
 pub mod table;
 #[cfg(replcore_loom)]
 pub mod trace;
