@@ -5,8 +5,10 @@
 //! that broke an invariant is another, a [`Failure`](drawing::Failure); it is drawn with a column for each thread.
 //!
 //! Both are plain data and text, so they stand here, with what can be asked of the program ([`options`]), where any build
-//! compiles and tests them.
+//! compiles and tests them. With the feature `bytes`, so do the byte-level fuzz targets.
 
+#[cfg(feature = "bytes")]
+pub mod bytes;
 pub mod drawing;
 pub mod options;
 pub mod report;
