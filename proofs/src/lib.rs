@@ -12,3 +12,5 @@ pub mod bytes;
 pub mod drawing;
 pub mod options;
 pub mod report;
+#[cfg(replcore_fuzz)]
+pub mod schedules;

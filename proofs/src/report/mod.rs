@@ -99,8 +99,8 @@ pub enum Unit {
     Tests,
     /// Threads stopped, each at one of its steps.
     Points,
-    /// Schedules drawn at random.
-    Schedules,
+    /// Mutations of the shipped code.
+    Mutations,
 }
 
 impl Unit {
@@ -111,7 +111,7 @@ impl Unit {
             Self::States => "states",
             Self::Tests => "tests",
             Self::Points => "points",
-            Self::Schedules => "schedules",
+            Self::Mutations => "mutations",
         }
     }
 }
