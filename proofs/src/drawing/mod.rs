@@ -40,7 +40,7 @@ pub struct Failure {
 
 /// An execution: how to run it again, and what was seen of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "of")]
+#[serde(rename_all = "kebab-case")]
 pub enum Execution {
     /// Of a model.
     Model {

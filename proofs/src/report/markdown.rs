@@ -88,7 +88,8 @@ fn section(text: &mut String, kind: Kind, rows: &[&Row]) {
         };
         let _ = writeln!(
             text,
-            "| `{name}` | {what} | {} | {} | {:.1} | {} | {} |",
+            "| `{}` | {what} | {} | {} | {:.1} | {} | {} |",
+            escaped(name),
             row.bound,
             grouped(row.explored),
             row.seconds,

@@ -168,7 +168,7 @@ impl Row {
                 None => found.clone(),
             };
         }
-        if self.verdict == Verdict::Vacuous {
+        if matches!(self.verdict, Verdict::Vacuous | Verdict::Inexact) && self.unseen().next().is_some() {
             let unseen: Vec<_> = self.unseen().collect();
             return format!("never seen: {}", unseen.join(", "));
         }
