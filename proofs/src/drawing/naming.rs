@@ -74,7 +74,66 @@ const MARKS: usize = 16;
 /// Names the steps of an execution.
 pub fn name(raw: &[Raw]) -> Vec<Step> {
     let names = Names::gather(raw);
-    raw.iter().map(|raw| names.step(raw)).collect()
+    // What was written last, by birth: a load may return something older, and that is often the point.
+    let mut newest: BTreeMap<usize, Newest> = BTreeMap::new();
+    let mut steps = Vec::with_capacity(raw.len());
+    for raw in raw {
+        let mut step = names.step(raw);
+        if let Some(thing) = &raw.thing {
+            let found = plain(&raw.result);
+            let latest = newest.get(&thing.birth).cloned();
+            match latest {
+                Some(latest) if raw.verb == "load" && !latest.is(found) => {
+                    step.did += &format!(" (older: {} is written)", names.value(&latest.0));
+                }
+                _ => {}
+            }
+            if let Some(written) = written(raw) {
+                newest.insert(thing.birth, Newest(written));
+            }
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+/// What was written last.
+#[derive(Clone, Debug)]
+struct Newest(Value);
+
+impl Newest {
+    fn is(&self, other: &Value) -> bool {
+        match (&self.0, other) {
+            (Value::Number(one), Value::Number(other)) => one == other,
+            (Value::Flag(one), Value::Flag(other)) => one == other,
+            (Value::Pointer { address: one, .. }, Value::Pointer { address: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+fn plain(value: &Value) -> &Value {
+    match value {
+        Value::Done(value) | Value::Refused(value) => plain(value),
+        value => value,
+    }
+}
+
+/// What a step leaves in an atomic, if it writes it.
+fn written(raw: &Raw) -> Option<Value> {
+    let number = |value: &Value| if let Value::Number(number) = value { Some(*number) } else { None };
+    let calculate = |with: fn(u64, u64) -> u64| {
+        let (argument, before) = (number(raw.arguments.first()?)?, number(&raw.result)?);
+        Some(Value::Number(with(before, argument)))
+    };
+    match raw.verb.as_str() {
+        "store" | "swap" => raw.arguments.first().cloned(),
+        "compare_exchange" if matches!(raw.result, Value::Done(_)) => raw.arguments.get(1).cloned(),
+        "fetch_add" => calculate(u64::wrapping_add),
+        "fetch_sub" => calculate(u64::wrapping_sub),
+        "fetch_max" => calculate(u64::max),
+        _ => None,
+    }
 }
 
 #[derive(Debug)]
@@ -355,6 +414,19 @@ mod tests {
             ]
         };
         assert_eq!(dids(&run(0x10_0000)), dids(&run(0x77_0000)));
+    }
+
+    #[test]
+    fn a_load_of_something_older_says_what_is_written() {
+        let load = |found| raw("load", "FLOOR_LOAD", Some((8, 1)), vec![], Value::Number(found));
+        let raise = raw("fetch_max", "FLOOR_RAISE", Some((8, 1)), vec![Value::Number(3)], Value::Number(0));
+        let add = raw("fetch_add", "FLOOR_RAISE", Some((8, 1)), vec![Value::Number(2)], Value::Number(3));
+        let steps = [load(0), raise, load(0), load(3), add, load(5)];
+        let dids = dids(&steps);
+        assert_eq!(dids[2], "load floor -> 0 (older: 3 is written)");
+        for at in [0, 3, 5] {
+            assert!(!dids[at].contains("older"), "{}", dids[at]);
+        }
     }
 
     #[test]

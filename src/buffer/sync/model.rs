@@ -93,6 +93,7 @@ macro_rules! atomic {
     (@store $value:ty) => {
         #[track_caller]
         pub(crate) fn store(&self, value: $value, order: Ordering) {
+            let names = trace::take_names();
             self.shadow.touch();
             if NEWEST.load(Ordering::Relaxed) {
                 // loom orders a plain store after another thread's exchange only if the storing
@@ -101,6 +102,7 @@ macro_rules! atomic {
             } else {
                 self.inner.store(value, order);
             }
+            trace::atomic(names, "store", self, self.birth, &[&value, &order], &());
         }
     };
     ($name:ident $(<$generic:ident>)?, $value:ty, |$inner:ident, $order:ident| $newest:expr, { $($method:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }) => {
@@ -184,7 +186,7 @@ pub(crate) fn fence(order: Ordering) {
     if order != Ordering::Relaxed {
         loomed::fence(order);
     }
-    trace::step(names, || Action::Fence { order });
+    trace::step(names.last().copied().into_iter().collect(), || Action::Fence { order });
 }
 
 /// loom's cell, whose accesses are recorded.
