@@ -11,6 +11,7 @@
 //! corrupted copies of a real history.
 #![cfg(not(replcore_loom))]
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -177,6 +178,18 @@ impl Author<'_> {
             }
         }
     }
+}
+
+/// The threads wait for each other, so one that fails would leave the rest waiting: it ends the program. Standard error is
+/// written to directly, for what a test prints is lost then.
+fn end_with_any_thread() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            let _ = writeln!(std::io::stderr(), "{panic}");
+            std::process::exit(101);
+        }));
+    });
 }
 
 /// What the threads share.
@@ -383,6 +396,7 @@ fn run(load: &Load) -> Outcome {
         .cursor_limits(CursorLimits { hard_bytes: HARD_BYTES, soft_bytes: 0, soft_ms: 0 })
         .build()
         .expect("valid");
+    end_with_any_thread();
     let mut random = Random(7);
     let table: Bytes = (0..TABLE_BYTES).map(|_| random.next() as u8).collect();
     let stage = Stage {
