@@ -82,7 +82,7 @@ pub mod model {
     #[cfg(replcore_loom)]
     pub use super::sync::model::model_control::*;
     #[cfg(replcore_loom)]
-    pub use super::sync::model::stall;
+    pub use super::sync::stall;
     #[cfg(replcore_fuzz)]
     pub use super::sync::table::run_time::restore;
     pub use super::sync::table::run_time::{inject, weaken};

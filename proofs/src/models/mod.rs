@@ -14,11 +14,17 @@ mod stall;
 mod trim;
 mod wake;
 
-use replcore::buffer::{Builder, Cursor, CursorLimits, ReplicationBuffer};
+use replcore::buffer::model::provide_eras;
+use replcore::buffer::{Builder, Cursor, CursorLimits, DEFAULT_MAX_UNRECLAIMED_BYTES, ReplicationBuffer};
 
 use bytes::Buf;
 
+use crate::check::{PROBE, stops};
 use crate::model::Model;
+
+/// What may wait for a stopped thread before it is passed by: two objects and the collector's share
+/// of each.
+const STALL_UNRECLAIMED_BYTES: u64 = 6 << 10;
 
 /// All models, the checker's self-test first.
 pub fn all() -> Vec<&'static Model> {
@@ -49,11 +55,26 @@ fn small(cells: usize) -> Builder {
         .pooled_blocks(0)
         .pooled_segments(0)
         .pooled_writers(0)
+        .max_unreclaimed_bytes(if stops() { STALL_UNRECLAIMED_BYTES } else { DEFAULT_MAX_UNRECLAIMED_BYTES })
+}
+
+/// Provides for so many eras to come. If a thread is to be stopped, enough are provided already,
+/// and every retirement begins one: what a stopped thread holds back is bounded by that.
+fn begin_eras(eras: usize) {
+    if !stops() {
+        provide_eras(eras);
+    }
 }
 
 /// A buffer that keeps everything.
 fn keeping(cells: usize) -> ReplicationBuffer {
     small(cells).backlog_bytes(1 << 20).build().expect("valid settings")
+}
+
+/// What the model itself appended: a stall run appends more behind it.
+fn without_probes(stream: &[u8]) -> &[u8] {
+    let probes = stream.iter().rev().take_while(|byte| **byte == PROBE).count();
+    &stream[..stream.len() - probes]
 }
 
 /// Reads what is published; the cursor must not have been evicted.
