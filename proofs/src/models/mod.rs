@@ -9,6 +9,7 @@ mod eras;
 mod evict;
 mod fence;
 mod litmus;
+mod pairs;
 mod read;
 mod stall;
 mod trim;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<&'static Model> {
         wake::MODELS,
         eras::MODELS,
         stall::MODELS,
+        pairs::MODELS,
     ]
     .into_iter()
     .flatten()

@@ -74,6 +74,7 @@ pub static MODELS: &[Model] = &[
 ];
 
 /// A waker that says whether it was used. Plain atomics: what it hands over is not the question.
+#[derive(Debug)]
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {
