@@ -185,7 +185,8 @@ impl Segment {
         let expected = if awaits { awaited() } else { ptr::null_mut() };
         match self.cells[index].compare_exchange(expected, record, ord::CELL_PUBLISH(), ord::CELL_LOAD()) {
             Ok(_) => {
-                self.hint.store(index + 1, ord::HINT_STORE());
+                let ahead = usize::from(fault(Fault::HintAhead) && index + 2 <= self.cells.len());
+                self.hint.store(index + 1 + ahead, ord::HINT_STORE());
                 Attempt::Done
             }
             Err(cell) if is_record(cell) => Attempt::Lost,
