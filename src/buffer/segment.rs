@@ -225,6 +225,7 @@ impl Segment {
 
     /// A reference less; true if it was the last, and the segment is the caller's.
     pub(crate) fn drop_reference(&self) -> bool {
+        self.canary.check();
         if self.references.fetch_sub(1, ord::REF_DROP()) != 1 {
             return false;
         }

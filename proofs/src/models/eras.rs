@@ -14,7 +14,14 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["attached", "not retained"],
-        controls: &["EraUnlooked", "ERA_LOAD=Relaxed", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
+        controls: &[
+            "EraUnlooked",
+            "ERA_LOAD=Relaxed",
+            "RetireInOneEra",
+            "ERA_RETIRE=Relaxed",
+            "ERA_RETIRE=Release",
+            "FreeAtOnce",
+        ],
         body: attach,
         ..BASE
     },
