@@ -81,7 +81,7 @@ use self::sync::table::ord;
 pub mod model {
     pub use super::sync::model::model_control::*;
     pub use super::sync::stall;
-    pub use super::sync::table::run_time::{inject, weaken};
+    pub use super::sync::table::run_time::{fault, inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
 
     /// Evicts every cursor, over a limit or not.

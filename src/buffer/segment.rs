@@ -209,6 +209,7 @@ impl Segment {
 
     /// The successor, or null.
     pub(crate) fn next(&self) -> *mut Self {
+        self.canary.check();
         self.next.load(ord::NEXT_LOAD())
     }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use replcore::buffer::model::{Fault, fault};
 use replcore::buffer::{AppendError, ReplicationBuffer};
 use replcore::resync::{
     AckTable, Decision, History, PsyncRequest, ReplicaKey, ReplicationId, RequestedId, Retained,
@@ -23,12 +24,11 @@ pub static MODELS: &[Model] = &[
     Model {
         name: "failover-psync",
         invariants: "I7 I10",
-        about: "a term is sealed and the history shifted while both terms append and a replica asks to continue",
-        threads: 4,
-        quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
-        outcomes: &["fenced", "appended", "old history continued", "refused"],
-        controls: &["StaleFence"],
+        about: "a term is sealed, the history shifted and the next term appends while a replica that is ahead asks to continue",
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        outcomes: &["asked the old history", "asked the new history"],
+        controls: &["HistoryBeforeRange"],
         body: failover,
         ..BASE
     },
@@ -39,7 +39,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::None,
         full: Bound::None,
         outcomes: &["counted at once", "slept"],
-        controls: &["LeakRecord"],
+        controls: &["CountThenSleep"],
         body: wait_for_acks,
         ..BASE
     },
@@ -67,20 +67,26 @@ impl Visible {
     }
 }
 
-/// A replica of the old history that has `applied` bytes asks to continue. What is retained is read
-/// before the history: read after it, the end may be one of a later history, which the replica does
-/// not share.
-fn psync(buffer: &ReplicationBuffer, history: &Visible, applied: i64) -> Option<Vec<u8>> {
-    let retained = Retained { first: buffer.first_offset(), end: buffer.end_offset() };
-    let current = history.load();
+/// A replica of the old history that has `applied` bytes asks to continue; says also whether the
+/// history was still the old one. What is retained is read before the history: read after it, the
+/// end may be one of a later history, which the replica does not share.
+fn psync(buffer: &ReplicationBuffer, history: &Visible, applied: i64) -> (Option<Vec<u8>>, bool) {
+    let retained = || Retained { first: buffer.first_offset(), end: buffer.end_offset() };
+    let (retained, current) = if fault(Fault::HistoryBeforeRange) {
+        let current = history.load();
+        (retained(), current)
+    } else {
+        (retained(), history.load())
+    };
     let request = PsyncRequest { id: RequestedId::Known(id(b'a')), wanted: applied + 1, failover: false };
-    match decide(&current, retained, &request) {
+    let continued = match decide(&current, retained, &request) {
         Decision::Partial { attach_offset } => {
             let mut cursor = buffer.attach(attach_offset).expect("I7: retained");
             Some(read_visible(&mut cursor))
         }
         Decision::Full { .. } => None,
-    }
+    };
+    (continued, current.previous.is_none())
 }
 
 fn failover(seen: &'static Seen) {
@@ -88,49 +94,25 @@ fn failover(seen: &'static Seen) {
     let history = SharedHistory::new(History::new(id(b'a')));
     let history = Arc::new(Visible { history, word: Word::new() });
     let mut crew = Crew::new();
-    let mut old = buffer.writer();
-    let appending = crew.spawn("old writer", move || old.append(b"old"));
     let (sealed, shifted) = (buffer.clone(), Arc::clone(&history));
-    let promoting = crew.spawn("promoter", move || {
+    let mut old = buffer.writer();
+    crew.spawn("promoter", move || {
         let end = sealed.seal(1).expect("sealed once");
         shifted.shift(id(b'b'), end);
         sealed.writer_of_term(2).append(b"new").expect("a later term");
-        end
+        assert!(matches!(old.append(b"old"), Err(AppendError::Fenced { .. })), "I10");
     });
+    // It has three bytes of the old history that came to it and not to the one that is promoted.
     let (asked, known) = (buffer.clone(), Arc::clone(&history));
-    let asking = crew.spawn("returning replica", move || {
-        // It has three bytes of the old history, from here or, if they are fenced here, from a
-        // replica that got them from elsewhere.
-        psync(&asked, &known, 3)
-    });
+    let ahead = crew.spawn("replica that is ahead", move || psync(&asked, &known, 3));
     if !crew.finish(&buffer) {
         return;
     }
-    let (appended, end) = (appending.get(), promoting.get());
-    let whole: &[u8] = match appended {
-        Ok(range) => {
-            assert!(range.end <= end, "I10");
-            seen.mark("appended");
-            b"oldnew"
-        }
-        Err(AppendError::Fenced { .. }) => {
-            seen.mark("fenced");
-            b"new"
-        }
-        Err(error) => panic!("{error}"),
-    };
-    match asking.get() {
-        // Three bytes of the old history are in the stream only if its writer came before the seal.
-        Some(stream) => {
-            seen.mark("old history continued");
-            assert!(
-                end >= 3,
-                "a replica ahead of the seal is continued with {stream:?}: histories are mixed"
-            );
-            assert!(whole[3..].starts_with(&stream), "I3, I5");
-        }
-        None => seen.mark("refused"),
-    }
+    let (continued, under_old) = ahead.get();
+    seen.mark(if under_old { "asked the old history" } else { "asked the new history" });
+    assert_eq!(continued, None, "a replica of another history is continued: histories are mixed");
+    let (continued, _) = psync(&buffer, &history, 0);
+    assert_eq!(continued.as_deref(), Some(&b"new"[..]), "one that shares all is not continued");
 }
 
 /// As `server::replication` does it: the table under a lock, and a version that wakes.
@@ -153,6 +135,10 @@ fn wait_for_acks(seen: &'static Seen) {
         let mut table = waited.table.lock().expect("no panic");
         seen.mark(if table.0.count_acked(end) > 0 { "counted at once" } else { "slept" });
         while table.0.count_acked(end) == 0 {
+            if fault(Fault::CountThenSleep) {
+                drop(table);
+                table = waited.table.lock().expect("no panic");
+            }
             table = waited.changed.wait(table).expect("no panic");
         }
     });

@@ -242,6 +242,10 @@ faults! {
     HintAhead;
     /// Publish: stage the next frame over the bytes just published.
     ReuseBytes;
+    /// Resync: read the history before what is retained. Not in the buffer: in who uses it.
+    HistoryBeforeRange;
+    /// `WAIT`: count, let the lock go, and only then go to sleep. Not in the buffer, as above.
+    CountThenSleep;
     /// Publish: make the next record in the place of the one just published.
     ReuseRecord;
 }
@@ -313,7 +317,8 @@ pub mod run_time {
         true
     }
 
-    pub(crate) fn fault(fault: Fault) -> bool {
+    /// Whether `fault` is switched on.
+    pub fn fault(fault: Fault) -> bool {
         FAULT.load(Ordering::Relaxed) == fault as usize
     }
 
