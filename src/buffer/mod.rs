@@ -85,7 +85,7 @@ pub mod model {
     pub use super::sync::stall;
     #[cfg(replcore_fuzz)]
     pub use super::sync::table::run_time::restore;
-    pub use super::sync::table::run_time::{inject, weaken};
+    pub use super::sync::table::run_time::{fault, inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
     #[cfg(replcore_loom)]
     pub use super::sync::trace;
