@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use replcore::buffer::model::{self, stall};
 use serde::{Deserialize, Serialize};
 
+use crate::check::{self, Pass};
 use crate::model::{Model, Seen};
 use crate::prove::keep::{Keep, Point};
 
@@ -15,6 +16,10 @@ const MAX_BRANCHES: usize = 100_000;
 const CHECK_EVERY: usize = 1_000;
 /// A thread's steps that are stopped at in turn, at most; more would be a loop.
 const MAX_STALL_STEPS: usize = 10_000;
+/// What the others do while a thread is stopped, in turn.
+const PASSES: [Pass; 2] = [Pass::Looking, Pass::Appending];
+/// Eras that are provided for when threads are stopped.
+const STALL_ERAS: usize = 24;
 
 /// What a worker prints as one line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,8 +30,8 @@ pub struct Explored {
     pub seconds: f64,
     /// False if the time was up before the bound was reached.
     pub complete: bool,
-    /// Steps at which a thread was stopped, for models that stop one.
-    pub stall_steps: usize,
+    /// The threads that were stopped, and at how many of their steps.
+    pub stalls: Vec<(String, usize)>,
     /// The outcomes and how often each occurred.
     pub outcomes: Vec<(String, u64)>,
 }
@@ -40,7 +45,7 @@ pub struct Request {
     pub max_seconds: u64,
     /// `ORDERING=Weaker`, or a fault's name.
     pub mutation: Option<String>,
-    /// Stops each thread at each of its steps in turn.
+    /// Stop each thread at each of its steps in turn, instead of an ordinary run.
     pub stall: bool,
     /// Where the exploration stands, on disk.
     pub keep: Keep,
@@ -77,50 +82,68 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
     if let Some(mutation) = &request.mutation {
         mutate(mutation)?;
     }
-    model::shadow_words(model.shadow);
+    let stall = request.stall || model.stalls;
+    model::shadow_words(model.shadow && !stall);
+    model::read_newest(stall);
     let seen: &'static Seen = Box::leak(Box::new(Seen::new(model.outcomes)));
     let start = Instant::now();
     let deadline = Duration::from_secs(request.max_seconds);
-    let mut complete = true;
-    let mut stall_steps = request.keep.point().map_or(0, |(_, step)| step);
-    loop {
-        if model.stalls {
-            stall::set_step(stall_steps);
-        }
-        let Some(left) = deadline.checked_sub(start.elapsed()) else {
-            complete = false;
-            break;
-        };
-        let point = model.stalls.then_some((0, stall_steps));
-        check(model, seen, request, point, left)?;
-        if start.elapsed() >= deadline {
-            complete = false;
-            request.keep.end(point, false, seen)?;
-            break;
-        }
-        if !model.stalls || !stall::ever_reached() || stall_steps >= MAX_STALL_STEPS {
-            break;
-        }
-        stall_steps += 1;
-    }
+    let mut stalls = Vec::new();
+    let complete = if stall {
+        stop_each(model, seen, request, start + deadline, &mut stalls)?
+    } else {
+        check(model, seen, request, None, start + deadline)?
+    };
     let explored = Explored {
         executions: seen.executions(),
         seconds: start.elapsed().as_secs_f64(),
         complete,
-        stall_steps,
+        stalls,
         outcomes: seen.outcomes(),
     };
     let line = serde_json::to_string(&explored).map_err(|error| error.to_string())?;
     writeln!(std::io::stdout(), "{line}").map_err(|error| error.to_string())
 }
 
+/// Stops each member of the model's crew at each of its steps. False if the time is up.
+fn stop_each(
+    model: &'static Model,
+    seen: &'static Seen,
+    request: &Request,
+    deadline: Instant,
+    stalls: &mut Vec<(String, usize)>,
+) -> Result<bool, String> {
+    // One that goes on, or runs what was found, begins where that stood.
+    let (first, mut steps, mut done) = request.keep.point().unwrap_or_default();
+    for member in first.. {
+        while steps < MAX_STALL_STEPS {
+            stall::aim(Some((member, steps)));
+            for (number, pass) in PASSES.into_iter().enumerate().skip(std::mem::take(&mut done)) {
+                check::set_pass(pass);
+                if !check(model, seen, request, Some((member, steps, number)), deadline)? {
+                    return Ok(false);
+                }
+            }
+            if !stall::ever_reached() {
+                break;
+            }
+            steps += 1;
+        }
+        let Some(name) = check::members().get(member).copied() else { break };
+        stalls.push((name.to_owned(), std::mem::take(&mut steps)));
+    }
+    Ok(true)
+}
+
+/// Explores the model. False if the time is up.
 fn check(
     model: &'static Model,
     seen: &'static Seen,
     request: &Request,
     point: Option<Point>,
-    left: Duration,
-) -> Result<(), String> {
+    deadline: Instant,
+) -> Result<bool, String> {
+    let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(false) };
     let mut loom = loom::model::Builder::new();
     loom.preemption_bound = request.bound;
     loom.max_branches = MAX_BRANCHES;
@@ -132,8 +155,13 @@ fn check(
     loom.check(move || {
         model::begin_execution();
         mark.execution(seen);
+        if stall::aimed().is_some() {
+            model::provide_eras(STALL_ERAS);
+        }
         seen.begin_execution();
         (model.body)(seen);
     });
-    Ok(())
+    let complete = Instant::now() < deadline;
+    request.keep.end(point, complete, seen)?;
+    Ok(complete)
 }

@@ -4,6 +4,8 @@
 //! `--cfg replcore_loom`, in a target directory of its own; the alias `cargo prove` does both.
 
 #[cfg(replcore_loom)]
+mod check;
+#[cfg(replcore_loom)]
 mod explore;
 #[cfg(replcore_loom)]
 mod model;

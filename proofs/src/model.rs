@@ -49,8 +49,10 @@ pub struct Model {
     /// Whether atomics have shadow words: without them loom misses interleavings, and the run is
     /// a fast first look.
     pub shadow: bool,
-    /// A thread of it is stopped at each of its steps in turn.
+    /// Its threads are stopped in turn even in an ordinary run.
     pub stalls: bool,
+    /// Why none of its threads is stopped in a stall run, if so.
+    pub no_stalls: Option<&'static str>,
     /// Outcomes that must occur in some execution. A proof that never saw one is vacuous.
     pub outcomes: &'static [&'static str],
     /// Mutations of the shipped code that it must catch: `ORDERING=Weaker` or a fault's name.
@@ -69,6 +71,7 @@ pub const BASE: Model = Model {
     full: Bound::None,
     shadow: true,
     stalls: false,
+    no_stalls: None,
     outcomes: &["done"],
     controls: &[],
     body: |_| {},
@@ -97,6 +100,13 @@ impl Seen {
         let index = self.names.iter().position(|known| *known == name);
         let index = index.unwrap_or_else(|| panic!("the model does not list the outcome {name:?}"));
         self.counts[index].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an outcome if the model lists it; for bodies that several models share.
+    pub fn note(&self, name: &str) {
+        if self.names.contains(&name) {
+            self.mark(name);
+        }
     }
 
     /// Counts an execution.

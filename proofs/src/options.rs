@@ -291,7 +291,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["--kind nonsense", "--tier slow", "--all-steps", "report", "--worker x --keep /tmp", "-j many"] {
+        for line in
+            ["--kind nonsense", "--tier slow", "--all-steps", "report", "--worker x --keep /tmp", "-j many"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

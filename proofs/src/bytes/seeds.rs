@@ -141,6 +141,7 @@ pub const PSYNC_WORDS: &[&[u8]] = &[
     b"-9223372036854775808",
     b"-0",
     b"+1",
+    b"007",
     b"\r\n",
     b"abababababababababababababababababababab",
     b"CDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCD",
@@ -153,7 +154,9 @@ const CUTS: [u16; 6] = [0, 1, 2, 7, 300, 40_000];
 fn steered(form: u8, bodies: impl IntoIterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
     let steer = |(index, body): (usize, Vec<u8>)| {
         let cuts = Cuts(CUTS[index % CUTS.len()]);
-        let steering = Steering { form, limits: index as u8, cuts, at: (index * 37) as u16 };
+        // Odd, so that every combination of switches comes up.
+        let limits = (index * 37) as u8;
+        let steering = Steering { form, limits, cuts, at: (index * 37) as u16 };
         steering.join(&body)
     };
     bodies.into_iter().enumerate().map(steer).collect()
@@ -187,12 +190,26 @@ pub fn resp() -> Vec<Vec<u8>> {
         commands(&["PING", "SET k v EX 10", "MSET a 1 b 2 c 3"]),
         b"\r\n*0\r\n*-1\r\nPING\r\nECHO \"a\\x41\\n\" 'b\\'c' d\n*1\r\n$4\r\nPING\r\n".to_vec(),
         b"*2\r\n$4\r\nECHO\r\n$536870912\r\nabc".to_vec(),
-        b"*2147483647\r\n$3\r\nabc\r\n".to_vec(),
         b"*1\r\n$4\r\nPINGxx".to_vec(),
         b"GET k\r\n12345678901\r\n".to_vec(),
         large,
     ];
-    [steered(0, streams), steered(1, replies()), steered(2, choices(24)), steered(3, choices(24))].concat()
+    // Inline lines as long as the four small limits, byte by byte.
+    let at_limit = [(2, 2), (3, 0x42), (10, 0x82), (64, 0xC2)].map(|(len, limits)| {
+        let line = [&b"a".repeat(len)[..], b"\r\n"].concat();
+        Steering { form: 0, limits, cuts: Cuts(1), at: 0 }.join(&line)
+    });
+    let claims = [&b"*2147483647\r\n$3\r\nabc\r\n"[..], b"*1\r\n$536870912\r\nabc"]
+        .map(|claim| Steering { form: 0, limits: 0, cuts: Cuts::NONE, at: 0 }.join(claim));
+    [
+        steered(0, streams),
+        claims.to_vec(),
+        at_limit.to_vec(),
+        steered(1, replies()),
+        steered(2, choices(24)),
+        steered(3, choices(24)),
+    ]
+    .concat()
 }
 
 fn replies() -> Vec<Vec<u8>> {
@@ -219,7 +236,7 @@ fn replies() -> Vec<Vec<u8>> {
         })
     };
     let foreign = b"|1\r\n+ttl\r\n:1\r\n*2\r\n(123\r\n!3\r\nERR\r\n".to_vec();
-    let deep = b"*1\r\n%1\r\n+k\r\n>1\r\n~1\r\n*1\r\n:1\r\n".to_vec();
+    let deep = b"*1\r\n%1\r\n+k\r\n>1\r\n~1\r\n:1\r\n".to_vec();
     all.iter().chain([&whole]).flat_map(written).chain([foreign, deep.clone(), deep]).collect()
 }
 
@@ -283,7 +300,7 @@ pub fn dump() -> Vec<Vec<u8>> {
         steered(0, bodies.into_iter().chain(compact())),
         steered(0, claims()),
         steered(1, payloads),
-        steered(2, choices(30)),
+        steered(2, choices(150)),
         steered(3, choices(30)),
     ]
     .concat()
@@ -313,23 +330,34 @@ fn compact() -> [Vec<u8>; 6] {
 /// Seeds of [`psync()`](super::psync()).
 pub fn psync() -> Vec<Vec<u8>> {
     let known = ReplicationId::from_random([0xab; 20]);
-    let previous = ReplicationId::from_random([0xcd; 20]);
+    let previous = ReplicationId::from_random([0xcd; 20]).to_string();
     let lines = [
-        vec!["PSYNC ? -1".to_owned()],
-        vec![format!("PSYNC {known} 1"), format!("PSYNC {known} 38 FAILOVER")],
-        vec![format!("psync {} 20", previous.to_string().to_uppercase())],
-        vec![
-            "REPLCONF listening-port 6380 ip-address 127.0.0.1".to_owned(),
-            "REPLCONF capa eof capa psync2".to_owned(),
-            "REPLCONF version 9.1.2".to_owned(),
-            "REPLCONF rdb-only 1 rdb-filter-only functions rdb-channel 0".to_owned(),
-            "REPLCONF ACK 100 FACK 90".to_owned(),
-            "REPLCONF GETACK *".to_owned(),
-        ],
-        vec!["REPLCONF set-rdb-client-id 7".to_owned(), "REPLCONF rdb-only 2".to_owned()],
+        "PSYNC ? -1\nPSYNC ? 007\nPSYNC ? -0\nPSYNC ?".to_owned(),
+        format!("PSYNC {known} 1\nPSYNC {known} 38 FAILOVER\nPSYNC {known} 39 failover\nPSYNC {known} 40"),
+        format!("psync {} 20", previous.to_uppercase()),
+        "REPLCONF listening-port 6380 ip-address 127.0.0.1\nREPLCONF capa eof capa psync2".to_owned(),
+        "REPLCONF version 9.1.2 version 8.1.0\nREPLCONF version 9.1".to_owned(),
+        "REPLCONF rdb-only 1 rdb-filter-only functions rdb-channel 0\nREPLCONF rdb-only 2".to_owned(),
+        "REPLCONF ACK 100 FACK 90\nREPLCONF GETACK *\nREPLCONF set-rdb-client-id 7".to_owned(),
     ];
-    let streams = lines.map(|lines| commands(&lines.iter().map(String::as_str).collect::<Vec<_>>()));
-    [steered(0, streams.clone()), steered(60, streams), steered(1, choices(40))].concat()
+    let streams = lines.map(|lines| commands(&lines.lines().collect::<Vec<_>>()));
+    // A stream of 38 bytes, all kept, of which the previous history has the first 19.
+    let promoted = [19, 20, 21].map(|wanted| {
+        let request = commands(&[&format!("PSYNC {previous} {wanted}")]);
+        Steering { form: 2 * 38, limits: 1 | 20 << 1, cuts: Cuts::NONE, at: 38 }.join(&request)
+    });
+    // What an error quotes.
+    let mut lines = Vec::new();
+    encode_command(&["REPLCONF", "a\r\nb", "1"], &mut lines);
+    encode_command(&["REPLCONF", "version", "9\n"], &mut lines);
+    [
+        steered(0, streams.clone()),
+        steered(0, [lines]),
+        steered(60, streams),
+        promoted.to_vec(),
+        steered(1, choices(40)),
+    ]
+    .concat()
 }
 
 /// Seeds of [`stream()`](super::stream()).

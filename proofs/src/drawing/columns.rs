@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::words::thread;
 use super::{Recorded, Step, Touch};
 
 /// The last steps, which are always drawn.
@@ -18,7 +17,9 @@ const LINES: usize = 60;
 /// So few steps are left out without a line that says so.
 const FEW: usize = 10;
 /// The narrowest column.
-const NARROWEST: usize = 24;
+const NARROWEST: usize = 12;
+/// What a line that goes on is moved in by.
+const INDENT: &str = "  ";
 
 /// A line of the drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +37,19 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
         return "  (no step was recorded)\n".to_owned();
     }
     let lines = if all_steps { (0..steps.len()).map(Line::Step).collect() } else { choose(steps, mutation) };
-    let threads: BTreeSet<usize> = lines.iter().filter_map(|line| line.step(steps)).map(|step| step.thread).collect();
+    let threads: BTreeSet<usize> =
+        lines.iter().filter_map(|line| line.step(steps)).map(|step| step.thread).collect();
     let threads: Vec<_> = threads.into_iter().collect();
     let number_width = steps.len().to_string().len().max(2);
-    let place_width = lines.iter().filter_map(|line| line.step(steps)?.place.as_deref()).map(str::len).max().unwrap_or(0);
-    let between = 3 * threads.len() + 4;
+    let place_width =
+        lines.iter().filter_map(|line| line.step(steps)?.place.as_deref()).map(str::len).max().unwrap_or(0);
+    let between = 3 * threads.len() + 5;
     let left = width.saturating_sub(number_width + place_width + between);
-    let wanted = wanted_widths(steps, &lines, &threads, mutation);
+    let wanted = wanted_widths(recorded, &lines, &threads, mutation);
     let widths = share(&wanted, left);
 
     let mut text = String::new();
-    let heads: Vec<_> = threads.iter().map(|number| head(*number, steps)).collect();
+    let heads: Vec<_> = threads.iter().map(|number| head(*number, recorded)).collect();
     row(&mut text, "", number_width, &heads, &widths, "");
     let rules: Vec<_> = widths.iter().map(|width| "─".repeat(*width)).collect();
     row(&mut text, "", number_width, &rules, &widths, "");
@@ -65,16 +68,27 @@ pub fn draw(recorded: &Recorded, mutation: Option<&str>, width: usize, all_steps
                     .map(|number| if *number == step.thread { say(step, mutation) } else { String::new() })
                     .collect();
                 let number = (at + 1).to_string();
-                row(&mut text, &number, number_width, &cells, &widths, step.place.as_deref().unwrap_or_default());
+                row(
+                    &mut text,
+                    &number,
+                    number_width,
+                    &cells,
+                    &widths,
+                    step.place.as_deref().unwrap_or_default(),
+                );
             }
         }
     }
     let drawn = lines.iter().filter(|line| line.step(steps).is_some()).count();
     if drawn < steps.len() {
-        let _ = writeln!(text, "  {drawn} of {} steps are drawn; --replay with --all-steps draws the others.", steps.len());
+        let _ = writeln!(
+            text,
+            "  {drawn} of {} steps are drawn; --replay with --all-steps draws the others.",
+            steps.len()
+        );
     }
     let last = &recorded.message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let who = recorded.thread.map_or_else(String::new, |number| format!("{}: ", thread(number)));
+    let who = recorded.thread.map_or_else(String::new, |number| format!("{}: ", recorded.called(number)));
     let place = recorded.place.as_deref().map_or_else(String::new, |place| format!("  ({place})"));
     let _ = writeln!(text, "  ✗ {who}{}{place}", last.trim());
     text
@@ -105,7 +119,7 @@ fn note(threads: &[usize], said: &str) -> Vec<String> {
 }
 
 /// What a thread is called, and what it does in this execution.
-fn head(number: usize, steps: &[Step]) -> String {
+fn head(number: usize, recorded: &Recorded) -> String {
     let roles: [(&str, fn(&Step) -> bool); 6] = [
         ("attaches", |step| step.is_named(&["SLOT_CLAIM", "SLOTS_PUSH"])),
         ("appends", |step| step.is_named(&["CELL_PUBLISH"]) && step.touch == Touch::Write),
@@ -114,9 +128,10 @@ fn head(number: usize, steps: &[Step]) -> String {
         ("waits", |step| step.is_named(&["PARK"])),
         ("frees", |step| step.touch == Touch::Free),
     ];
-    let own = || steps.iter().filter(|step| step.thread == number);
+    let own = || recorded.steps.iter().filter(|step| step.thread == number);
     let does: Vec<_> = roles.iter().filter(|(_, does)| own().any(does)).map(|(role, _)| *role).collect();
-    if does.is_empty() { thread(number) } else { format!("{} ({})", thread(number), does.join(", ")) }
+    let called = recorded.called(number);
+    if does.is_empty() { called } else { format!("{called} ({})", does.join(", ")) }
 }
 
 impl Step {
@@ -221,11 +236,17 @@ fn guards(steps: &[Step]) -> BTreeSet<usize> {
     guards
 }
 
-fn wanted_widths(steps: &[Step], lines: &[Line], threads: &[usize], mutation: Option<&str>) -> Vec<usize> {
+fn wanted_widths(
+    recorded: &Recorded,
+    lines: &[Line],
+    threads: &[usize],
+    mutation: Option<&str>,
+) -> Vec<usize> {
+    let steps = &recorded.steps;
     let wanted = |number: &usize| {
         let said = lines.iter().filter_map(|line| line.step(steps)).filter(|step| step.thread == *number);
         let longest = said.map(|step| say(step, mutation).chars().count()).max().unwrap_or(0);
-        longest.max(head(*number, steps).chars().count().min(NARROWEST))
+        longest.max(head(*number, recorded).chars().count().min(2 * NARROWEST))
     };
     threads.iter().map(wanted).collect()
 }
@@ -253,8 +274,16 @@ fn share(wanted: &[usize], total: usize) -> Vec<usize> {
 }
 
 /// A line of the drawing; text that is too long for its column goes on below.
-fn row(text: &mut String, number: &str, number_width: usize, cells: &[String], widths: &[usize], place: &str) {
-    let wrapped: Vec<Vec<String>> = cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
+fn row(
+    text: &mut String,
+    number: &str,
+    number_width: usize,
+    cells: &[String],
+    widths: &[usize],
+    place: &str,
+) {
+    let wrapped: Vec<Vec<String>> =
+        cells.iter().zip(widths).map(|(cell, width)| wrap(cell, *width)).collect();
     let height = wrapped.iter().map(Vec::len).max().unwrap_or(1).max(1);
     for at in 0..height {
         let number = if at == 0 { number } else { "" };
@@ -271,18 +300,25 @@ fn row(text: &mut String, number: &str, number_width: usize, cells: &[String], w
     }
 }
 
-/// Breaks a text between words.
+/// Breaks a text between words, and a word that is longer than a line wherever the line ends.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let fits = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() <= width);
-        match lines.last_mut() {
-            Some(line) if fits => {
-                line.push(' ');
-                line.push_str(word);
+        let mut letters: Vec<char> = word.chars().collect();
+        while !letters.is_empty() {
+            let first = lines.len() == 1;
+            let Some(line) = lines.last_mut() else { return lines };
+            let begun = line.trim_start().chars().count() > 0;
+            let room = width.saturating_sub(line.chars().count() + usize::from(begun));
+            if begun && letters.len() > room {
+                lines.push(INDENT.to_owned());
+                continue;
             }
-            Some(_) => lines.push(format!("  {word}")),
-            None => lines.push(word.to_owned()),
+            let taken: String = letters.drain(..letters.len().min(room.max(1))).collect();
+            if begun && (first || line.len() > INDENT.len()) {
+                line.push(' ');
+            }
+            line.push_str(&taken);
         }
     }
     lines
@@ -294,11 +330,19 @@ mod tests {
 
     fn step(thread: usize, name: &str, did: &str, touches: &str, touch: Touch) -> Step {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Step { thread, name: some(name), did: did.to_owned(), touches: some(touches), touch, place: some("segment.rs:7") }
+        Step {
+            thread,
+            name: some(name),
+            did: did.to_owned(),
+            touches: some(touches),
+            touch,
+            place: some("segment.rs:7"),
+        }
     }
 
     fn execution() -> Recorded {
-        let mut steps: Vec<_> = (0..30).map(|_| step(0, "HINT_LOAD", "load hint -> 0", "hint", Touch::Read)).collect();
+        let mut steps: Vec<_> =
+            (0..30).map(|_| step(0, "HINT_LOAD", "load hint -> 0", "hint", Touch::Read)).collect();
         steps.push(step(1, "CELL_PUBLISH", "cas cell1: empty -> record1  ok", "cell1", Touch::Write));
         steps.extend((0..5).map(|_| step(1, "COUNTER", "add 1 to counter", "counter", Touch::Write)));
         steps.push(step(2, "CELL_LOAD", "load cell1 -> record1", "cell1", Touch::Read));
@@ -308,6 +352,7 @@ mod tests {
             place: Some("model.rs:266".to_owned()),
             thread: Some(2),
             steps,
+            ..Recorded::default()
         }
     }
 
@@ -340,6 +385,18 @@ mod tests {
             let drawn = draw(&execution(), None, width, true);
             let widest = drawn.lines().map(|line| line.chars().count()).max().unwrap_or(0);
             assert!(widest <= width, "{widest} > {width}\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words_and_never_wider_than_its_column() {
+        assert_eq!(wrap("load cell1 -> record1", 30), ["load cell1 -> record1"]);
+        assert_eq!(wrap("load cell1 -> record1", 12), ["load cell1", "  -> record1"]);
+        for width in 12..30 {
+            let lines = wrap("SLOT_RELEASE_STORE_AND_MORE store slot1.word <- 0xfffffffffffd", width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{width}: {lines:?}");
+            let whole: String = lines.concat().replace(' ', "");
+            assert_eq!(whole, "SLOT_RELEASE_STORE_AND_MOREstoreslot1.word<-0xfffffffffffd");
         }
     }
 

@@ -7,6 +7,7 @@ pub mod columns;
 pub mod naming;
 pub mod words;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -39,14 +40,14 @@ pub struct Failure {
 
 /// An execution: how to run it again, and what was seen of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "of")]
+#[serde(rename_all = "kebab-case")]
 pub enum Execution {
     /// Of a model.
     Model {
         /// The preemption bound, or `none`.
         bound: String,
-        /// The thread that stopped, and at which of its steps.
-        stall: Option<(usize, usize)>,
+        /// The member of the crew that stopped, at which of its steps, and what the others did then.
+        stall: Option<(usize, usize, usize)>,
         /// loom's path.
         path: serde_json::Value,
         /// What was seen.
@@ -74,6 +75,8 @@ pub struct Recorded {
     pub place: Option<String>,
     /// The thread that ran then.
     pub thread: Option<usize>,
+    /// What threads are called, by their number.
+    pub threads: BTreeMap<usize, String>,
     /// The steps, in the order in which they happened.
     pub steps: Vec<Step>,
 }
@@ -125,7 +128,8 @@ impl Failure {
     pub fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
         match json.get("schema").and_then(serde_json::Value::as_u64) {
             Some(version) if version == u64::from(SCHEMA) && json.get("execution").is_some() => {}
             Some(version) if json.get("execution").is_some() => {
@@ -162,8 +166,10 @@ impl Failure {
             Execution::Model { recorded, stall, .. } => {
                 let mut text = self.head();
                 text += &words::explained(recorded).render();
-                if let Some((thread, step)) = stall {
-                    text += &format!("\n  Thread {thread} stops for good before its step {}.\n", step + 1);
+                if let Some((member, step, _)) = stall {
+                    let (member, step) = (member + 1, step + 1);
+                    text +=
+                        &format!("\n  Thread {member} of the crew stops for good before its step {step}.\n");
                 }
                 text.push('\n');
                 text += &columns::draw(recorded, self.mutation.as_deref(), width, all_steps);

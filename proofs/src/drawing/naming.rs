@@ -74,7 +74,66 @@ const MARKS: usize = 16;
 /// Names the steps of an execution.
 pub fn name(raw: &[Raw]) -> Vec<Step> {
     let names = Names::gather(raw);
-    raw.iter().map(|raw| names.step(raw)).collect()
+    // What was written last, by birth: a load may return something older, and that is often the point.
+    let mut newest: BTreeMap<usize, Newest> = BTreeMap::new();
+    let mut steps = Vec::with_capacity(raw.len());
+    for raw in raw {
+        let mut step = names.step(raw);
+        if let Some(thing) = &raw.thing {
+            let found = plain(&raw.result);
+            let latest = newest.get(&thing.birth).cloned();
+            match latest {
+                Some(latest) if raw.verb == "load" && !latest.is(found) => {
+                    step.did += &format!(" (older: {} is written)", names.value(&latest.0));
+                }
+                _ => {}
+            }
+            if let Some(written) = written(raw) {
+                newest.insert(thing.birth, Newest(written));
+            }
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+/// What was written last.
+#[derive(Clone, Debug)]
+struct Newest(Value);
+
+impl Newest {
+    fn is(&self, other: &Value) -> bool {
+        match (&self.0, other) {
+            (Value::Number(one), Value::Number(other)) => one == other,
+            (Value::Flag(one), Value::Flag(other)) => one == other,
+            (Value::Pointer { address: one, .. }, Value::Pointer { address: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+fn plain(value: &Value) -> &Value {
+    match value {
+        Value::Done(value) | Value::Refused(value) => plain(value),
+        value => value,
+    }
+}
+
+/// What a step leaves in an atomic, if it writes it.
+fn written(raw: &Raw) -> Option<Value> {
+    let number = |value: &Value| if let Value::Number(number) = value { Some(*number) } else { None };
+    let calculate = |with: fn(u64, u64) -> u64| {
+        let (argument, before) = (number(raw.arguments.first()?)?, number(&raw.result)?);
+        Some(Value::Number(with(before, argument)))
+    };
+    match raw.verb.as_str() {
+        "store" | "swap" => raw.arguments.first().cloned(),
+        "compare_exchange" if matches!(raw.result, Value::Done(_)) => raw.arguments.get(1).cloned(),
+        "fetch_add" => calculate(u64::wrapping_add),
+        "fetch_sub" => calculate(u64::wrapping_sub),
+        "fetch_max" => calculate(u64::max),
+        _ => None,
+    }
 }
 
 #[derive(Debug)]
@@ -190,7 +249,9 @@ impl Names {
             "load" => (format!("load {thing} -> {result}"), Touch::Read),
             "store" => (format!("store {thing} <- {}", argument(0)), Touch::Write),
             "swap" => (format!("swap {thing}: {result} -> {}", argument(0)), Touch::Write),
-            "fetch_add" => (format!("add {} to {thing}, was {result}", argument(0)), changing(argument(0) != "0")),
+            "fetch_add" => {
+                (format!("add {} to {thing}, was {result}", argument(0)), changing(argument(0) != "0"))
+            }
             "fetch_sub" => (format!("take {} from {thing}, was {result}", argument(0)), Touch::Write),
             "fetch_max" => {
                 let did = format!("raise {thing} to {}, was {result}", argument(0));
@@ -279,7 +340,13 @@ mod tests {
         Value::Pointer { address, type_name: type_name.to_owned(), size: 64 }
     }
 
-    fn raw(verb: &str, name: &str, thing: Option<(usize, usize)>, arguments: Vec<Value>, result: Value) -> Raw {
+    fn raw(
+        verb: &str,
+        name: &str,
+        thing: Option<(usize, usize)>,
+        arguments: Vec<Value>,
+        result: Value,
+    ) -> Raw {
         Raw {
             thread: 1,
             names: Some(name.to_owned()).into_iter().filter(|name| !name.is_empty()).collect(),
@@ -304,7 +371,13 @@ mod tests {
             raw("compare_exchange", "CELL_PUBLISH", Some((0x5000, 3)), arguments, result)
         };
         let steps = [
-            raw("load", "TAIL_LOAD", Some((0x100, 1)), vec![Value::Order("Acquire".into())], pointer(0x1000, segment)),
+            raw(
+                "load",
+                "TAIL_LOAD",
+                Some((0x100, 1)),
+                vec![Value::Order("Acquire".into())],
+                pointer(0x1000, segment),
+            ),
             exchange(pointer(0x8000, record), false),
             raw("load", "CELL_LOAD", Some((0x5008, 4)), vec![], pointer(1, record)),
             exchange(pointer(0, record), true),
@@ -330,7 +403,13 @@ mod tests {
     fn a_name_is_the_same_in_every_run() {
         let run = |base: usize| {
             [
-                raw("swap", "HEAD_MOVE", Some((base, 1)), vec![pointer(base + 0x1000, "Segment")], pointer(base + 0x2000, "Segment")),
+                raw(
+                    "swap",
+                    "HEAD_MOVE",
+                    Some((base, 1)),
+                    vec![pointer(base + 0x1000, "Segment")],
+                    pointer(base + 0x2000, "Segment"),
+                ),
                 raw("load", "FLOOR_LOAD", Some((base + 8, 2)), vec![], Value::Number(u64::MAX)),
             ]
         };
@@ -338,8 +417,22 @@ mod tests {
     }
 
     #[test]
+    fn a_load_of_something_older_says_what_is_written() {
+        let load = |found| raw("load", "FLOOR_LOAD", Some((8, 1)), vec![], Value::Number(found));
+        let raise = raw("fetch_max", "FLOOR_RAISE", Some((8, 1)), vec![Value::Number(3)], Value::Number(0));
+        let add = raw("fetch_add", "FLOOR_RAISE", Some((8, 1)), vec![Value::Number(2)], Value::Number(3));
+        let steps = [load(0), raise, load(0), load(3), add, load(5)];
+        let dids = dids(&steps);
+        assert_eq!(dids[2], "load floor -> 0 (older: 3 is written)");
+        for at in [0, 3, 5] {
+            assert!(!dids[at].contains("older"), "{}", dids[at]);
+        }
+    }
+
+    #[test]
     fn a_fence_weakened_to_nothing_is_none() {
-        let fence = |order: &str| raw("fence", "TRIM_FENCE", None, vec![Value::Order(order.into())], Value::Nothing);
+        let fence =
+            |order: &str| raw("fence", "TRIM_FENCE", None, vec![Value::Order(order.into())], Value::Nothing);
         assert_eq!(dids(&[fence("SeqCst"), fence("Relaxed")]), ["fence SeqCst", "no fence"]);
     }
 }

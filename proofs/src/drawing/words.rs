@@ -76,23 +76,27 @@ pub fn explained(recorded: &Recorded) -> Explained {
     explained.sentence = match (is_dead, freed) {
         (true, _) if last.touch == Touch::Free => format!("{thing} is freed twice"),
         (true, _) => format!("{thing} is used after it was freed"),
-        (false, true) => format!("{thing} is freed by one thread and used by another, and nothing puts one before the other"),
+        (false, true) => format!(
+            "{thing} is freed by one thread and used by another, and nothing puts one before the other"
+        ),
         (false, false) => {
-            format!("{thing} is written by one thread and accessed by another, and nothing puts one before the other")
+            format!(
+                "{thing} is written by one thread and accessed by another, and nothing puts one before the other"
+            )
         }
     };
     if freed && explained.invariants.is_empty() {
         explained.invariants.push("I6".to_owned());
     }
     if let Some((at, step)) = other {
-        explained.sides = vec![side(at, step), side(before.len(), last)];
+        explained.sides = vec![side(recorded, at, step), side(recorded, before.len(), last)];
     }
     explained
 }
 
-fn side(at: usize, step: &Step) -> (String, String) {
+fn side(recorded: &Recorded, at: usize, step: &Step) -> (String, String) {
     let place = step.place.as_deref().map_or_else(String::new, |place| format!(" at {place}"));
-    (format!("{}, step {}", thread(step.thread), at + 1), format!("{}{place}", step.did))
+    (format!("{}, step {}", recorded.called(step.thread), at + 1), format!("{}{place}", step.did))
 }
 
 fn writes(step: &Step) -> bool {
@@ -103,9 +107,15 @@ fn is_plain(step: &Step) -> bool {
     matches!(step.touch, Touch::PlainRead | Touch::PlainWrite | Touch::Use | Touch::Free)
 }
 
-/// What a thread is called.
-pub fn thread(number: usize) -> String {
-    if number == 0 { "main".to_owned() } else { format!("thread {number}") }
+impl Recorded {
+    /// What a thread is called.
+    pub fn called(&self, number: usize) -> String {
+        match self.threads.get(&number) {
+            Some(name) => name.clone(),
+            None if number == 0 => "main".to_owned(),
+            None => format!("thread {number}"),
+        }
+    }
 }
 
 /// What loom says, what it means, and the invariants of it.
@@ -125,11 +135,7 @@ const KNOWN: [(&str, &str, &[&str]); 9] = [
         "two threads are in the same memory at once, and one of them writes",
         &["I5", "I6"],
     ),
-    (
-        "deadlock",
-        "every thread that is left waits, and nobody is left who would wake it",
-        &["I8", "I9"],
-    ),
+    ("deadlock", "every thread that is left waits, and nobody is left who would wake it", &["I8", "I9"]),
     (
         "exceeded maximum number of branches",
         "a thread goes round and round: it waits for another to do something, or forever",

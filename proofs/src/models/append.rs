@@ -1,9 +1,7 @@
 //! Writers race each other: one cell, one segment boundary, one context.
 
-use loom::thread;
-use replcore::buffer::ReplicationBuffer;
-
 use super::{keeping, read_visible, small};
+use crate::check::{Crew, Gives};
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -20,6 +18,7 @@ pub static MODELS: &[Model] = &[
             "CELL_PUBLISH=Acquire",
             "CELL_LOAD=Relaxed",
             "StaleStart",
+            "HintAhead",
             "LeakRecord",
         ],
         body: |seen| race(seen, 2, 2),
@@ -44,7 +43,13 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         outcomes: &["first wins", "second wins"],
-        controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "TAIL_MOVE=Relaxed", "TAIL_LOAD=Relaxed"],
+        controls: &[
+            "NEXT_LINK=Relaxed",
+            "NEXT_LOAD=Relaxed",
+            "TAIL_MOVE=Relaxed",
+            "TAIL_LOAD=Relaxed",
+            "LeakLoser",
+        ],
         body: |seen| race(seen, 2, 1),
         ..BASE
     },
@@ -89,13 +94,17 @@ fn race(seen: &'static Seen, writers: u8, cells: usize) {
     let buffer = keeping(cells);
     // A segment of one cell is full from the start, so that the race is for the link.
     let before = if cells == 1 { buffer.append(b"before").expect("not fenced").end } else { 0 };
-    let threads: Vec<_> = (0..writers)
+    let mut crew = Crew::new();
+    let writers: Vec<_> = (0..writers)
         .map(|id| {
             let mut writer = buffer.writer();
-            thread::spawn(move || (id, writer.append(&[id; 3]).expect("not fenced")))
+            crew.spawn("writer", move || (id, writer.append(&[id; 3]).expect("not fenced")))
         })
         .collect();
-    let mut ranges: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut ranges: Vec<_> = writers.into_iter().map(Gives::get).collect();
     ranges.sort_by_key(|(_, range)| range.start);
     let mut offset = before;
     for (_, range) in &ranges {
@@ -113,25 +122,24 @@ fn context(seen: &'static Seen) {
     let buffer = keeping(2);
     // Context 1 is in force.
     buffer.append_with(|marker| marker.set_context(Some(1))).expect("not fenced");
-    let selecting = |context: u64, text: &'static str| {
+    let mut crew = Crew::new();
+    let mut selecting = |context: u64, text: &'static str| {
         let mut writer = buffer.writer();
-        thread::spawn(move || {
+        crew.spawn("selecting writer", move || {
             let mut frame = writer.frame();
             frame.select_context(context, format!("[{context}]").as_bytes());
             frame.put_slice(text.as_bytes());
             frame.publish().expect("not fenced");
-        })
+        });
     };
+    selecting(1, "a");
+    selecting(2, "b");
     let mut plain = buffer.writer();
-    let threads = [
-        selecting(1, "a"),
-        selecting(2, "b"),
-        thread::spawn(move || {
-            plain.append(b"c").expect("not fenced");
-        }),
-    ];
-    for thread in threads {
-        thread.join().expect("no panic");
+    crew.spawn("plain writer", move || {
+        plain.append(b"c").expect("not fenced");
+    });
+    if !crew.finish(&buffer) {
+        return;
     }
     let mut cursor = buffer.attach(0).expect("everything is kept");
     let text = String::from_utf8(read_visible(&mut cursor)).expect("text");
@@ -144,7 +152,8 @@ fn context(seen: &'static Seen) {
 fn batch(seen: &'static Seen) {
     let buffer = keeping(2);
     let (mut batching, mut sharing) = (buffer.writer(), buffer.writer());
-    let first = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("batching writer", move || {
         let mut batch = batching.frame();
         batch.put_slice(b"ab");
         batch.end_frame();
@@ -152,11 +161,12 @@ fn batch(seen: &'static Seen) {
         batch.put_slice(b"e");
         batch.publish().expect("not fenced");
     });
-    let second = thread::spawn(move || {
+    crew.spawn("sharing writer", move || {
         sharing.append_bytes(bytes::Bytes::from_static(b"xyz")).expect("not fenced");
     });
-    first.join().expect("no panic");
-    second.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
     let mut cursor = buffer.attach(0).expect("everything is kept");
     cursor.refresh().expect("not evicted");
     let frames: Vec<_> = std::iter::from_fn(|| cursor.next_frame().map(|(_, bytes)| bytes)).collect();
@@ -172,11 +182,16 @@ fn pooled(seen: &'static Seen) {
     let buffer = settings.build().expect("valid settings");
     // Puts a writer into the pool; the loser of the race for the link puts a segment there.
     let before = buffer.append(b"--").expect("not fenced").end;
-    let append = |buffer: ReplicationBuffer, id: u8| {
-        thread::spawn(move || buffer.append(&[id; 2]).expect("not fenced").start)
+    let mut crew = Crew::new();
+    let mut append = |id: u8| {
+        let buffer = buffer.clone();
+        crew.spawn("writer", move || buffer.append(&[id; 2]).expect("not fenced").start)
     };
-    let (first, second) = (append(buffer.clone(), 0), append(buffer.clone(), 1));
-    let (first, second) = (first.join().expect("no panic"), second.join().expect("no panic"));
+    let (first, second) = (append(0), append(1));
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let (first, second) = (first.get(), second.get());
     seen.mark(if first < second { "first wins" } else { "second wins" });
     assert_eq!(first.abs_diff(second), 2, "I1");
     assert_eq!(buffer.end_offset(), before + 4, "I1");

@@ -1,9 +1,8 @@
 //! Reclamation when eras change at every turn.
 
-use loom::thread;
-use replcore::buffer::model::provide_eras;
-
-use super::{read_visible, small};
+use super::wake::{Flag, poll};
+use super::{begin_eras, read_visible, small, without_probes};
+use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -15,7 +14,14 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["attached", "not retained"],
-        controls: &["EraUnlooked", "ERA_LOAD=Relaxed", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
+        controls: &[
+            "EraUnlooked",
+            "ERA_LOAD=Relaxed",
+            "RetireInOneEra",
+            "ERA_RETIRE=Relaxed",
+            "ERA_RETIRE=Release",
+            "FreeAtOnce",
+        ],
         body: attach,
         ..BASE
     },
@@ -29,46 +35,87 @@ pub static MODELS: &[Model] = &[
         body: append,
         ..BASE
     },
+    Model {
+        name: "era-passed-on",
+        invariants: "I6 I8 I9",
+        about: "a cursor goes and retires its waker, a trimmer begins the next era, a writer pins in it and wakes",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(1),
+        outcomes: &["gone before", "woken"],
+        controls: &["ERA_RETIRE=Acquire"],
+        body: passed_on,
+        ..BASE
+    },
 ];
 
 fn attach(seen: &'static Seen) {
-    provide_eras(4);
+    begin_eras(4);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("writer", move || {
         for text in [b"def", b"ghi", b"jkl"] {
             writer.append(text).expect("not fenced");
         }
     });
-    let attaching = {
+    {
         let buffer = buffer.clone();
-        thread::spawn(move || match buffer.attach(0) {
+        crew.spawn("attaching replica", move || match buffer.attach(0) {
             Ok(mut cursor) => {
                 seen.mark("attached");
-                assert!(b"abcdefghijkl".starts_with(&read_visible(&mut cursor)), "I3, I5");
+                let stream = read_visible(&mut cursor);
+                assert!(b"abcdefghijkl".starts_with(without_probes(&stream)), "I3, I5");
             }
             Err(_) => seen.mark("not retained"),
-        })
-    };
-    appending.join().expect("no panic");
-    attaching.join().expect("no panic");
+        });
+    }
+    crew.finish(&buffer);
 }
 
 fn append(seen: &'static Seen) {
-    provide_eras(4);
+    begin_eras(4);
     let buffer = small(2).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"abc").expect("not fenced");
     buffer.append(b"def").expect("not fenced");
     // One of them links, trims, retires and begins an era under the other.
-    let append = |id: u8| {
+    let mut crew = Crew::new();
+    let mut append = |id: u8| {
         let mut writer = buffer.writer();
-        thread::spawn(move || writer.append(&[id; 3]).expect("not fenced").start)
+        crew.spawn("writer", move || writer.append(&[id; 3]).expect("not fenced").start)
     };
     let (first, second) = (append(b'x'), append(b'y'));
-    let mut starts = [first.join().expect("no panic"), second.join().expect("no panic")];
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut starts = [first.get(), second.get()];
     starts.sort_unstable();
     assert_eq!(starts, [6, 9], "I1");
     assert_eq!(buffer.end_offset(), 12, "I1");
     seen.mark("done");
+}
+
+/// What may wait for release before an era ends here: a waker, but no segment with a large frame.
+const WAKER_BUT_NO_SEGMENT_BYTES: u64 = (2 << 10) + 300;
+
+fn passed_on(seen: &'static Seen) {
+    begin_eras(3);
+    let settings = small(2).backlog_bytes(1 << 20).max_unreclaimed_bytes(WAKER_BUT_NO_SEGMENT_BYTES);
+    let buffer = settings.build().expect("valid settings");
+    let mut writer = buffer.writer();
+    writer.append(&[b'-'; 400]).expect("not fenced");
+    writer.append(b"abc").expect("not fenced");
+    let mut cursor = buffer.attach_at_end().expect("the end");
+    let flag = Flag::new();
+    assert!(!poll(&mut cursor, &flag), "nothing is appended yet");
+    let mut crew = Crew::new();
+    let trimmed = buffer.clone();
+    crew.spawn("trimmer", move || trimmed.set_backlog_bytes(0));
+    crew.spawn("leaving replica", move || drop(cursor));
+    crew.spawn("writer", move || {
+        writer.append(b"def").expect("not fenced");
+    });
+    crew.finish(&buffer);
+    seen.mark(if flag.is_set() { "woken" } else { "gone before" });
 }

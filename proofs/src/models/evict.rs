@@ -1,9 +1,10 @@
 //! Eviction against the reader it hits.
 
-use loom::thread;
+use bytes::Buf;
 use replcore::buffer::{CursorError, CursorLimits};
 
 use super::{drain, small};
+use crate::check::{Crew, PROBE, block_on};
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -26,7 +27,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         outcomes: &["evicted"],
-        controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed"],
+        controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed", "EvictSilently", "ConfirmUnlooked"],
         body: evict_wait,
         ..BASE
     },
@@ -49,11 +50,12 @@ fn evict_read(seen: &'static Seen) {
     let mut cursor = buffer.attach(0).expect("base");
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("evicting writer", move || {
         writer.append(b"def").expect("not fenced");
         writer.append(b"ghi").expect("not fenced");
     });
-    let reading = thread::spawn(move || {
+    crew.spawn("reader", move || {
         let mut stream = Vec::new();
         for _ in 0..2 {
             match cursor.refresh() {
@@ -70,26 +72,26 @@ fn evict_read(seen: &'static Seen) {
         }
         assert!(b"abcdefghi".starts_with(&stream), "I3, I5: {stream:?}");
     });
-    appending.join().expect("no panic");
-    reading.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
     assert!(buffer.stats().retained_bytes <= 3 + 4, "I11: {:?}", buffer.stats());
 }
 
 fn evict_wait(seen: &'static Seen) {
     let buffer = small(2).build().expect("valid settings");
     let mut cursor = buffer.attach(0).expect("base");
-    let waiting = thread::spawn(move || {
-        // Nobody appends: only the eviction can end this.
-        let waited = loom::future::block_on(cursor.readable());
-        assert!(matches!(waited, Err(CursorError::Evicted { .. })), "I9: {waited:?}");
-        seen.mark("evicted");
+    let mut crew = Crew::new();
+    crew.spawn_waiter("waiting replica", move || {
+        // Nobody appends, if nobody is stopped: only the eviction can end this.
+        match block_on(cursor.readable()) {
+            Err(CursorError::Evicted { .. }) => seen.mark("evicted"),
+            Ok(()) => assert_eq!(cursor.chunk().first(), Some(&PROBE), "I9"),
+        }
     });
-    let evicting = {
-        let buffer = buffer.clone();
-        thread::spawn(move || replcore::buffer::model::evict_all(&buffer))
-    };
-    evicting.join().expect("no panic");
-    waiting.join().expect("no panic");
+    let evicting = buffer.clone();
+    crew.spawn("evictor", move || replcore::buffer::model::evict_all(&evicting));
+    crew.finish(&buffer);
 }
 
 fn evict_reuse(seen: &'static Seen) {
@@ -103,18 +105,21 @@ fn evict_reuse(seen: &'static Seen) {
     // the storing thread saw that (tokio-rs/loom#389), and lets the eviction of the old cursor
     // come back to the new one.
     drop(old);
+    let mut crew = Crew::new();
     let attaching = {
         let buffer = buffer.clone();
-        thread::spawn(move || buffer.attach_at_end().expect("a slot is free"))
+        crew.spawn("attaching replica", move || buffer.attach_at_end().expect("a slot is free"))
     };
-    let evicting = {
+    {
         let buffer = buffer.clone();
-        thread::spawn(move || {
+        crew.spawn("evictor", move || {
             seen.mark(if buffer.slowest_cursor_offset().is_some() { "saw the new" } else { "saw none" });
             assert_eq!(buffer.enforce_limits(), 0, "I7: the new one does not lag");
-        })
-    };
-    let mut fresh = attaching.join().expect("no panic");
-    evicting.join().expect("no panic");
+        });
+    }
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut fresh = attaching.get();
     assert_eq!(fresh.refresh(), Ok(0), "I7: it does not lag: it is no one's to evict");
 }

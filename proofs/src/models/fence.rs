@@ -1,9 +1,9 @@
 //! Seals against appends.
 
-use loom::thread;
 use replcore::buffer::{AppendError, SealError};
 
 use super::{keeping, read_visible};
+use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -35,17 +35,21 @@ pub static MODELS: &[Model] = &[
 fn seal_append(seen: &'static Seen) {
     let buffer = keeping(2);
     let mut old = buffer.writer();
-    let appending = thread::spawn(move || old.append(b"old"));
+    let mut crew = Crew::new();
+    let appending = crew.spawn("old writer", move || old.append(b"old"));
     let sealing = {
         let buffer = buffer.clone();
-        thread::spawn(move || {
+        crew.spawn("sealer", move || {
             let sealed_at = buffer.seal(1).expect("sealed once");
             buffer.writer_of_term(2).append(b"new").expect("a later term");
             sealed_at
         })
     };
-    let appended = appending.join().expect("no panic");
-    let sealed_at = sealing.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let appended = appending.get();
+    let sealed_at = sealing.get();
     let mut cursor = buffer.attach(0).expect("everything is kept");
     let stream = read_visible(&mut cursor);
     match appended {
@@ -64,13 +68,17 @@ fn seal_append(seen: &'static Seen) {
 
 fn seal_seal(seen: &'static Seen) {
     let buffer = keeping(2);
-    let seal = || {
+    let mut crew = Crew::new();
+    let mut seal = || {
         let buffer = buffer.clone();
-        thread::spawn(move || buffer.seal(1))
+        crew.spawn("sealer", move || buffer.seal(1))
     };
     let (first, second) = (seal(), seal());
+    if !crew.finish(&buffer) {
+        return;
+    }
     let refused = Err(SealError::AlreadySealed { term: 1, sealed_term: 1 });
-    match (first.join().expect("no panic"), second.join().expect("no panic")) {
+    match (first.get(), second.get()) {
         (Ok(0), second) if second == refused => seen.mark("first seals"),
         (first, Ok(0)) if first == refused => seen.mark("second seals"),
         other => panic!("I10: {other:?}"),

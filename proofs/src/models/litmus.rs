@@ -3,36 +3,17 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, fence};
-use loom::thread;
+use std::sync::Arc;
 
+use crate::check::atomic::{Word, fence};
+use crate::check::thread;
 use crate::model::{BASE, Model, Seen};
 
-/// An atomic with a shadow word, as the shim makes them.
-struct Shadowed {
-    inner: AtomicUsize,
-    shadow: AtomicUsize,
-}
+const LITMUS: Model =
+    Model { no_stalls: Some("a self-test of the checker: none of the shipped code"), ..BASE };
 
-impl Shadowed {
-    fn new() -> Self {
-        Self { inner: AtomicUsize::new(0), shadow: AtomicUsize::new(0) }
-    }
-
-    fn load(&self, order: std::sync::atomic::Ordering) -> usize {
-        self.shadow.fetch_add(0, Relaxed);
-        self.inner.load(order)
-    }
-
-    fn store(&self, value: usize, order: std::sync::atomic::Ordering) {
-        self.shadow.fetch_add(0, Relaxed);
-        self.inner.store(value, order);
-    }
-}
-
-fn two() -> (Arc<Shadowed>, Arc<Shadowed>) {
-    (Arc::new(Shadowed::new()), Arc::new(Shadowed::new()))
+fn two() -> (Arc<Word>, Arc<Word>) {
+    (Arc::new(Word::new()), Arc::new(Word::new()))
 }
 
 /// The self-test.
@@ -42,28 +23,28 @@ pub static MODELS: &[Model] = &[
         about: "release/acquire hands data over; the reader sees both or not yet the flag",
         outcomes: &["flag unset", "flag and data"],
         body: message_passing,
-        ..BASE
+        ..LITMUS
     },
     Model {
         name: "litmus-message-passing-relaxed",
         about: "without release/acquire the flag can come without the data",
         outcomes: &["flag unset", "flag and data", "flag without data"],
         body: message_passing_relaxed,
-        ..BASE
+        ..LITMUS
     },
     Model {
         name: "litmus-store-buffering",
         about: "two threads store and load crosswise: both may miss the other's store",
         outcomes: &["00", "01", "10", "11"],
         body: |seen| store_buffering(seen, false),
-        ..BASE
+        ..LITMUS
     },
     Model {
         name: "litmus-store-buffering-fenced",
         about: "with SeqCst fences between, not both can miss it",
         outcomes: &["01", "10", "11"],
         body: |seen| store_buffering(seen, true),
-        ..BASE
+        ..LITMUS
     },
     Model {
         name: "litmus-load-hiding",
@@ -71,14 +52,14 @@ pub static MODELS: &[Model] = &[
         threads: 2,
         outcomes: &["before", "after"],
         body: load_hiding,
-        ..BASE
+        ..LITMUS
     },
     Model {
         name: "litmus-coherence",
         about: "two reads of one place never go back in its modification order",
         outcomes: &["00", "01", "11"],
         body: coherence,
-        ..BASE
+        ..LITMUS
     },
 ];
 
@@ -110,7 +91,7 @@ fn pass_message(seen: &'static Seen, store: std::sync::atomic::Ordering, load: s
 
 fn store_buffering(seen: &'static Seen, fenced: bool) {
     let (x, y) = two();
-    let cross = |mine: Arc<Shadowed>, other: Arc<Shadowed>| {
+    let cross = |mine: Arc<Word>, other: Arc<Word>| {
         thread::spawn(move || {
             mine.store(1, Relaxed);
             if fenced {
@@ -125,7 +106,7 @@ fn store_buffering(seen: &'static Seen, fenced: bool) {
 }
 
 fn load_hiding(seen: &'static Seen) {
-    let x = Arc::new(Shadowed::new());
+    let x = Arc::new(Word::new());
     let other = {
         let x = x.clone();
         thread::spawn(move || {
@@ -138,7 +119,7 @@ fn load_hiding(seen: &'static Seen) {
 }
 
 fn coherence(seen: &'static Seen) {
-    let x = Arc::new(Shadowed::new());
+    let x = Arc::new(Word::new());
     let writer = {
         let x = x.clone();
         thread::spawn(move || x.store(1, Relaxed))

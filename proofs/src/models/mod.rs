@@ -8,17 +8,25 @@ mod append;
 mod eras;
 mod evict;
 mod fence;
+mod histories;
 mod litmus;
+mod pairs;
 mod read;
 mod stall;
 mod trim;
 mod wake;
 
-use replcore::buffer::{Builder, Cursor, CursorLimits, ReplicationBuffer};
+use replcore::buffer::model::provide_eras;
+use replcore::buffer::{Builder, Cursor, CursorLimits, DEFAULT_MAX_UNRECLAIMED_BYTES, ReplicationBuffer};
 
 use bytes::Buf;
 
+use crate::check::{PROBE, stops};
 use crate::model::Model;
+
+/// What may wait for a stopped thread before it is passed by: two objects and the collector's share
+/// of each.
+const STALL_UNRECLAIMED_BYTES: u64 = 6 << 10;
 
 /// All models, the checker's self-test first.
 pub fn all() -> Vec<&'static Model> {
@@ -32,6 +40,8 @@ pub fn all() -> Vec<&'static Model> {
         wake::MODELS,
         eras::MODELS,
         stall::MODELS,
+        pairs::MODELS,
+        histories::MODELS,
     ]
     .into_iter()
     .flatten()
@@ -49,11 +59,26 @@ fn small(cells: usize) -> Builder {
         .pooled_blocks(0)
         .pooled_segments(0)
         .pooled_writers(0)
+        .max_unreclaimed_bytes(if stops() { STALL_UNRECLAIMED_BYTES } else { DEFAULT_MAX_UNRECLAIMED_BYTES })
+}
+
+/// Provides for so many eras to come. If a thread is to be stopped, enough are provided already,
+/// and every retirement begins one: what a stopped thread holds back is bounded by that.
+fn begin_eras(eras: usize) {
+    if !stops() {
+        provide_eras(eras);
+    }
 }
 
 /// A buffer that keeps everything.
 fn keeping(cells: usize) -> ReplicationBuffer {
     small(cells).backlog_bytes(1 << 20).build().expect("valid settings")
+}
+
+/// What the model itself appended: a stall run appends more behind it.
+fn without_probes(stream: &[u8]) -> &[u8] {
+    let probes = stream.iter().rev().take_while(|byte| **byte == PROBE).count();
+    &stream[..stream.len() - probes]
 }
 
 /// Reads what is published; the cursor must not have been evicted.
@@ -77,4 +102,40 @@ fn drain(cursor: &mut Cursor) -> Vec<u8> {
         cursor.advance(len);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+    use replcore::buffer::model::{FAULTS, ORDERINGS};
+
+    fn weaker(ordering: Ordering) -> &'static [Ordering] {
+        match ordering {
+            SeqCst => &[AcqRel],
+            AcqRel => &[Acquire, Release],
+            Acquire | Release => &[Relaxed],
+            _ => &[],
+        }
+    }
+
+    #[test]
+    fn every_mutation_has_a_model_that_has_to_catch_it() {
+        let models = super::all();
+        let caught = |mutation: &str| models.iter().any(|model| model.controls.contains(&mutation));
+        let weakened = ORDERINGS
+            .iter()
+            .filter(|row| row.excuse.is_none())
+            .flat_map(|row| weaker(row.ordering).iter().map(|weaker| format!("{}={weaker:?}", row.name)));
+        let faults = FAULTS.iter().map(|(_, name, _)| (*name).to_owned());
+        let missed: Vec<_> = weakened.chain(faults).filter(|mutation| !caught(mutation)).collect();
+        assert!(missed.is_empty(), "no model has to catch {missed:?}");
+    }
+
+    #[test]
+    fn every_model_of_the_buffer_has_a_control_and_outcomes() {
+        for model in super::all().iter().filter(|model| model.no_stalls.is_none()) {
+            assert!(!model.controls.is_empty() && !model.outcomes.is_empty(), "{}", model.name);
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! Readers against writers.
 
-use loom::thread;
-
-use super::{keeping, read_visible};
+use super::{keeping, read_visible, small, without_probes};
+use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -41,34 +40,44 @@ pub static MODELS: &[Model] = &[
         body: indexed,
         ..BASE
     },
+    Model {
+        name: "read-indexed-trimmed",
+        invariants: "I3 I5 I6 I7",
+        about: "a cursor attaches at the end while the only segment that the index lists is trimmed",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["before", "after"],
+        controls: &["IndexUnlooked"],
+        body: indexed_trimmed,
+        ..BASE
+    },
 ];
 
 /// Writers append; a cursor looks, looks again, and has to find more of the same stream.
 fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
     let buffer = keeping(cells);
     let mut cursor = buffer.attach(0).expect("everything is kept");
-    let writers: Vec<_> = (0..writers)
-        .map(|id| {
-            let mut writer = buffer.writer();
-            thread::spawn(move || {
-                for _ in 0..times {
-                    writer.append(&[id; 3]).expect("not fenced");
-                }
-            })
-        })
-        .collect();
-    let reader = thread::spawn(move || {
+    let mut crew = Crew::new();
+    for id in 0..writers {
+        let mut writer = buffer.writer();
+        crew.spawn("writer", move || {
+            for _ in 0..times {
+                writer.append(&[id; 3]).expect("not fenced");
+            }
+        });
+    }
+    let reader = crew.spawn("reader", move || {
         let mut stream = read_visible(&mut cursor);
-        seen.mark(["saw 0", "saw 1", "saw 2"][stream.len() / 3]);
+        seen.mark(["saw 0", "saw 1", "saw 2"][without_probes(&stream).len() / 3]);
         assert_eq!(stream.len() % 3, 0, "I2: whole frames");
         stream.extend(read_visible(&mut cursor));
         assert_eq!(cursor.offset(), stream.len() as u64, "I3");
         (cursor, stream)
     });
-    for writer in writers {
-        writer.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
     }
-    let (mut cursor, mut stream) = reader.join().expect("no panic");
+    let (mut cursor, mut stream) = reader.get();
     stream.extend(read_visible(&mut cursor));
     let mut whole = buffer.attach(0).expect("everything is kept");
     assert_eq!(stream, read_visible(&mut whole), "I3: every cursor reads the same stream");
@@ -82,12 +91,13 @@ fn indexed(seen: &'static Seen) {
         buffer.append(&[id; 3]).expect("not fenced");
     }
     let mut writer = buffer.writer();
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("writer", move || {
         writer.append(&[4; 3]).expect("not fenced");
     });
     let attaching = {
         let buffer = buffer.clone();
-        thread::spawn(move || {
+        crew.spawn("attaching replica", move || {
             let mut cursor = buffer.attach_at_end().expect("the end");
             let start = cursor.offset();
             seen.mark("attached");
@@ -97,10 +107,34 @@ fn indexed(seen: &'static Seen) {
             (cursor, start, stream)
         })
     };
-    appending.join().expect("no panic");
-    let (mut cursor, start, mut stream) = attaching.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let (mut cursor, start, mut stream) = attaching.get();
     stream.extend(read_visible(&mut cursor));
     let mut whole = buffer.attach(start).expect("everything is kept");
     assert_eq!(stream, read_visible(&mut whole), "I3, I5");
     assert_eq!(cursor.offset(), 15, "I1");
+}
+
+fn indexed_trimmed(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    // The third segment is listed; the next append links the fourth, and trims the third.
+    for id in 0..3_u8 {
+        buffer.append(&[id; 3]).expect("not fenced");
+    }
+    let mut crew = Crew::new();
+    let mut writer = buffer.writer();
+    crew.spawn("trimming writer", move || {
+        writer.append(&[3; 3]).expect("not fenced");
+    });
+    let attached = buffer.clone();
+    let attaching = crew.spawn("attaching replica", move || attached.attach_at_end().expect("the end"));
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut cursor = attaching.get();
+    seen.mark(if cursor.offset() == 9 { "before" } else { "after" });
+    let expected: &[u8] = if cursor.offset() == 9 { &[3; 3] } else { &[] };
+    assert_eq!(read_visible(&mut cursor), expected, "I3, I5");
 }

@@ -1,15 +1,11 @@
-//! A thread is stopped at each of its steps in turn, while the others do all they have to do.
+//! Models that are about a stopped thread and nothing else.
 //!
-//! A step is an atomic access of the shipped code. The stopped thread is let go only after the
-//! others have finished and everything has been checked, so if one of them needed it, loom reports
-//! a deadlock.
-
-use loom::thread;
-use replcore::buffer::Writer;
-use replcore::buffer::model::{provide_eras, stall};
+//! Every model can be run with its threads stopped in turn; these always are. What they see, and
+//! what they have to catch, is about the stopping itself, so they say whether it can be believed.
 
 use super::wake::{Flag, poll};
-use super::{keeping, read_visible, small};
+use super::{begin_eras, keeping, read_visible, small};
+use crate::check::{Crew, Pass};
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -34,7 +30,7 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(1),
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
-        controls: &[],
+        controls: &["ForgetRetire"],
         body: turn_over,
         ..BASE
     },
@@ -52,15 +48,6 @@ pub static MODELS: &[Model] = &[
     },
 ];
 
-/// A thread that appends a frame, each access a step at which it may be stopped.
-fn append_and_stall(mut writer: Writer) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        stall::begin();
-        writer.append(b"abc").expect("not fenced");
-        stall::end();
-    })
-}
-
 /// Says where the stopped thread had got to.
 fn mark_published(seen: &'static Seen, published: bool) {
     seen.mark(if published { "stopped after publishing" } else { "stopped before publishing" });
@@ -68,54 +55,67 @@ fn mark_published(seen: &'static Seen, published: bool) {
 
 fn append(seen: &'static Seen) {
     let buffer = keeping(2);
-    let stalled = append_and_stall(buffer.writer());
+    let mut crew = Crew::new();
+    let mut stopping = buffer.writer();
+    crew.spawn("writer", move || {
+        stopping.append(b"abc").expect("not fenced");
+    });
     let mut writer = buffer.writer();
     let mut cursor = buffer.attach(0).expect("base");
-    let others = thread::spawn(move || {
+    let others = crew.spawn("writing reader", move || {
         let range = writer.append(b"xyz").expect("not fenced");
         let stream = read_visible(&mut cursor);
         assert!(stream.len() as u64 >= range.end, "I2, I8: what is published is readable");
         assert_eq!(&stream[range.start as usize..range.end as usize], b"xyz", "I5");
         (cursor, stream)
     });
-    let (mut cursor, mut stream) = others.join().expect("no panic");
-    if stall::reached() {
-        stream.extend(read_visible(&mut cursor));
-        mark_published(seen, stream.len() == 6);
+    let looked = buffer.clone();
+    if !crew.finish_looking(&buffer, |pass| {
+        if pass == Pass::Looking {
+            mark_published(seen, looked.end_offset() == 6);
+        }
+    }) {
+        return;
     }
-    stall::release();
-    stalled.join().expect("no panic");
+    let (mut cursor, mut stream) = others.get();
     stream.extend(read_visible(&mut cursor));
     assert_eq!(stream.len(), 6, "I1: nothing is lost in the end");
 }
 
 fn turn_over(seen: &'static Seen) {
-    provide_eras(8);
+    begin_eras(8);
     let buffer = small(1).max_unreclaimed_bytes(0).build().expect("valid settings");
     buffer.append(b"000").expect("not fenced");
-    let stalled = append_and_stall(buffer.writer());
-    let others = {
-        let buffer = buffer.clone();
-        thread::spawn(move || {
-            let mut writer = buffer.writer();
-            for id in 1..4_u8 {
-                let range = writer.append(&[id; 3]).expect("not fenced");
-                let mut cursor = buffer.attach(range.start).expect("I7: just appended");
-                assert!(read_visible(&mut cursor).starts_with(&[id; 3]), "I2, I8");
+    let mut crew = Crew::new();
+    let mut stopping = buffer.writer();
+    crew.spawn("writer", move || {
+        stopping.append(b"abc").expect("not fenced");
+    });
+    let others = buffer.clone();
+    crew.spawn("writing reader", move || {
+        let mut writer = others.writer();
+        for id in 1..4_u8 {
+            let range = writer.append(&[id; 3]).expect("not fenced");
+            match others.attach(range.start) {
+                Ok(mut cursor) => assert!(read_visible(&mut cursor).starts_with(&[id; 3]), "I2, I8"),
+                Err(error) => assert!(others.first_offset() > range.start, "I7: {error}"),
             }
-            buffer.stats()
-        })
-    };
-    let stats = others.join().expect("no panic");
-    // A writer stopped at its turn-over keeps others from nothing: the next turn-over trims. What
-    // its pin holds back is what was alive when the era after its own began.
-    assert!(stats.retained_bytes <= 6, "I11: {stats:?}");
-    assert!(stats.retired <= 4, "I8: {stats:?}");
-    if stall::reached() {
+        }
+    });
+    let looked = buffer.clone();
+    if !crew.finish_looking(&buffer, |pass| {
+        if pass == Pass::Appending {
+            return;
+        }
+        let stats = looked.stats();
+        // A writer stopped at its turn-over keeps others from nothing: the next turn-over trims.
+        // What its pin holds back is what was alive when the era after its own began.
+        assert!(stats.retained_bytes <= 6, "I11: {stats:?}");
+        assert!(stats.retired <= 4, "I8: {stats:?}");
         mark_published(seen, stats.end_offset == 15);
+    }) {
+        return;
     }
-    stall::release();
-    stalled.join().expect("no panic");
     assert_eq!(buffer.end_offset(), 15, "I1");
 }
 
@@ -124,15 +124,19 @@ fn wake(seen: &'static Seen) {
     let mut cursor = buffer.attach(0).expect("base");
     let flag = Flag::new();
     assert!(!poll(&mut cursor, &flag), "nothing is appended yet");
-    let stalled = append_and_stall(buffer.writer());
-    let mut writer = buffer.writer();
-    let appending = thread::spawn(move || writer.append(b"xyz").expect("not fenced").start);
-    let start = appending.join().expect("no panic");
-    if stall::reached() {
-        assert!(flag.is_set(), "I9, I8: the wake-up is not the stopped writer's alone");
-        seen.mark(if start == 0 { "stopped before publishing" } else { "stopped after publishing" });
+    let mut crew = Crew::new();
+    let append = |text: &'static [u8]| {
+        let mut writer = buffer.writer();
+        move || writer.append(text).expect("not fenced").start
+    };
+    let first = crew.spawn("writer", append(b"abc"));
+    crew.spawn("writer", append(b"xyz"));
+    let woken = std::sync::Arc::clone(&flag);
+    if !crew.finish_looking(&buffer, |_| {
+        assert!(woken.is_set(), "I9, I8: the wake-up is not the stopped writer's alone");
+    }) {
+        return;
     }
-    stall::release();
-    stalled.join().expect("no panic");
     assert!(flag.is_set(), "I9");
+    seen.mark(if first.get() == 0 { "stopped after publishing" } else { "stopped before publishing" });
 }

@@ -1,9 +1,9 @@
 //! Trimming against everyone who reads.
 
-use loom::thread;
 use replcore::buffer::{AttachError, Builder};
 
-use super::{read_visible, small};
+use super::{read_visible, small, without_probes};
+use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -25,6 +25,9 @@ pub static MODELS: &[Model] = &[
             "FreeAtOnce",
             "BACKLOG_MOVE=Relaxed",
             "BACKLOG_LOAD=Relaxed",
+            "FLOOR_RAISE=Relaxed",
+            "FloorUnraised",
+            "FloorBeforeSlot",
         ],
         body: |seen| attach_while_trimming(seen, 0),
         ..BASE
@@ -89,7 +92,7 @@ pub static MODELS: &[Model] = &[
         about: "a cursor that pinned the backlog is dropped while a writer trims",
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        controls: &["FreeAtOnce", "HOP_FENCE=AcqRel"],
+        controls: &["FreeAtOnce", "HOP_FENCE=AcqRel", "TurnOverUntrimmed", "LeaveUntrimmed"],
         body: drop_cursor,
         ..BASE
     },
@@ -99,13 +102,14 @@ fn attach_while_trimming(seen: &'static Seen, backlog_bytes: u64) {
     let buffer = small(1).backlog_bytes(backlog_bytes).build().expect("valid settings");
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("trimming writer", move || {
         writer.append(b"def").expect("not fenced");
         writer.append(b"ghi").expect("not fenced");
     });
     let attaching = {
         let buffer = buffer.clone();
-        thread::spawn(move || match buffer.attach(0) {
+        crew.spawn("attaching replica", move || match buffer.attach(0) {
             Ok(mut cursor) => {
                 let mut stream = read_visible(&mut cursor);
                 stream.extend(read_visible(&mut cursor));
@@ -120,8 +124,10 @@ fn attach_while_trimming(seen: &'static Seen, backlog_bytes: u64) {
             Err(error) => panic!("{error}"),
         })
     };
-    appending.join().expect("no panic");
-    if let Some((mut cursor, mut stream)) = attaching.join().expect("no panic") {
+    if !crew.finish(&buffer) {
+        return;
+    }
+    if let Some((mut cursor, mut stream)) = attaching.get() {
         stream.extend(read_visible(&mut cursor));
         assert_eq!(stream, b"abcdefghi", "I3, I5");
     }
@@ -133,15 +139,18 @@ fn look(seen: &'static Seen) {
     let buffer = small(1).build().expect("valid settings");
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("trimming writer", move || {
         writer.append(b"def").expect("not fenced");
     });
     let looking = {
         let buffer = buffer.clone();
-        thread::spawn(move || buffer.stats())
+        crew.spawn("looker", move || buffer.stats())
     };
-    appending.join().expect("no panic");
-    let stats = looking.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let stats = looking.get();
     seen.mark(if stats.first_offset == 0 { "before" } else { "after" });
     assert!(stats.first_offset <= stats.end_offset && stats.retained_bytes <= 6, "I7, I11: {stats:?}");
 }
@@ -152,23 +161,26 @@ fn two_cursors(seen: &'static Seen) {
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
     writer.append(b"def").expect("not fenced");
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("trimming writer", move || {
         writer.append(b"ghi").expect("not fenced");
     });
-    let reading_fast = thread::spawn(move || {
+    let reading_fast = crew.spawn("fast reader", move || {
         let stream = read_visible(&mut fast);
-        assert!(b"abcdefghi".starts_with(&stream), "I3, I5");
+        assert!(b"abcdefghi".starts_with(without_probes(&stream)), "I3, I5");
         (fast, stream)
     });
-    let reading_slow = thread::spawn(move || {
+    let reading_slow = crew.spawn("slow reader", move || {
         slow.refresh().expect("not evicted");
         let first = slow.next_frame().expect("appended before").1;
         assert_eq!(&first[..], b"abc", "I5");
         slow
     });
-    appending.join().expect("no panic");
-    let (mut fast, mut stream) = reading_fast.join().expect("no panic");
-    let mut slow = reading_slow.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let (mut fast, mut stream) = reading_fast.get();
+    let mut slow = reading_slow.get();
     seen.mark(if stream.len() > 6 { "fast ahead" } else { "fast level" });
     stream.extend(read_visible(&mut fast));
     assert_eq!(stream, b"abcdefghi", "I3, I5");
@@ -188,15 +200,15 @@ fn pooled(seen: &'static Seen) {
 fn trimming(seen: &'static Seen, settings: Builder) {
     let buffer = settings.build().expect("valid settings");
     buffer.append(b"abc").expect("not fenced");
-    let append = |id: u8| {
+    let mut crew = Crew::new();
+    for id in [b'x', b'y'] {
         let mut writer = buffer.writer();
-        thread::spawn(move || {
+        crew.spawn("trimming writer", move || {
             writer.append(&[id; 3]).expect("not fenced");
-        })
-    };
-    let threads = [append(b'x'), append(b'y')];
-    for thread in threads {
-        thread.join().expect("no panic");
+        });
+    }
+    if !crew.finish(&buffer) {
+        return;
     }
     let mut cursor = buffer.attach(buffer.first_offset()).expect("I7");
     let stream = read_visible(&mut cursor);
@@ -210,12 +222,14 @@ fn drop_cursor(seen: &'static Seen) {
     let mut writer = buffer.writer();
     writer.append(b"abc").expect("not fenced");
     writer.append(b"def").expect("not fenced");
-    let dropping = thread::spawn(move || drop(cursor));
-    let appending = thread::spawn(move || {
+    let mut crew = Crew::new();
+    crew.spawn("leaving replica", move || drop(cursor));
+    crew.spawn("trimming writer", move || {
         writer.append(b"ghi").expect("not fenced");
     });
-    dropping.join().expect("no panic");
-    appending.join().expect("no panic");
+    if !crew.finish(&buffer) {
+        return;
+    }
     let stats = buffer.stats();
     assert!(stats.retained_bytes <= 3, "I11: {stats:?}");
     assert_eq!(stats.retired, 0, "I6: nothing waits when nobody is pinned");

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use replcore::buffer::model::{FAULTS, ORDERINGS, trace};
-use replcore_proofs::options::Purpose;
 use replcore_proofs::drawing::naming::{self, Raw, Thing, Value};
 use replcore_proofs::drawing::{Execution, Failure, Recorded, SCHEMA};
+use replcore_proofs::options::Purpose;
 use replcore_proofs::report::{Facts, Row};
 
 use super::explorer::{Explorer, file_name};
@@ -74,7 +74,8 @@ fn about(mutation: &str) -> Option<String> {
     let row = mutation.split('=').next();
     let ordering = ORDERINGS.iter().find(|known| Some(known.name) == row);
     let ordering = ordering.map(|known| format!("It is {:?}. {}", known.ordering, known.reason.trim()));
-    let fault = FAULTS.iter().find(|(_, name, _)| *name == mutation).map(|(_, _, about)| about.trim().to_owned());
+    let fault =
+        FAULTS.iter().find(|(_, name, _)| *name == mutation).map(|(_, _, about)| about.trim().to_owned());
     ordering.or(fault)
 }
 
@@ -123,11 +124,7 @@ impl Alone {
 ///
 /// # Errors
 /// If its process cannot be run.
-pub fn record(
-    explorer: &Explorer<'_>,
-    exploration: &Exploration,
-    directory: &Path,
-) -> Result<Alone, String> {
+pub fn record(explorer: &Explorer<'_>, exploration: &Exploration, directory: &Path) -> Result<Alone, String> {
     let drawn = explorer.explore(exploration, directory, Purpose::Draw, Some(FIND_SECONDS))?;
     if drawn.explored.is_some() {
         return Ok(Alone::Held);
@@ -165,7 +162,9 @@ pub fn write_when_it_breaks(directory: &Path) {
             let thread = if is_looms { raw.last().map(|raw| raw.thread) } else { Some(trace::this_thread()) };
             let message = panic.payload_as_str().unwrap_or_default().to_owned();
             let place = place.map(|place| format!("{}:{}", file_of(place.file()), place.line()));
-            let recorded = Recorded { message, place, thread, steps: naming::name(&raw) };
+            let threads =
+                trace::threads().into_iter().map(|(thread, name)| (thread, name.to_owned())).collect();
+            let recorded = Recorded { message, place, thread, threads, steps: naming::name(&raw) };
             if let Err(error) = keep::write(&file, &recorded) {
                 eprintln!("prove: {error}");
             }

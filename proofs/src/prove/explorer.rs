@@ -10,10 +10,10 @@ use replcore_proofs::report::{self, Kind, Outcome, Row, Verdict};
 
 use super::capture;
 use super::job::Exploration;
-use replcore_proofs::options::{Common, Purpose};
 use super::process::{self, Ended};
 use crate::explore::Explored;
 use crate::model::Bound;
+use replcore_proofs::options::{Common, Purpose};
 
 /// What a worker may take beyond its seconds, for the executions it is in.
 const GRACE: Duration = Duration::from_secs(20);
@@ -159,10 +159,16 @@ impl<'a> Explorer<'a> {
         row.verdict = report::judge(row.kind, judged, exploration.expects_failure);
         match &explanation.explored {
             Some(explored) => {
-                row.explored = if exploration.stall { explored.stall_steps as u64 } else { explored.executions };
+                let points = || explored.stalls.iter().map(|(_, steps)| *steps as u64).sum();
+                row.explored = if exploration.stall { points() } else { explored.executions };
                 let outcomes = explored.outcomes.iter();
                 row.outcomes =
                     outcomes.map(|(name, count)| Outcome { name: name.clone(), count: *count }).collect();
+                if exploration.stall {
+                    let stalls =
+                        explored.stalls.iter().map(|(name, steps)| format!("{name} at {steps} steps"));
+                    row.found = Some(format!("stopped: {}", stalls.collect::<Vec<_>>().join(", ")));
+                }
                 let unseen: Vec<_> = row.unseen().collect();
                 if row.verdict == Verdict::Caught {
                     row.found = Some(format!("never seen: {}", unseen.join(", ")));
@@ -186,7 +192,8 @@ impl<'a> Explorer<'a> {
     pub fn directory(&self, part: &str, name: &str) -> Result<PathBuf, String> {
         let directory = self.kept.join(part).join(file_name(name));
         if part == "work" && directory.exists() {
-            std::fs::remove_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+            std::fs::remove_dir_all(&directory)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
         }
         std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(directory)

@@ -3,12 +3,12 @@
 use replcore::buffer::model::FAULTS;
 use replcore_proofs::report::{Kind, Row, Unit};
 
-use replcore_proofs::options::{Options, Preemptions, Tier};
 use super::suites::{self, Suite};
 use super::weaker;
 use crate::model::{Bound, Model};
 use crate::models;
 use crate::protocol::{self, Exhibit, Reach, Scenario};
+use replcore_proofs::options::{Options, Preemptions, Tier};
 
 /// A proof that is to be run.
 #[derive(Clone, Debug)]
@@ -222,11 +222,18 @@ pub fn refinement(filter: &[String], tier: Tier) -> Vec<Job> {
 pub fn stalls(filter: &[String], tier: Tier) -> Vec<Job> {
     let models = models::all().into_iter().filter(|model| !is_self_test(model) && chosen(model.name, filter));
     let job = |model: &'static Model| {
-        let bound = bound(None, tier, model);
-        let exploration =
-            Exploration { model, bound, mutation: None, expects_failure: false, stall: true };
+        // A stop is a preemption by itself, and there are as many explorations as there are points.
+        let bound = match (model.quick, tier) {
+            (quick, Tier::Deep) => quick,
+            (Bound::Preemptions(0), _) => Bound::Preemptions(0),
+            _ => Bound::Preemptions(1),
+        };
+        let exploration = Exploration { model, bound, mutation: None, expects_failure: false, stall: true };
         let mut job = exploration.job(Kind::Stall);
         job.row.unit = Unit::Points;
+        if let Some(reason) = model.no_stalls {
+            job.work = Work::Catch { candidates: Vec::new(), excuse: Some(reason.to_owned()) };
+        }
         job
     };
     models.map(job).collect()

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Seen;
 
-/// A thread, and the step at which it stops.
-pub type Point = (usize, usize);
+/// A member of the crew, the step at which it stops, and what the others do then.
+pub type Point = (usize, usize, usize);
 
 /// Where an exploration stands, if anybody wants to know.
 #[derive(Clone, Debug, Default)]

@@ -32,7 +32,9 @@ pub fn list(jobs: &Jobs) {
                     let names: Vec<_> = candidates.iter().map(|candidate| candidate.model.name).collect();
                     facts.push(format!("to be caught by {}", names.join(" or ")));
                 }
-                Work::Search { .. } | Work::Suite { .. } if !row.bound.is_empty() => facts.push(row.bound.clone()),
+                Work::Search { .. } | Work::Suite { .. } if !row.bound.is_empty() => {
+                    facts.push(row.bound.clone())
+                }
                 Work::Search { scenario, .. } => facts.push(format!("in {}", scenario.name)),
                 Work::Suite { .. } => {}
             }

@@ -28,11 +28,11 @@ use clap::Parser;
 use replcore_proofs::report::{Facts, Kind, Report, SCHEMA};
 
 use self::job::Jobs;
-use replcore_proofs::options::{Common, Filtered, Options, Part, Purpose};
 use self::runner::Runner;
 use crate::explore::{self, Request};
 use crate::models;
 use crate::protocol;
+use replcore_proofs::options::{Common, Filtered, Options, Part, Purpose};
 
 /// The program.
 pub fn main() -> ExitCode {

@@ -10,11 +10,11 @@ use super::capture::{self, Alone};
 use super::explorer::Explorer;
 use super::job::Exploration;
 use super::keep::{self, PATH};
-use replcore_proofs::options::{Common, Outputs, Purpose, Tier};
 use super::output;
 use crate::model::Bound;
 use crate::models;
 use crate::protocol::{self, Reach};
+use replcore_proofs::options::{Common, Outputs, Purpose, Tier};
 
 /// Replays a file; true if nothing breaks any more.
 ///
@@ -78,7 +78,8 @@ fn replay_protocol(file: &Path, failure: &mut Failure) -> Result<bool, String> {
     let Execution::Protocol { reach, path, broken, trace } = &mut failure.execution else { return Ok(false) };
     let fits_nothing = |what: &str| format!("{}: {what}", file.display());
     let scenario = protocol::scenarios(&[]).into_iter().find(|known| known.name == failure.proof);
-    let scenario = scenario.ok_or_else(|| fits_nothing(&format!("there is no scenario {}", failure.proof)))?;
+    let scenario =
+        scenario.ok_or_else(|| fits_nothing(&format!("there is no scenario {}", failure.proof)))?;
     let exhibit = match &failure.mutation {
         None => None,
         Some(bug) => {
@@ -87,7 +88,8 @@ fn replay_protocol(file: &Path, failure: &mut Failure) -> Result<bool, String> {
         }
     };
     let reach = if reach == "full" { Reach::Full } else { Reach::Quick };
-    let (property, way) = protocol::follow(scenario, exhibit, reach, path).map_err(|error| fits_nothing(&error))?;
+    let (property, way) =
+        protocol::follow(scenario, exhibit, reach, path).map_err(|error| fits_nothing(&error))?;
     *trace = way;
     match property {
         Some(property) => {

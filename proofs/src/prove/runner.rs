@@ -8,12 +8,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use replcore_proofs::report::{Kind, Row, Verdict};
 
+use super::deep;
 use super::explorer::Explorer;
 use super::job::{Job, Jobs, Work, reach};
-use replcore_proofs::options::{Common, Tier};
 use super::search::{self, Limit};
 use super::suites::{self, Built, Suite};
-use super::deep;
+use replcore_proofs::options::{Common, Tier};
 
 /// What was run, and how many were not.
 #[derive(Debug, Default)]
@@ -149,7 +149,9 @@ impl<'a> Runner<'a> {
                 return deep::turn(&self.explorer, exploration.clone(), job, seconds);
             }
             Work::Explore(exploration) => self.explorer.row(exploration, job.row)?,
-            Work::Catch { candidates, excuse } => self.explorer.catch(candidates, excuse.as_deref(), job.row)?,
+            Work::Catch { candidates, excuse } => {
+                self.explorer.catch(candidates, excuse.as_deref(), job.row)?
+            }
             Work::Search { scenario, exhibit } => {
                 let limit = Limit { seconds, kept: &self.explorer.kept };
                 Some(search::run(job.row, scenario, *exhibit, reach(self.common.tier), threads, limit)?)
@@ -195,7 +197,8 @@ struct Shown {
 impl Shown {
     fn new(total: usize) -> Self {
         let bar = ProgressBar::new(total as u64);
-        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} [{elapsed_precise}] {bar:20} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} [{elapsed_precise}] {bar:20} {wide_msg}")
+        {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(250));

@@ -72,8 +72,11 @@ pub struct Limit<'a> {
 fn fill(row: &mut Row, searched: &Searched) {
     row.explored = searched.states as u64;
     row.seconds = searched.seconds;
-    row.outcomes =
-        searched.outcomes.iter().map(|(name, seen)| Outcome { name: name.to_string(), count: u64::from(*seen) }).collect();
+    row.outcomes = searched
+        .outcomes
+        .iter()
+        .map(|(name, seen)| Outcome { name: name.to_string(), count: u64::from(*seen) })
+        .collect();
     row.found = searched.broken.map(str::to_owned);
     row.report.clone_from(&searched.trace);
     row.verdict = match (row.kind, searched.broken) {
@@ -84,7 +87,9 @@ fn fill(row: &mut Row, searched: &Searched) {
         (_, None) if searched.outcomes.iter().any(|(_, seen)| !seen) => Verdict::Vacuous,
         (_, None) => Verdict::Bounded,
     };
-    if row.kind == Kind::Museum && let Some(broken) = searched.broken {
+    if row.kind == Kind::Museum
+        && let Some(broken) = searched.broken
+    {
         // The bug is the mutation, the property that notices the proof.
         row.invariants = protocol::properties_of(broken).iter().map(ToString::to_string).collect();
     }

@@ -62,8 +62,10 @@ impl Weaker {
                 if same { ordering == self.ordering } else { is_within(self.ordering, ordering) }
             })
         };
-        let (exact, rest): (Vec<_>, Vec<_>) =
-            models::all().into_iter().filter(|model| listed(model, false)).partition(|model| listed(model, true));
+        let (exact, rest): (Vec<_>, Vec<_>) = models::all()
+            .into_iter()
+            .filter(|model| listed(model, false))
+            .partition(|model| listed(model, true));
         exact.into_iter().chain(rest).collect()
     }
 

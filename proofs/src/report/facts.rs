@@ -3,6 +3,7 @@
 use std::hash::Hasher;
 use std::io::Read;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -91,8 +92,13 @@ fn tool(name: &str) -> Option<Tool> {
 /// # Errors
 /// If the program cannot read itself.
 pub fn build_of_this_program() -> Result<String, String> {
-    let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-    build_of(&program)
+    // Once: the file may be built anew while the program runs.
+    static BUILD: OnceLock<Result<String, String>> = OnceLock::new();
+    let build = BUILD.get_or_init(|| {
+        let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+        build_of(&program)
+    });
+    build.clone()
 }
 
 fn build_of(program: &Path) -> Result<String, String> {

@@ -62,10 +62,8 @@ fn invariants(text: &mut String, report: &Report) {
     let proofs = matrix::proofs(report);
     for name in matrix::invariants(report) {
         let of_it: Vec<_> = proofs.iter().filter(|row| row.invariants.contains(&name)).collect();
-        let words: Vec<_> = of_it
-            .iter()
-            .map(|row| format!("`{}` ({})", row.name, row.verdict.word()))
-            .collect();
+        let words: Vec<_> =
+            of_it.iter().map(|row| format!("`{}` ({})", row.name, row.verdict.word())).collect();
         let explored = of_it.iter().map(|row| row.explored).sum();
         let _ = writeln!(text, "| {name} | {} | {} |", words.join(", "), grouped(explored));
     }
@@ -75,7 +73,8 @@ fn invariants(text: &mut String, report: &Report) {
 fn section(text: &mut String, kind: Kind, rows: &[&Row]) {
     let good = rows.iter().filter(|row| row.is_good()).count();
     let _ = writeln!(text, "## {}\n\n{good} of {} as it should be.\n", kind.heading(), rows.len());
-    let _ = writeln!(text, "| proof | proves, or with | bound | {} | seconds | result | |", rows[0].unit.word());
+    let _ =
+        writeln!(text, "| proof | proves, or with | bound | {} | seconds | result | |", rows[0].unit.word());
     let _ = writeln!(text, "|---|---|---|---:|---:|---|---|");
     for row in rows {
         let what = match (&row.mutation, kind) {
@@ -89,7 +88,8 @@ fn section(text: &mut String, kind: Kind, rows: &[&Row]) {
         };
         let _ = writeln!(
             text,
-            "| `{name}` | {what} | {} | {} | {:.1} | {} | {} |",
+            "| `{}` | {what} | {} | {} | {:.1} | {} | {} |",
+            escaped(name),
             row.bound,
             grouped(row.explored),
             row.seconds,

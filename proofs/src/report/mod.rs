@@ -99,8 +99,8 @@ pub enum Unit {
     Tests,
     /// Threads stopped, each at one of its steps.
     Points,
-    /// Schedules drawn at random.
-    Schedules,
+    /// Mutations of the shipped code.
+    Mutations,
 }
 
 impl Unit {
@@ -111,7 +111,7 @@ impl Unit {
             Self::States => "states",
             Self::Tests => "tests",
             Self::Points => "points",
-            Self::Schedules => "schedules",
+            Self::Mutations => "mutations",
         }
     }
 }
@@ -168,7 +168,7 @@ impl Row {
                 None => found.clone(),
             };
         }
-        if self.verdict == Verdict::Vacuous {
+        if matches!(self.verdict, Verdict::Vacuous | Verdict::Inexact) && self.unseen().next().is_some() {
             let unseen: Vec<_> = self.unseen().collect();
             return format!("never seen: {}", unseen.join(", "));
         }
@@ -219,10 +219,13 @@ impl Report {
     pub fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
         match json.get("schema").and_then(serde_json::Value::as_u64) {
             Some(version) if version == u64::from(SCHEMA) => {}
-            Some(version) => return Err(format!("{name}: version {version} of a report; this reads {SCHEMA}")),
+            Some(version) => {
+                return Err(format!("{name}: version {version} of a report; this reads {SCHEMA}"));
+            }
             None => return Err(format!("{name}: not a report of `cargo prove --json`")),
         }
         serde_json::from_value(json).map_err(|error| format!("{name}: {error}"))

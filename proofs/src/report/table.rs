@@ -54,7 +54,8 @@ fn section(kind: Kind, rows: &[&Row], width: usize) -> String {
     let mut text = format!("{} ({good} of {})\n", kind.heading(), rows.len());
     let names: Vec<_> = rows.iter().map(|row| name(row)).collect();
     let whats: Vec<_> = rows.iter().map(|row| what(row)).collect();
-    let longest = |texts: &[String], least| texts.iter().map(|text| text.chars().count()).fold(least, usize::max);
+    let longest =
+        |texts: &[String], least| texts.iter().map(|text| text.chars().count()).fold(least, usize::max);
     let (name_width, what_width) = (longest(&names, 12), longest(&whats, 6));
     let bounds: Vec<_> = rows.iter().map(|row| row.bound.clone()).collect();
     let bound_width = longest(&bounds, 5);

@@ -155,7 +155,9 @@ impl Verdict {
             Self::Sampled => "some executions were run, drawn at random",
             Self::Caught => "with the mutation on, something broke, as it has to",
             Self::Tolerated => "wherever a thread stopped, the others finished and saw what they have to see",
-            Self::Excused => "the checker cannot see the mutation; the row says why the code needs it all the same",
+            Self::Excused => {
+                "the checker cannot see the mutation; the row says why the code needs it all the same"
+            }
             Self::Unfinished => "the time was up first: not a pass",
             Self::Vacuous => "nothing broke, but an outcome that has to occur never did: not a pass",
             Self::Missed => "with the mutation on, nothing broke: the proofs have a hole",

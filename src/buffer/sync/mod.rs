@@ -17,6 +17,8 @@ pub mod model;
 mod plain;
 #[cfg(not(any(replcore_loom, replcore_fuzz)))]
 mod real;
+#[cfg(replcore_loom)]
+pub mod stall;
 pub mod table;
 #[cfg(replcore_loom)]
 pub mod trace;

@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, 
 
 use loom::sync::atomic as loomed;
 
+use super::stall;
 use super::trace::{self, Action, Birth};
 
 pub(crate) use loom::sync::Arc;
 
 static SHADOW: StdAtomicBool = StdAtomicBool::new(false);
+static NEWEST: StdAtomicBool = StdAtomicBool::new(false);
 static CLOCK_MS: StdAtomicU64 = StdAtomicU64::new(0);
 static QUARANTINE: Mutex<Vec<Freed>> = Mutex::new(Vec::new());
 
 /// What a model can set.
 pub mod model_control {
-    use super::{CLOCK_MS, Ordering, QUARANTINE, SHADOW};
+    use super::{CLOCK_MS, NEWEST, Ordering, QUARANTINE, SHADOW};
 
     /// Gives every atomic a shadow word from the next execution on: each access touches it first,
     /// so that loom's reduction misses no interleaving, at three to five times the executions.
@@ -29,6 +31,14 @@ pub mod model_control {
         SHADOW.load(Ordering::Relaxed)
     }
 
+    /// Lets every load read the newest store, from the next execution on: each is made a
+    /// read-modify-write that changes nothing, and each store an exchange. For runs that are about
+    /// what threads wait for, and not about what they may see; each pair of accesses is visible to
+    /// the reduction then.
+    pub fn read_newest(on: bool) {
+        NEWEST.store(on, Ordering::Relaxed);
+    }
+
     /// Begins an execution: what the last one freed goes, and the clock stands at 0.
     pub fn begin_execution() {
         if let Ok(mut quarantine) = QUARANTINE.lock() {
@@ -36,7 +46,7 @@ pub mod model_control {
         }
         set_clock_ms(0);
         super::trace::begin();
-        super::stall::forget();
+        crate::buffer::sync::stall::forget();
         provide_eras(0);
     }
 
@@ -48,115 +58,6 @@ pub mod model_control {
     /// Sets the buffer's clock.
     pub fn set_clock_ms(now_ms: u64) {
         CLOCK_MS.store(now_ms, Ordering::Relaxed);
-    }
-}
-
-/// Stopping a thread at one of its steps, while the others go on.
-pub mod stall {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex, PoisonError};
-
-    use loom::sync::Notify;
-    use loom::thread::ThreadId;
-
-    /// The step at which to stop, for the whole process.
-    static AT: AtomicUsize = AtomicUsize::new(usize::MAX);
-    static EVER_REACHED: AtomicBool = AtomicBool::new(false);
-    static CANDIDATE: Mutex<Option<Candidate>> = Mutex::new(None);
-
-    struct Candidate {
-        thread: ThreadId,
-        steps: usize,
-        reached: bool,
-        released: bool,
-        notify: Option<Arc<Notify>>,
-    }
-
-    fn candidate<R>(with: impl FnOnce(&mut Option<Candidate>) -> R) -> R {
-        with(&mut CANDIDATE.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Stops the thread that calls [`begin`] at its `step`-th access, from the next execution on.
-    pub fn set_step(step: usize) {
-        AT.store(step, Ordering::Relaxed);
-        EVER_REACHED.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether some execution since [`set_step`] got to the step.
-    pub fn ever_reached() -> bool {
-        EVER_REACHED.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn forget() {
-        candidate(|candidate| *candidate = None);
-    }
-
-    /// From here on the calling thread's accesses are its steps.
-    pub fn begin() {
-        let thread = loom::thread::current().id();
-        let notify = Some(Arc::new(Notify::new()));
-        candidate(|candidate| {
-            let released = candidate.as_ref().is_some_and(|candidate| candidate.released);
-            *candidate = Some(Candidate { thread, steps: 0, reached: false, released, notify });
-        });
-    }
-
-    /// The calling thread's steps are over.
-    pub fn end() {
-        let notify = candidate(|candidate| candidate.as_mut().and_then(|candidate| candidate.notify.take()));
-        drop(notify);
-    }
-
-    /// Whether the thread stands stopped.
-    pub fn reached() -> bool {
-        candidate(|candidate| candidate.as_ref().is_some_and(|candidate| candidate.reached))
-    }
-
-    /// Lets the thread go on.
-    pub fn release() {
-        let notify = candidate(|candidate| match candidate {
-            Some(candidate) => {
-                candidate.released = true;
-                candidate.notify.clone()
-            }
-            // It has not begun: it will not stop.
-            None => {
-                *candidate = Some(Candidate {
-                    thread: loom::thread::current().id(),
-                    steps: usize::MAX / 2,
-                    reached: false,
-                    released: true,
-                    notify: None,
-                });
-                None
-            }
-        });
-        if let Some(notify) = notify {
-            notify.notify();
-        }
-    }
-
-    /// A step of some thread.
-    pub(super) fn step() {
-        let at = AT.load(Ordering::Relaxed);
-        if at == usize::MAX || super::unwinding() {
-            return;
-        }
-        let thread = loom::thread::current().id();
-        let wait = candidate(|candidate| {
-            let candidate = candidate.as_mut().filter(|candidate| candidate.thread == thread)?;
-            let here = candidate.steps == at && !candidate.released;
-            candidate.steps += 1;
-            candidate.reached |= here;
-            candidate.notify.clone().filter(|_| here)
-        });
-        if let Some(notify) = wait {
-            EVER_REACHED.store(true, Ordering::Relaxed);
-            // loom wakes waiters without cause at times.
-            while !candidate(|candidate| candidate.as_ref().is_none_or(|candidate| candidate.released)) {
-                notify.wait();
-            }
-        }
     }
 }
 
@@ -189,7 +90,22 @@ impl Shadow {
 }
 
 macro_rules! atomic {
-    ($name:ident $(<$generic:ident>)?, $value:ty, { $($method:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }) => {
+    (@store $value:ty) => {
+        #[track_caller]
+        pub(crate) fn store(&self, value: $value, order: Ordering) {
+            let names = trace::take_names();
+            self.shadow.touch();
+            if NEWEST.load(Ordering::Relaxed) {
+                // loom orders a plain store after another thread's exchange only if the storing
+                // thread saw that (tokio-rs/loom#389).
+                self.inner.swap(value, order);
+            } else {
+                self.inner.store(value, order);
+            }
+            trace::atomic(names, "store", self, self.birth, &[&value, &order], &());
+        }
+    };
+    ($name:ident $(<$generic:ident>)?, $value:ty, |$inner:ident, $order:ident| $newest:expr, { $($method:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }) => {
         #[derive(Debug)]
         pub(crate) struct $name $(<$generic>)? {
             inner: loomed::$name $(<$generic>)?,
@@ -201,6 +117,16 @@ macro_rules! atomic {
         impl $(<$generic>)? $name $(<$generic>)? {
             pub(crate) fn new(value: $value) -> Self {
                 Self { inner: loomed::$name::new(value), shadow: Shadow::new(), birth: Birth::now() }
+            }
+
+            #[track_caller]
+            pub(crate) fn load(&self, $order: Ordering) -> $value {
+                let names = trace::take_names();
+                self.shadow.touch();
+                let $inner = &self.inner;
+                let result = if NEWEST.load(Ordering::Relaxed) { $newest } else { $inner.load($order) };
+                trace::atomic(names, "load", self, self.birth, &[&$order], &result);
+                result
             }
 
             $(#[track_caller]
@@ -216,26 +142,34 @@ macro_rules! atomic {
     };
 }
 
-atomic!(AtomicU64, u64, {
-    load(order: Ordering) -> u64;
-    store(value: u64, order: Ordering) -> ();
+atomic!(AtomicU64, u64, |inner, order| inner.fetch_add(0, order), {
     fetch_add(value: u64, order: Ordering) -> u64;
     fetch_sub(value: u64, order: Ordering) -> u64;
     fetch_max(value: u64, order: Ordering) -> u64;
     compare_exchange(now: u64, then: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
 });
-atomic!(AtomicUsize, usize, {
-    load(order: Ordering) -> usize;
-    store(value: usize, order: Ordering) -> ();
+atomic!(AtomicUsize, usize, |inner, order| inner.fetch_add(0, order), {
     fetch_add(value: usize, order: Ordering) -> usize;
     fetch_sub(value: usize, order: Ordering) -> usize;
 });
-atomic!(AtomicBool, bool, {
-    load(order: Ordering) -> bool;
-    store(value: bool, order: Ordering) -> ();
-});
-atomic!(AtomicPtr<T>, *mut T, {
-    load(order: Ordering) -> *mut T;
+atomic!(AtomicBool, bool, |inner, order| inner.fetch_or(false, order), {});
+
+impl AtomicU64 {
+    atomic!(@store u64);
+}
+
+impl AtomicUsize {
+    atomic!(@store usize);
+}
+
+impl AtomicBool {
+    atomic!(@store bool);
+}
+
+atomic!(AtomicPtr<T>, *mut T, |inner, order| {
+    let null = std::ptr::null_mut();
+    inner.compare_exchange(null, null, order, order).unwrap_or_else(|found| found)
+}, {
     swap(value: *mut T, order: Ordering) -> *mut T;
     compare_exchange(now: *mut T, then: *mut T, success: Ordering, failure: Ordering) -> Result<*mut T, *mut T>;
 });
@@ -252,7 +186,7 @@ pub(crate) fn fence(order: Ordering) {
     if order != Ordering::Relaxed {
         loomed::fence(order);
     }
-    trace::step(names, || Action::Fence { order });
+    trace::step(names.last().copied().into_iter().collect(), || Action::Fence { order });
 }
 
 /// loom's cell, whose accesses are recorded.

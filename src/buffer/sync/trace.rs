@@ -127,18 +127,33 @@ thread_local! {
     // All threads of a model are one thread of the system.
     static STEPS: RefCell<Vec<Step>> = const { RefCell::new(Vec::new()) };
     static NAMES: RefCell<Names> = const { RefCell::new(Vec::new()) };
+    static THREADS: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Records the execution that begins.
 pub fn record() {
     STEPS.take();
     NAMES.take();
+    THREADS.take();
     RECORDING.store(true, Ordering::Relaxed);
 }
 
 /// The steps so far.
 pub fn steps() -> Vec<Step> {
     STEPS.with_borrow(Vec::clone)
+}
+
+/// Gives the running thread a name.
+pub fn name_thread(name: &'static str) {
+    if recording() {
+        let thread = this_thread();
+        THREADS.with_borrow_mut(|threads| threads.push((thread, name)));
+    }
+}
+
+/// The names of threads.
+pub fn threads() -> Vec<(usize, &'static str)> {
+    THREADS.with_borrow(Vec::clone)
 }
 
 /// Counts what is made from one again.
