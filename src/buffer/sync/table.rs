@@ -151,7 +151,7 @@ orderings! {
 }
 
 /// The excuse of a row, if it has one.
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 const fn excuse_in(given: &[&'static str]) -> Option<&'static str> {
     match given {
         [] => None,
