@@ -102,6 +102,13 @@ impl Seen {
         self.counts[index].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an outcome if the model lists it; for bodies that several models share.
+    pub fn note(&self, name: &str) {
+        if self.names.contains(&name) {
+            self.mark(name);
+        }
+    }
+
     /// Counts an execution.
     pub fn begin_execution(&self) {
         self.executions.fetch_add(1, Ordering::Relaxed);

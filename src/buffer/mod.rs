@@ -83,6 +83,8 @@ pub mod model {
     pub use super::sync::model::model_control::*;
     #[cfg(replcore_loom)]
     pub use super::sync::stall;
+    #[cfg(replcore_loom)]
+    pub use super::sync::table::run_time::fault;
     #[cfg(replcore_fuzz)]
     pub use super::sync::table::run_time::restore;
     pub use super::sync::table::run_time::{inject, weaken};

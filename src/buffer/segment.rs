@@ -185,7 +185,8 @@ impl Segment {
         let expected = if awaits { awaited() } else { ptr::null_mut() };
         match self.cells[index].compare_exchange(expected, record, ord::CELL_PUBLISH(), ord::CELL_LOAD()) {
             Ok(_) => {
-                self.hint.store(index + 1, ord::HINT_STORE());
+                let ahead = usize::from(fault(Fault::HintAhead) && index + 2 <= self.cells.len());
+                self.hint.store(index + 1 + ahead, ord::HINT_STORE());
                 Attempt::Done
             }
             Err(cell) if is_record(cell) => Attempt::Lost,
@@ -208,6 +209,7 @@ impl Segment {
 
     /// The successor, or null.
     pub(crate) fn next(&self) -> *mut Self {
+        self.canary.check();
         self.next.load(ord::NEXT_LOAD())
     }
 
@@ -224,6 +226,7 @@ impl Segment {
 
     /// A reference less; true if it was the last, and the segment is the caller's.
     pub(crate) fn drop_reference(&self) -> bool {
+        self.canary.check();
         if self.references.fetch_sub(1, ord::REF_DROP()) != 1 {
             return false;
         }

@@ -18,6 +18,7 @@ pub static MODELS: &[Model] = &[
             "CELL_PUBLISH=Acquire",
             "CELL_LOAD=Relaxed",
             "StaleStart",
+            "HintAhead",
             "LeakRecord",
         ],
         body: |seen| race(seen, 2, 2),
@@ -42,7 +43,13 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         outcomes: &["first wins", "second wins"],
-        controls: &["NEXT_LINK=Relaxed", "NEXT_LOAD=Relaxed", "TAIL_MOVE=Relaxed", "TAIL_LOAD=Relaxed"],
+        controls: &[
+            "NEXT_LINK=Relaxed",
+            "NEXT_LOAD=Relaxed",
+            "TAIL_MOVE=Relaxed",
+            "TAIL_LOAD=Relaxed",
+            "LeakLoser",
+        ],
         body: |seen| race(seen, 2, 1),
         ..BASE
     },

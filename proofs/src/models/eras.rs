@@ -1,5 +1,6 @@
 //! Reclamation when eras change at every turn.
 
+use super::wake::{Flag, poll};
 use super::{begin_eras, read_visible, small, without_probes};
 use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
@@ -13,7 +14,14 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["attached", "not retained"],
-        controls: &["EraUnlooked", "ERA_LOAD=Relaxed", "RetireInOneEra", "ERA_RETIRE=Relaxed", "FreeAtOnce"],
+        controls: &[
+            "EraUnlooked",
+            "ERA_LOAD=Relaxed",
+            "RetireInOneEra",
+            "ERA_RETIRE=Relaxed",
+            "ERA_RETIRE=Release",
+            "FreeAtOnce",
+        ],
         body: attach,
         ..BASE
     },
@@ -25,6 +33,18 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(3),
         controls: &["FreeAtOnce"],
         body: append,
+        ..BASE
+    },
+    Model {
+        name: "era-passed-on",
+        invariants: "I6 I8 I9",
+        about: "a cursor goes and retires its waker, a trimmer begins the next era, a writer pins in it and wakes",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(1),
+        outcomes: &["gone before", "woken"],
+        controls: &["ERA_RETIRE=Acquire"],
+        body: passed_on,
         ..BASE
     },
 ];
@@ -74,4 +94,28 @@ fn append(seen: &'static Seen) {
     assert_eq!(starts, [6, 9], "I1");
     assert_eq!(buffer.end_offset(), 12, "I1");
     seen.mark("done");
+}
+
+/// What may wait for release before an era ends here: a waker, but no segment with a large frame.
+const WAKER_BUT_NO_SEGMENT_BYTES: u64 = (2 << 10) + 300;
+
+fn passed_on(seen: &'static Seen) {
+    begin_eras(3);
+    let settings = small(2).backlog_bytes(1 << 20).max_unreclaimed_bytes(WAKER_BUT_NO_SEGMENT_BYTES);
+    let buffer = settings.build().expect("valid settings");
+    let mut writer = buffer.writer();
+    writer.append(&[b'-'; 400]).expect("not fenced");
+    writer.append(b"abc").expect("not fenced");
+    let mut cursor = buffer.attach_at_end().expect("the end");
+    let flag = Flag::new();
+    assert!(!poll(&mut cursor, &flag), "nothing is appended yet");
+    let mut crew = Crew::new();
+    let trimmed = buffer.clone();
+    crew.spawn("trimmer", move || trimmed.set_backlog_bytes(0));
+    crew.spawn("leaving replica", move || drop(cursor));
+    crew.spawn("writer", move || {
+        writer.append(b"def").expect("not fenced");
+    });
+    crew.finish(&buffer);
+    seen.mark(if flag.is_set() { "woken" } else { "gone before" });
 }

@@ -27,7 +27,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         outcomes: &["evicted"],
-        controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed"],
+        controls: &["SLOT_EVICT=Relaxed", "SLOT_CONFIRM=Relaxed", "EvictSilently", "ConfirmUnlooked"],
         body: evict_wait,
         ..BASE
     },

@@ -8,7 +8,9 @@ mod append;
 mod eras;
 mod evict;
 mod fence;
+mod histories;
 mod litmus;
+mod pairs;
 mod read;
 mod stall;
 mod trim;
@@ -38,6 +40,8 @@ pub fn all() -> Vec<&'static Model> {
         wake::MODELS,
         eras::MODELS,
         stall::MODELS,
+        pairs::MODELS,
+        histories::MODELS,
     ]
     .into_iter()
     .flatten()
@@ -98,4 +102,40 @@ fn drain(cursor: &mut Cursor) -> Vec<u8> {
         cursor.advance(len);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+    use replcore::buffer::model::{FAULTS, ORDERINGS};
+
+    fn weaker(ordering: Ordering) -> &'static [Ordering] {
+        match ordering {
+            SeqCst => &[AcqRel],
+            AcqRel => &[Acquire, Release],
+            Acquire | Release => &[Relaxed],
+            _ => &[],
+        }
+    }
+
+    #[test]
+    fn every_mutation_has_a_model_that_has_to_catch_it() {
+        let models = super::all();
+        let caught = |mutation: &str| models.iter().any(|model| model.controls.contains(&mutation));
+        let weakened = ORDERINGS
+            .iter()
+            .filter(|row| row.excuse.is_none())
+            .flat_map(|row| weaker(row.ordering).iter().map(|weaker| format!("{}={weaker:?}", row.name)));
+        let faults = FAULTS.iter().map(|(_, name, _)| (*name).to_owned());
+        let missed: Vec<_> = weakened.chain(faults).filter(|mutation| !caught(mutation)).collect();
+        assert!(missed.is_empty(), "no model has to catch {missed:?}");
+    }
+
+    #[test]
+    fn every_model_of_the_buffer_has_a_control_and_outcomes() {
+        for model in super::all().iter().filter(|model| model.no_stalls.is_none()) {
+            assert!(!model.controls.is_empty() && !model.outcomes.is_empty(), "{}", model.name);
+        }
+    }
 }

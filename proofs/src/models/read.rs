@@ -1,6 +1,6 @@
 //! Readers against writers.
 
-use super::{keeping, read_visible, without_probes};
+use super::{keeping, read_visible, small, without_probes};
 use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
 
@@ -38,6 +38,17 @@ pub static MODELS: &[Model] = &[
         outcomes: &["attached"],
         controls: &["INDEX_LOAD=Relaxed", "INDEX_SWAP=Relaxed", "FreeAtOnce"],
         body: indexed,
+        ..BASE
+    },
+    Model {
+        name: "read-indexed-trimmed",
+        invariants: "I3 I5 I6 I7",
+        about: "a cursor attaches at the end while the only segment that the index lists is trimmed",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["before", "after"],
+        controls: &["IndexUnlooked"],
+        body: indexed_trimmed,
         ..BASE
     },
 ];
@@ -104,4 +115,26 @@ fn indexed(seen: &'static Seen) {
     let mut whole = buffer.attach(start).expect("everything is kept");
     assert_eq!(stream, read_visible(&mut whole), "I3, I5");
     assert_eq!(cursor.offset(), 15, "I1");
+}
+
+fn indexed_trimmed(seen: &'static Seen) {
+    let buffer = small(1).build().expect("valid settings");
+    // The third segment is listed; the next append links the fourth, and trims the third.
+    for id in 0..3_u8 {
+        buffer.append(&[id; 3]).expect("not fenced");
+    }
+    let mut crew = Crew::new();
+    let mut writer = buffer.writer();
+    crew.spawn("trimming writer", move || {
+        writer.append(&[3; 3]).expect("not fenced");
+    });
+    let attached = buffer.clone();
+    let attaching = crew.spawn("attaching replica", move || attached.attach_at_end().expect("the end"));
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut cursor = attaching.get();
+    seen.mark(if cursor.offset() == 9 { "before" } else { "after" });
+    let expected: &[u8] = if cursor.offset() == 9 { &[3; 3] } else { &[] };
+    assert_eq!(read_visible(&mut cursor), expected, "I3, I5");
 }

@@ -30,7 +30,7 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(1),
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
-        controls: &[],
+        controls: &["ForgetRetire"],
         body: turn_over,
         ..BASE
     },

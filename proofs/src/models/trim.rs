@@ -25,6 +25,9 @@ pub static MODELS: &[Model] = &[
             "FreeAtOnce",
             "BACKLOG_MOVE=Relaxed",
             "BACKLOG_LOAD=Relaxed",
+            "FLOOR_RAISE=Relaxed",
+            "FloorUnraised",
+            "FloorBeforeSlot",
         ],
         body: |seen| attach_while_trimming(seen, 0),
         ..BASE
@@ -89,7 +92,7 @@ pub static MODELS: &[Model] = &[
         about: "a cursor that pinned the backlog is dropped while a writer trims",
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
-        controls: &["FreeAtOnce", "HOP_FENCE=AcqRel"],
+        controls: &["FreeAtOnce", "HOP_FENCE=AcqRel", "TurnOverUntrimmed", "LeaveUntrimmed"],
         body: drop_cursor,
         ..BASE
     },

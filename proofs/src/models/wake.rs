@@ -22,7 +22,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         outcomes: &["read"],
-        controls: &["ParkSilently", "SkipSecondLook", "ForgetWake"],
+        controls: &["ParkSilently", "SkipSecondLook", "ForgetWake", "WakeEarly"],
         body: blocking,
         ..BASE
     },
@@ -44,7 +44,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(3),
         outcomes: &["found it", "woken"],
-        controls: &["ParkSilently", "SkipSecondLook", "ForgetWake"],
+        controls: &["ParkSilently", "SkipSecondLook", "ForgetWake", "ParkAtFull"],
         body: |seen| wait(seen, 1, 1),
         ..BASE
     },
@@ -74,6 +74,7 @@ pub static MODELS: &[Model] = &[
 ];
 
 /// A waker that says whether it was used. Plain atomics: what it hands over is not the question.
+#[derive(Debug)]
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {

@@ -122,9 +122,11 @@ impl Cursor {
                 let Some(segment) = (if offset > end { None } else { log.find(offset, pin)? }) else {
                     return Ok(None);
                 };
+                let early = fault(Fault::FloorBeforeSlot).then(|| log.floor());
                 slot.register(segment.ordinal(), offset);
                 fence(ord::ATTACH_FENCE());
-                if log.floor() > segment.ordinal() && !fault(Fault::AttachUnlooked) {
+                let floor = early.unwrap_or_else(|| log.floor());
+                if floor > segment.ordinal() && !fault(Fault::AttachUnlooked) {
                     slot.withdraw();
                     return Ok(Some(None));
                 }
@@ -254,7 +256,7 @@ impl Cursor {
     /// now, not at the next append.
     fn trim_if_it_held(&self) {
         fence(ord::HOP_FENCE());
-        if self.ordinal < self.log.floor() {
+        if self.ordinal < self.log.floor() && !fault(Fault::LeaveUntrimmed) {
             self.log.trim();
         }
     }
@@ -339,7 +341,9 @@ impl Drop for Cursor {
             return;
         }
         self.window.clear();
-        self.slot().release(&self.log);
+        if !fault(Fault::KeepSlot) {
+            self.slot().release(&self.log);
+        }
         self.trim_if_it_held();
     }
 }

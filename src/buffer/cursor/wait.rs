@@ -32,7 +32,7 @@ impl Cursor {
             if parked == Parked::Ready && !fault(Fault::SkipSecondLook) {
                 continue;
             }
-            if !self.slot().confirm(self.ordinal) {
+            if !fault(Fault::ConfirmUnlooked) && !self.slot().confirm(self.ordinal) {
                 return Poll::Ready(Err(self.evicted()));
             }
             return Poll::Pending;
@@ -45,6 +45,9 @@ impl Cursor {
         let frontier = Frontier { index: last.visible, prior: last.segment.prior(last.visible) };
         if !last.segment.is_closed_at(&frontier) {
             return Ok(last.segment.park(last.visible));
+        }
+        if fault(Fault::ParkAtFull) {
+            return Ok(Parked::Waiting);
         }
         // The next record goes into the next segment: make sure that there is one, and look there.
         let mut turned = None;

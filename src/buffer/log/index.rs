@@ -8,7 +8,7 @@ use std::ptr;
 use super::{Log, SendPtr};
 use crate::buffer::reclaim::{Pin, Stale};
 use crate::buffer::segment::Segment;
-use crate::buffer::sync::table::ord;
+use crate::buffer::sync::table::{Fault, fault, ord};
 use crate::buffer::sync::{Canary, free};
 
 /// One index entry for so many segments.
@@ -49,7 +49,9 @@ impl Log {
         let entry = entry.checked_sub(1).map(|at| index.entries[at]);
         // SAFETY: a segment as young as one that is in the chain under this pin is retired only
         // after the pin, and the entry became visible after the segment was linked.
-        Ok(entry.filter(|entry| entry.ordinal >= oldest).map(|entry| unsafe { &*entry.segment }))
+        Ok(entry
+            .filter(|entry| entry.ordinal >= oldest || fault(Fault::IndexUnlooked))
+            .map(|entry| unsafe { &*entry.segment }))
     }
 
     /// Lists a segment just linked. If this thread stops here, one entry is missing.

@@ -148,6 +148,7 @@ impl Log {
         let fresh = self.new_segment(header);
         match segment.link(fresh) {
             Ok(()) => *turned = Some(header.ordinal),
+            Err(_winner) if fault(Fault::LeakLoser) => {}
             // SAFETY: it was never shared.
             Err(_winner) => unsafe { drop_reference(fresh, &self.pools) },
         }
@@ -243,7 +244,9 @@ impl Log {
                 self.add_to_index(segment, pin)
             });
         }
-        self.trim();
+        if !fault(Fault::TurnOverUntrimmed) {
+            self.trim();
+        }
         if self.enforce(monotonic_ms()) > 0 {
             self.trim();
         }
@@ -275,7 +278,7 @@ impl Log {
     #[cfg(any(replcore_loom, replcore_fuzz))]
     pub(crate) fn evict_all(&self) {
         self.slots.for_each_live(|slot, _| {
-            if slot.evict_now() {
+            if slot.evict_now() && !fault(Fault::EvictSilently) {
                 slot.wake(self, true);
             }
             ControlFlow::Continue(())
@@ -305,7 +308,9 @@ impl Log {
         loop {
             let backlog = self.backlog(pin)?;
             let ordinal = backlog.ordinal();
-            self.floor.fetch_max(ordinal, ord::FLOOR_RAISE());
+            if !fault(Fault::FloorUnraised) {
+                self.floor.fetch_max(ordinal, ord::FLOOR_RAISE());
+            }
             let tail = self.tail(pin)?;
             if ptr::eq(backlog, tail) {
                 return Ok(ordinal);
@@ -332,8 +337,13 @@ impl Log {
             let moved = self.head.compare_exchange(from, to, ord::HEAD_MOVE(), ord::HEAD_LOAD());
             return Ok(moved.is_ok());
         }
-        if self.head.compare_exchange(from, to, ord::HEAD_MOVE(), ord::HEAD_LOAD()).is_ok() {
+        if self.head.compare_exchange(from, to, ord::HEAD_MOVE(), ord::HEAD_LOAD()).is_ok()
+            && !fault(Fault::ForgetRetire)
+        {
             self.retire_segment(from, pin);
+            if fault(Fault::RetireTwice) {
+                self.retire_segment(from, pin);
+            }
         }
         Ok(true)
     }

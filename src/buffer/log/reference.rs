@@ -6,6 +6,7 @@ use crate::buffer::block::Block;
 use crate::buffer::pool::Pool;
 use crate::buffer::segment::Segment;
 use crate::buffer::stats::Counters;
+use crate::buffer::sync::table::{Fault, fault};
 use crate::buffer::sync::unwinding;
 use crate::buffer::writer::Stage;
 
@@ -35,8 +36,10 @@ impl SegmentRef {
     /// # Safety
     /// The segment is protected by a pin, or referenced otherwise, during the call.
     pub(super) unsafe fn new(segment: *mut Segment, pools: &std::sync::Arc<Pools>) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe { (*segment).take_reference() };
+        if !fault(Fault::UncountedReference) {
+            // SAFETY: the caller's promise.
+            unsafe { (*segment).take_reference() };
+        }
         Self { segment, pools: std::sync::Arc::clone(pools) }
     }
 }

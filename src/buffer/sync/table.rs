@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 macro_rules! orderings {
-    ($($(#[doc = $doc:literal])* $name:ident = $ordering:ident ($kind:ident);)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $ordering:ident ($kind:ident) $(, $excuse:literal)?;)*) => {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
@@ -35,6 +35,7 @@ macro_rules! orderings {
             ordering: Ordering::$ordering,
             kind: Access::$kind,
             reason: concat!($($doc),*),
+            excuse: excuse_in(&[$($excuse)?]),
         }),*];
     };
 }
@@ -45,15 +46,17 @@ orderings! {
     CELL_PUBLISH = AcqRel (Rmw);
     /// A cell read by writers and cursors. Pairs with CELL_PUBLISH: the record is complete.
     CELL_LOAD = Acquire (Load);
-    /// A cursor marks the empty cell it waits at. Release: its waker, for CELL_PUBLISH.
-    PARK = AcqRel (Rmw);
+    /// A cursor marks the empty cell it waits at. Release: its waker, for CELL_PUBLISH. It acquires
+    /// nothing: another cursor's mark hands on, as a release sequence, what that released.
+    PARK = Release (Rmw);
     /// After a publication. Release: every cell below the hint, so that HINT_LOAD's reader finds
     /// its predecessor published.
     HINT_STORE = Release (Store);
     /// Pairs with HINT_STORE; Relaxed would let a writer read a published predecessor as empty.
     HINT_LOAD = Acquire (Load);
-    /// Links a new segment. Release: its header, and every cell of the segment before it.
-    NEXT_LINK = AcqRel (Rmw);
+    /// Links a new segment. Release: its header, and every cell of the segment before it. It reads
+    /// null, which nobody released.
+    NEXT_LINK = Release (Rmw);
     /// Pairs with NEXT_LINK: whoever sees the link sees the header and the cells before it.
     NEXT_LOAD = Acquire (Load);
     /// Moves the tail. Release: the header of the segment it points at, for TAIL_LOAD.
@@ -72,8 +75,9 @@ orderings! {
     /// Raises the floor. Release: the backlog pointer moved before it, so that a cursor which this
     /// turns away finds the new one at its next look. The race with a cursor is TRIM_FENCE's.
     FLOOR_RAISE = Release (Rmw);
-    /// Reads the floor. Acquire: as above. The race with a trim is ATTACH_FENCE's.
-    FLOOR_LOAD = Acquire (Load);
+    /// Reads the floor. Who is turned away by it trims before it looks again, and TRIM_FENCE there,
+    /// after this load, acquires what FLOOR_RAISE released. The race with a trim is ATTACH_FENCE's.
+    FLOOR_LOAD = Relaxed (Load);
     /// Between raising the floor and scanning the cursors' slots; pairs with ATTACH_FENCE (store
     /// buffering): either the scan sees the new cursor or the new cursor sees the floor.
     TRIM_FENCE = SeqCst (Fence);
@@ -82,8 +86,9 @@ orderings! {
     /// Between a cursor's leaving a segment and its look at the floor; pairs with TRIM_FENCE: either
     /// the scan sees that it left, or the cursor sees that it held the head back, and trims.
     HOP_FENCE = SeqCst (Fence);
-    /// A cursor claims a free slot. Acquire: the former owner's release of it (SLOT_RELEASE).
-    SLOT_CLAIM = Acquire (Rmw);
+    /// A cursor claims a free slot. SLOT_LOAD before it has acquired the former owner's release, of
+    /// the very store that the exchange finds again: its generation is in the word.
+    SLOT_CLAIM = Relaxed (Rmw);
     /// A cursor moves its slot to a later segment. Orders nothing: what the cursor still holds
     /// below, it holds by reference counts; that it failed tells of an eviction.
     SLOT_HOP = Relaxed (Rmw);
@@ -105,8 +110,9 @@ orderings! {
     REF_DROP = Release (Rmw);
     /// After the last reference is gone, before freeing. Acquire: all other users' REF_DROP.
     REF_LAST = Acquire (Fence);
-    /// Swaps a new waker in. Release: the waker, for WAKER_LOAD. Acquire: the old one's fields.
-    WAKER_SWAP = AcqRel (Rmw);
+    /// Swaps a new waker in. Release: the waker, for WAKER_LOAD. The old one is the caller's own, for
+    /// only the owner of a slot swaps, and leaves none behind.
+    WAKER_SWAP = Release (Rmw);
     /// Pairs with WAKER_SWAP.
     WAKER_LOAD = Acquire (Load);
     /// A field of one's own that others only look at (a cursor's progress, its wish to be woken), or
@@ -123,22 +129,34 @@ orderings! {
     /// Read by a retirer, as a read-modify-write: either it sees the rotation, or the rotation
     /// sees (and passes on) its unlinking.
     ERA_RETIRE = AcqRel (Rmw);
-    /// Begins an era. Release: the list of eras, for ERA_LOAD and ERA_RETIRE. loom does not see that
-    /// list (arc-swap), so no model catches a weaker one; the unlinkings before it are passed on by
-    /// ERA_RETIRE's release sequence, which any read-modify-write continues.
-    ERA_ROTATE = AcqRel (Rmw);
+    /// Begins an era. Release: the list of eras, for ERA_LOAD and ERA_RETIRE. The unlinkings before
+    /// it are passed on by ERA_RETIRE's release sequence, which any read-modify-write continues, so
+    /// it acquires nothing.
+    ERA_ROTATE = Release (Rmw), "It hands over one thing, the list of eras, and loom does not see that list (arc-swap orders it by \
+        itself): writer: list := [1, 2] (arc-swap); current := 2 (Relaxed) | reader: current = 2; list = [1]. The outcome \
+        that the Release forbids is a reader that spins until the list shows; no checker here can see it.";
     /// Puts memory into a pool. Release: the last use of it.
     POOL_PUT = Release (Rmw);
     /// Takes memory from a pool; pairs with POOL_PUT.
     POOL_TAKE = Acquire (Rmw);
     /// Looks whether a pool's place is taken; the exchange that follows does the ordering.
     POOL_LOOK = Relaxed (Load);
-    /// Installs a new index. Release: its entries, for INDEX_LOAD. Acquire: the old one's.
-    INDEX_SWAP = AcqRel (Rmw);
+    /// Installs a new index. Release: its entries, for INDEX_LOAD. The old one's were acquired by
+    /// INDEX_LOAD before, and it is pinned: the exchange finds that very index.
+    INDEX_SWAP = Release (Rmw);
     /// Pairs with INDEX_SWAP.
     INDEX_LOAD = Acquire (Load);
     /// Numbers for people and settings that take effect some time: they order nothing.
     COUNTER = Relaxed (Rmw);
+}
+
+/// The excuse of a row, if it has one.
+#[cfg(replcore_loom)]
+const fn excuse_in(given: &[&'static str]) -> Option<&'static str> {
+    match given {
+        [] => None,
+        [excuse, ..] => Some(excuse),
+    }
 }
 
 macro_rules! faults {
@@ -192,6 +210,44 @@ faults! {
     WaitForHint;
     /// Reference counts: forget to give a block's record back.
     LeakRecord;
+    /// Reference counts: hand out a reference that is not counted.
+    UncountedReference;
+    /// Retire: unlink a segment and forget it.
+    ForgetRetire;
+    /// Retire: retire a segment twice.
+    RetireTwice;
+    /// Link: forget the segment that lost the race for a link.
+    LeakLoser;
+    /// Trim: leave the floor where it was.
+    FloorUnraised;
+    /// Trim: do not trim when a segment is full.
+    TurnOverUntrimmed;
+    /// Trim: do not look, when a cursor goes, whether it held anything.
+    LeaveUntrimmed;
+    /// Attach: look at the floor before registering.
+    FloorBeforeSlot;
+    /// Index: follow an entry whose segment was trimmed.
+    IndexUnlooked;
+    /// Cursor: keep the slot when the cursor goes.
+    KeepSlot;
+    /// Evict: do not wake the one that is evicted.
+    EvictSilently;
+    /// Wake-up: do not look for an eviction after registering the waker.
+    ConfirmUnlooked;
+    /// Wake-up: wake before publishing.
+    WakeEarly;
+    /// Wake-up: wait at the end of a full segment, in which no cell is left.
+    ParkAtFull;
+    /// Publish: move the hint past a cell that is still empty.
+    HintAhead;
+    /// Publish: stage the next frame over the bytes just published.
+    ReuseBytes;
+    /// Resync: read the history before what is retained. Not in the buffer: in who uses it.
+    HistoryBeforeRange;
+    /// `WAIT`: count, let the lock go, and only then go to sleep. Not in the buffer, as above.
+    CountThenSleep;
+    /// Publish: make the next record in the place of the one just published.
+    ReuseRecord;
 }
 
 /// Whether `fault` is switched on: never, outside a model build.
@@ -230,6 +286,8 @@ pub struct Row {
     pub kind: Access,
     /// Why, and what it pairs with.
     pub reason: &'static str,
+    /// Why no model can see a weaker one, if so: a litmus argument.
+    pub excuse: Option<&'static str>,
 }
 
 /// The run-time side of the two tables.
@@ -263,7 +321,8 @@ pub mod run_time {
         true
     }
 
-    pub(crate) fn fault(fault: Fault) -> bool {
+    /// Whether `fault` is switched on.
+    pub fn fault(fault: Fault) -> bool {
         FAULT.load(Ordering::Relaxed) == fault as usize
     }
 

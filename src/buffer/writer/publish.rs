@@ -67,6 +67,9 @@ impl Stage {
                         (record.start, record.after) = (start, after);
                     });
                 }
+                if after.owes_wake && fault(Fault::WakeEarly) {
+                    log.wake_all();
+                }
                 match segment.publish(frontier.index, slot, awaited) {
                     Attempt::Done => return Ok(Ended::Published(start..end, after.owes_wake)),
                     Attempt::Empty { awaited: is_awaited } => awaited = is_awaited,
@@ -90,10 +93,10 @@ impl Stage {
                 return outcome;
             }
         };
-        self.used += self.staged;
-        self.published += 1;
+        self.used += if fault(Fault::ReuseBytes) { 0 } else { self.staged };
+        self.published += usize::from(!fault(Fault::ReuseRecord));
         self.discard();
-        if owes_wake {
+        if owes_wake && !fault(Fault::WakeEarly) {
             log.wake_all();
             // SAFETY: this stage has not left its block, so the slot is there.
             unsafe { (*slot).woke() };

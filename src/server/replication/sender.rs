@@ -89,8 +89,10 @@ impl ReplicaLink {
     fn continue_at(&self, request: &SyncRequest) -> Result<(Cursor, ReplicationId), FullReason> {
         let Some(psync) = &request.psync else { return Err(FullReason::Requested) };
         let replication = &self.shared.replication;
-        let history = replication.history.load();
+        // Before the history: an end that is read after it may be one of a later history, which the
+        // replica does not share.
         let (first, end) = (replication.buffer.first_offset(), replication.buffer.end_offset());
+        let history = replication.history.load();
         let attach_offset = match decide(&history, Retained { first, end }, psync) {
             Decision::Partial { attach_offset } => attach_offset,
             Decision::Full { reason } => return Err(reason),
