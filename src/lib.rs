@@ -14,6 +14,7 @@
 //! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements |
 //! | [`resp`] | the wire: parsing commands, encoding replies and commands |
 //! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
+//! | `testing` | judges, strategies and harnesses for logs and servers of your own (feature `testing`) |
 //! | `hunt` | a search for divergences of any primary and replica (feature `server`) |
 //!
 //! Nothing lower knows anything higher: `buffer` has never heard of commands, `rewrite` and
@@ -38,3 +39,5 @@ pub mod keyspace;
 pub mod rdb;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;

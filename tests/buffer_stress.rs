@@ -1,8 +1,8 @@
 //! Many threads at once; afterwards the merged history is judged.
 //!
-//! Writers publish frames and batches that say who wrote them, in which order, under which context
-//! and in which term. Cursors read all of it, or pieces; one thread resizes and trims, one seals
-//! terms. When all is over, [`judge`] holds what the writers were told, and when, against what the
+//! Writers publish frames and batches that say who wrote them and in which order, under which context
+//! and in which term. Cursors read all of it, or pieces; one thread resizes, trims and looks, one seals
+//! terms. When all is over, [`History::judge`] holds what the writers were told, and when, against what the
 //! cursors read: I1 to I5 and I10, and the conditional parts exactly where the context changes. The
 //! bounds of the backlog (I7) are looked at while it runs, and everything has to be released in the
 //! end (I6).
@@ -11,15 +11,15 @@
 //! corrupted copies of a real history.
 #![cfg(not(replcore_loom))]
 
-use std::ops::Range;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
-use replcore::buffer::{
-    AppendError, AttachError, Cursor, CursorLimits, ReplicationBuffer, StagedFrame, Writer,
-};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use replcore::buffer::{AppendError, AttachError, Cursor, CursorLimits, ReplicationBuffer, Writer};
+use replcore::testing::history::{Append, History, Look, Read, Seal, Violation};
+use replcore::testing::publication::{Part, Publication};
 
 const BASE_OFFSET: u64 = 1_000_003;
 /// What the resizing thread never goes below.
@@ -37,47 +37,26 @@ const TABLE_BYTES: usize = 64 << 10;
 const PIECE_BYTES: u64 = 16 << 10;
 
 struct Load {
-    writers: u16,
+    writers: u64,
     publications: u32,
     /// A seal each so many bytes.
     seal_bytes: u64,
 }
 
-/// A publication as its writer knows it.
-#[derive(Clone, Debug)]
-struct Publication {
-    writer: u16,
-    /// The number of its first item, and of the item after its last.
-    items: Range<u32>,
-    range: Range<u64>,
-    started: Instant,
-    returned: Instant,
-}
+/// Who reads, and who rings the bell.
+const WITNESS: u64 = 1;
+const FRAME_WITNESS: u64 = 2;
+const LAGGARD: u64 = 3;
+const RESIZER: u64 = 4;
+/// The first writer that looks.
+const AUTHORS: u64 = 100;
+const BELL_RINGER: u64 = u64::MAX;
+/// The last append: it wakes who waits for the end.
+const BELL: &[u8] = b"bell";
 
-#[derive(Clone, Debug)]
-struct Seal {
-    term: u32,
-    offset: u64,
-    started: Instant,
-    returned: Instant,
-}
-
-/// What a cursor has read, from where.
-#[derive(Clone, Debug)]
-struct Piece {
-    from: u64,
-    bytes: Vec<u8>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct History {
-    publications: Vec<Publication>,
-    seals: Vec<Seal>,
-    /// The whole stream, as one witness read it.
-    stream: Vec<u8>,
-    /// The frames' bounds, as the other did.
-    frames: Vec<Range<u64>>,
-    pieces: Vec<Piece>,
+/// What came of a load.
+struct Outcome {
+    history: History<Instant>,
     evictions: u64,
     fenced: u64,
 }
@@ -103,146 +82,93 @@ impl Random {
     }
 }
 
-/// What the writers write: an item. A frame is one or more of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Item {
-    writer: u16,
-    number: u32,
-    /// 0 if the writer does not know.
-    term: u32,
-    /// The context it asks for, or none.
-    context: Option<u32>,
-    leaves_unknown: bool,
-    /// The next item is of the same frame.
-    continues: bool,
-    payload_bytes: u32,
-    checksum: u64,
+/// The bytes of a context's conditional part.
+fn select(context: u64) -> Bytes {
+    Bytes::from(format!("S{context:04}"))
 }
 
-const ITEM_TAG: u8 = b'F';
-const SELECT_TAG: u8 = b'S';
-const ITEM_BYTES: usize = 28;
-const SELECT_BYTES: usize = 5;
-
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn select(context: u32) -> [u8; SELECT_BYTES] {
-    let mut bytes = [SELECT_TAG; SELECT_BYTES];
-    bytes[1..].copy_from_slice(&context.to_le_bytes());
-    bytes
-}
-
-impl Item {
-    fn header(&self) -> [u8; ITEM_BYTES] {
-        let flags = u8::from(self.leaves_unknown) | u8::from(self.continues) << 1;
-        let mut bytes = Vec::with_capacity(ITEM_BYTES);
-        bytes.push(ITEM_TAG);
-        bytes.extend(self.writer.to_le_bytes());
-        bytes.extend(self.number.to_le_bytes());
-        bytes.extend(self.term.to_le_bytes());
-        bytes.extend(self.context.unwrap_or(u32::MAX).to_le_bytes());
-        bytes.push(flags);
-        bytes.extend(self.payload_bytes.to_le_bytes());
-        bytes.extend(self.checksum.to_le_bytes());
-        bytes.try_into().expect("the fields above are as long as ITEM_BYTES says")
+/// A few frames of one or two items each, and the number of items. An item says whose it is, and has a context.
+fn compose(seed: u64, writer: u64, first: u64, table: &Bytes) -> (Publication, u64) {
+    let mut random = Random(seed);
+    let (mut parts, mut items) = (Vec::new(), 0);
+    let frames = if random.one_in(3) { 2 + random.below(3) } else { 1 };
+    for _ in 0..frames {
+        let several = random.one_in(5);
+        for _ in 0..1 + u64::from(several) {
+            compose_item(&mut parts, &mut random, (writer, first + items), table);
+            items += 1;
+        }
+        if frames > 1 {
+            parts.push(Part::EndFrame);
+        }
     }
+    (parts.into_iter().collect(), items)
+}
 
-    /// Reads a header and its payload off the front of `stream`.
-    fn parse(stream: &mut &[u8]) -> Result<Self, String> {
-        if stream.len() < ITEM_BYTES || stream[0] != ITEM_TAG {
-            return Err(format!("no item: {:?}", &stream[..stream.len().min(ITEM_BYTES)]));
-        }
-        stream.advance(1);
-        let (writer, number, term) = (stream.get_u16_le(), stream.get_u32_le(), stream.get_u32_le());
-        let (context, flags) = (stream.get_u32_le(), stream.get_u8());
-        let (payload_bytes, sum) = (stream.get_u32_le(), stream.get_u64_le());
-        let Some(payload) = stream.get(..payload_bytes as usize) else {
-            return Err(format!("item {number} of writer {writer} is cut off"));
-        };
-        if checksum(payload) != sum {
-            return Err(format!("I5: item {number} of writer {writer} is damaged"));
-        }
-        stream.advance(payload_bytes as usize);
-        Ok(Self {
-            writer,
-            number,
-            term,
-            context: (context != u32::MAX).then_some(context),
-            leaves_unknown: flags & 1 != 0,
-            continues: flags & 2 != 0,
-            payload_bytes,
-            checksum: sum,
-        })
+fn compose_item(parts: &mut Vec<Part>, random: &mut Random, (writer, number): (u64, u64), table: &Bytes) {
+    let bound = if random.one_in(60) { LARGE_BYTES } else { SMALL_BYTES };
+    let len = random.below(bound as u64) as usize;
+    let at = random.below((TABLE_BYTES - len) as u64) as usize;
+    let payload = table.slice(at..at + len);
+    if !random.one_in(3) {
+        let context = random.below(3);
+        parts.push(Part::Select { context, bytes: select(context) });
+    }
+    let mut header = BytesMut::new();
+    header.put_u8(b'F');
+    header.put_u64_le(writer);
+    header.put_u64_le(number);
+    parts.push(Part::Copied(header.freeze()));
+    parts.push(if random.one_in(4) { Part::Shared(payload) } else { Part::Copied(payload) });
+    if random.one_in(20) {
+        parts.push(Part::SetContext(None));
     }
 }
 
 /// A writing thread's state.
 struct Author<'a> {
     buffer: &'a ReplicationBuffer,
-    id: u16,
+    id: u64,
     writer: Writer,
-    next_item: u32,
+    next_item: u64,
     random: Random,
     table: &'a Bytes,
+    looks: Vec<Look<Instant>>,
     fenced: u64,
 }
 
 impl Author<'_> {
-    /// Stages a few frames of one or two items each; returns the number of items.
-    fn stage(
-        &mut self,
-        term: u32,
-        seed: u64,
-        target: impl FnOnce(&mut Self, &mut dyn FnMut(&mut StagedFrame<'_>)) -> Result<Range<u64>, AppendError>,
-    ) -> Result<(Range<u64>, u32), AppendError> {
-        let (id, first, table) = (self.id, self.next_item, self.table);
-        let mut items = 0;
-        let mut fill = |frame: &mut StagedFrame<'_>| {
-            // The same publication again if it was fenced: all depends on the seed.
-            let mut random = Random(seed);
-            let frames = if random.one_in(3) { 2 + random.below(3) } else { 1 };
-            items = 0;
-            for _ in 0..frames {
-                let continues = random.one_in(5);
-                stage_item(frame, &mut random, table, (id, first + items, term), continues);
-                items += 1;
-                if continues {
-                    stage_item(frame, &mut random, table, (id, first + items, term), false);
-                    items += 1;
-                }
-                if frames > 1 {
-                    frame.end_frame();
-                }
-            }
-        };
-        target(self, &mut fill).map(|range| (range, items))
+    /// Looks how far the stream reaches.
+    fn look(&mut self) {
+        let started = Instant::now();
+        let end = self.buffer.end_offset();
+        self.looks.push(Look { reader: AUTHORS + self.id, end, started, returned: Instant::now() });
     }
 
-    /// Publishes once, by whichever way, in whichever term it takes.
-    fn publish(&mut self) -> Publication {
+    /// Publishes once, by whichever way, in whichever term it takes. Returns the seed of what it published: the bytes
+    /// themselves would hold on to the table.
+    fn publish(&mut self) -> (u64, Append<Instant>) {
         let seed = self.random.next();
         let pooled = self.random.one_in(4);
+        let (publication, items) = compose(seed, self.id, self.next_item, self.table);
         loop {
-            let term = if pooled { 0 } else { self.writer.term() as u32 };
+            let term = (!pooled).then(|| self.writer.term());
             let started = Instant::now();
-            let published = self.stage(term, seed, |author, fill| {
-                if pooled {
-                    return author.buffer.append_with(|frame| fill(frame));
-                }
-                let mut frame = author.writer.frame();
-                fill(&mut frame);
+            let published = if pooled {
+                self.buffer.append_with(|frame| publication.stage(frame))
+            } else {
+                let mut frame = self.writer.frame();
+                publication.stage(&mut frame);
                 frame.publish()
-            });
+            };
             match published {
-                Ok((range, items)) => {
+                Ok(range) => {
                     let returned = Instant::now();
-                    let items = self.next_item..self.next_item + items;
-                    self.next_item = items.end;
-                    return Publication { writer: self.id, items, range, started, returned };
+                    let number = self.next_item;
+                    self.next_item += items;
+                    let publication = Publication::default();
+                    let writer = self.id;
+                    return (seed, Append { writer, number, term, range, publication, started, returned });
                 }
                 Err(AppendError::Fenced { .. }) => {
                     self.fenced += 1;
@@ -254,40 +180,16 @@ impl Author<'_> {
     }
 }
 
-fn stage_item(
-    frame: &mut StagedFrame<'_>,
-    random: &mut Random,
-    table: &Bytes,
-    (writer, number, term): (u16, u32, u32),
-    continues: bool,
-) {
-    let len =
-        if random.one_in(60) { random.below(LARGE_BYTES as u64) } else { random.below(SMALL_BYTES as u64) };
-    let at = random.below(TABLE_BYTES as u64 - len) as usize;
-    let payload = table.slice(at..at + len as usize);
-    let context = (!random.one_in(3)).then(|| random.below(3) as u32);
-    let item = Item {
-        writer,
-        number,
-        term,
-        context,
-        leaves_unknown: random.one_in(20),
-        continues,
-        payload_bytes: len as u32,
-        checksum: checksum(&payload),
-    };
-    if let Some(context) = context {
-        frame.select_context(u64::from(context), &select(context));
-    }
-    frame.put_slice(&item.header());
-    if random.one_in(4) {
-        frame.put_bytes(payload);
-    } else {
-        frame.put_slice(&payload);
-    }
-    if item.leaves_unknown {
-        frame.set_context(None);
-    }
+/// The threads wait for each other, so one that fails would leave the rest waiting: it ends the program. Standard error is
+/// written to directly, for what a test prints is lost then.
+fn end_with_any_thread() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            let _ = writeln!(std::io::stderr(), "{panic}");
+            std::process::exit(101);
+        }));
+    });
 }
 
 /// What the threads share.
@@ -325,7 +227,7 @@ impl Stage {
     }
 
     /// Reads the whole stream, in chunks, parked in between.
-    fn witness(&self, mut cursor: Cursor) -> Vec<u8> {
+    fn witness(&self, mut cursor: Cursor) -> Read {
         let mut stream = Vec::new();
         while cursor.offset() < self.final_end.load(SeqCst) {
             cursor.wait().expect("the witnesses keep to the limits");
@@ -336,13 +238,12 @@ impl Stage {
             }
             self.witnessed[0].store(cursor.offset(), SeqCst);
         }
-        stream.truncate((self.final_end.load(SeqCst) - BASE_OFFSET) as usize);
-        stream
+        Read { reader: WITNESS, from: BASE_OFFSET, bytes: stream, frames: None, to_end: true }
     }
 
     /// Reads the whole stream, frame by frame, busily.
-    fn witness_frames(&self, mut cursor: Cursor) -> Vec<Range<u64>> {
-        let mut frames = Vec::new();
+    fn witness_frames(&self, mut cursor: Cursor) -> Read {
+        let (mut frames, mut stream) = (Vec::new(), Vec::new());
         while cursor.offset() < self.final_end.load(SeqCst) {
             if cursor.refresh().expect("the witnesses keep to the limits") == 0 {
                 thread::yield_now();
@@ -350,16 +251,15 @@ impl Stage {
             while let Some((range, bytes)) = cursor.next_frame() {
                 assert_eq!(bytes.len() as u64, range.end - range.start);
                 frames.push(range);
+                stream.extend_from_slice(&bytes);
             }
             self.witnessed[1].store(cursor.offset(), SeqCst);
         }
-        let final_end = self.final_end.load(SeqCst);
-        frames.retain(|frame| frame.end <= final_end);
-        frames
+        Read { reader: FRAME_WITNESS, from: BASE_OFFSET, bytes: stream, frames: Some(frames), to_end: true }
     }
 
     /// Attaches anywhere, reads a piece, drops the cursor; again and again.
-    fn read_pieces(&self, seed: u64) -> Vec<Piece> {
+    fn read_pieces(&self, seed: u64) -> Vec<Read> {
         let (mut random, mut pieces) = (Random(seed), Vec::new());
         while !self.over() {
             let (first, end) = (self.buffer.first_offset(), self.buffer.end_offset());
@@ -367,7 +267,7 @@ impl Stage {
             match self.buffer.attach(wanted) {
                 Ok(mut cursor) => {
                     assert_eq!(cursor.offset(), wanted);
-                    pieces.push(self.read_piece(&mut cursor, random.below(PIECE_BYTES), &mut random));
+                    pieces.push(self.read_piece(seed, &mut cursor, &mut random));
                 }
                 // The backlog moved on meanwhile, not back.
                 Err(AttachError::OffsetNotRetained { requested, first: now, end }) => {
@@ -382,8 +282,9 @@ impl Stage {
         pieces
     }
 
-    fn read_piece(&self, cursor: &mut Cursor, mut left: u64, random: &mut Random) -> Piece {
-        let mut piece = Piece { from: cursor.offset(), bytes: Vec::new() };
+    fn read_piece(&self, reader: u64, cursor: &mut Cursor, random: &mut Random) -> Read {
+        let mut left = random.below(PIECE_BYTES);
+        let mut piece = Read { reader, from: cursor.offset(), ..Read::default() };
         while left > 0 && !self.over() {
             match cursor.refresh() {
                 Ok(0) => thread::yield_now(),
@@ -400,11 +301,11 @@ impl Stage {
     }
 
     /// Lags until it is evicted, and begins anew.
-    fn lag(&self) -> Vec<Piece> {
+    fn lag(&self) -> Vec<Read> {
         let mut pieces = Vec::new();
         while !self.over() {
             let mut cursor = self.buffer.attach_at_end().expect("there is room");
-            let mut piece = Piece { from: cursor.offset(), bytes: Vec::new() };
+            let mut piece = Read { reader: LAGGARD, from: cursor.offset(), ..Read::default() };
             let mut read_at = piece.from;
             while !self.over() {
                 // A little, whenever a lot was written.
@@ -429,23 +330,28 @@ impl Stage {
         pieces
     }
 
-    fn resize(&self) {
+    /// Resizes, trims and looks.
+    fn resize(&self) -> Vec<Look<Instant>> {
+        let mut looks = Vec::new();
         for turn in 0.. {
             if self.over() {
-                return;
+                break;
             }
             self.buffer.set_backlog_bytes(BACKLOGS_BYTES[turn % BACKLOGS_BYTES.len()]);
             self.buffer.enforce_limits();
             // First, then end: the end only grows.
             let first = self.buffer.first_offset();
+            let started = Instant::now();
             let end = self.buffer.end_offset();
+            looks.push(Look { reader: RESIZER, end, started, returned: Instant::now() });
             assert!(first == BASE_OFFSET || end - first >= LEAST_BACKLOG_BYTES, "I7: {first}..{end}");
             thread::yield_now();
         }
+        looks
     }
 
     /// Seals a term whenever that is due, as long as somebody writes.
-    fn seal_terms(&self) -> Vec<Seal> {
+    fn seal_terms(&self) -> Vec<Seal<Instant>> {
         let mut sealed = Vec::new();
         for term in 1.. {
             while !self.seal_is_due(0) {
@@ -454,18 +360,28 @@ impl Stage {
                 }
                 thread::yield_now();
             }
-            self.buffer.begin_term(u64::from(term) + 1);
+            self.buffer.begin_term(term + 1);
             let started = Instant::now();
-            let offset = self.buffer.seal(u64::from(term)).expect("only this thread seals");
+            let offset = self.buffer.seal(term).expect("only this thread seals");
             sealed.push(Seal { term, offset, started, returned: Instant::now() });
             self.sealed_at.store(offset, SeqCst);
         }
         sealed
     }
+
+    /// The last append. Where it ends is known before it is made: nobody else writes any more.
+    fn ring_bell(&self) -> Append<Instant> {
+        self.final_end.store(self.buffer.end_offset() + BELL.len() as u64, SeqCst);
+        let started = Instant::now();
+        let range = self.buffer.append(BELL).expect("appended");
+        let returned = Instant::now();
+        let publication = Publication::of(BELL);
+        Append { writer: BELL_RINGER, number: 0, term: None, range, publication, started, returned }
+    }
 }
 
 /// Runs the load, and returns what everybody saw.
-fn run(load: &Load) -> History {
+fn run(load: &Load) -> Outcome {
     let buffer = ReplicationBuffer::builder()
         .base_offset(BASE_OFFSET)
         .backlog_bytes(LEAST_BACKLOG_BYTES)
@@ -480,6 +396,7 @@ fn run(load: &Load) -> History {
         .cursor_limits(CursorLimits { hard_bytes: HARD_BYTES, soft_bytes: 0, soft_ms: 0 })
         .build()
         .expect("valid");
+    end_with_any_thread();
     let mut random = Random(7);
     let table: Bytes = (0..TABLE_BYTES).map(|_| random.next() as u8).collect();
     let stage = Stage {
@@ -490,7 +407,8 @@ fn run(load: &Load) -> History {
         final_end: AtomicU64::new(u64::MAX),
         buffer,
     };
-    let mut history = History::default();
+    let mut history = History::new(BASE_OFFSET);
+    let (mut published, mut fenced) = (Vec::new(), 0);
     thread::scope(|scope| {
         let stage = &stage;
         let at_base = || stage.buffer.attach(BASE_OFFSET).expect("nothing is trimmed yet");
@@ -510,264 +428,186 @@ fn run(load: &Load) -> History {
                         id,
                         writer: stage.buffer.writer(),
                         next_item: 0,
-                        random: Random(u64::from(id) << 32),
+                        random: Random(id << 32),
                         table,
+                        looks: Vec::new(),
                         fenced: 0,
                     };
                     let publish = |_| {
                         stage.await_others();
-                        author.publish()
+                        let published = author.publish();
+                        author.look();
+                        published
                     };
                     let publications: Vec<_> = (0..load.publications).map(publish).collect();
-                    (publications, author.fenced)
+                    (publications, author)
                 })
             })
             .collect();
         for author in authors {
-            let (publications, fenced) = author.join().expect("a writer failed");
-            history.publications.extend(publications);
-            history.fenced += fenced;
+            let (publications, author) = author.join().expect("a writer failed");
+            published.extend(publications);
+            history.looks.extend(author.looks);
+            fenced += author.fenced;
         }
         stage.written.store(true, SeqCst);
         history.seals = sealer.join().expect("the sealer failed");
-        // The end is known before the bell that wakes who waits for it.
-        stage.final_end.store(stage.buffer.end_offset(), SeqCst);
-        stage.buffer.append(b"bell").expect("appended");
-        history.stream = witness.join().expect("a witness failed");
-        history.frames = witness_frames.join().expect("a witness failed");
-        history.pieces = laggard.join().expect("the laggard failed");
+        history.appends.push(stage.ring_bell());
+        history.reads = laggard.join().expect("the laggard failed");
         for reader in readers {
-            history.pieces.extend(reader.join().expect("a reader failed"));
+            history.reads.extend(reader.join().expect("a reader failed"));
         }
-        resizer.join().expect("the resizer failed");
+        for witness in [witness, witness_frames] {
+            history.reads.push(witness.join().expect("a witness failed"));
+        }
+        history.looks.extend(resizer.join().expect("the resizer failed"));
     });
-    history.evictions = stage.buffer.stats().evictions;
+    let evictions = stage.buffer.stats().evictions;
     drop(stage);
     // The slices that blocks and records held are gone with them.
     assert!(table.is_unique(), "I6: shared bytes are still held");
-    history
+    history.appends.extend(published.into_iter().map(|(seed, mut append)| {
+        append.publication = compose(seed, append.writer, append.number, &table).0;
+        append
+    }));
+    Outcome { history, evictions, fenced }
 }
 
-/// Says what is wrong with a history.
-fn judge(history: &History) -> Result<(), String> {
-    let mut publications = history.publications.clone();
-    publications.sort_by_key(|publication| publication.range.start);
-    judge_offsets(&publications, &history.stream)?;
-    judge_order(&publications)?;
-    judge_items(&publications, history)?;
-    judge_seals(&publications, &history.seals)?;
-    for piece in &history.pieces {
-        let at = (piece.from - BASE_OFFSET) as usize;
-        // The bell behind the end is not part of the history.
-        let end = (at + piece.bytes.len()).min(history.stream.len());
-        let expected = history.stream.get(at..end).unwrap_or_default();
-        if !piece.bytes.starts_with(expected) || piece.bytes.len() > expected.len() + 4 {
-            return Err(format!("I3: a cursor read something else from {} on", piece.from));
-        }
+fn assert_sound(history: &History<Instant>) {
+    if let Err(violation) = history.judge() {
+        panic!("{violation}");
     }
-    Ok(())
-}
-
-/// I1: what the writers were told leaves neither gap nor overlap.
-fn judge_offsets(publications: &[Publication], stream: &[u8]) -> Result<(), String> {
-    let mut end = BASE_OFFSET;
-    for publication in publications {
-        if publication.range.start != end {
-            return Err(format!("I1: {publication:?} does not start at {end}"));
-        }
-        end = publication.range.end;
-    }
-    let read = BASE_OFFSET + stream.len() as u64;
-    if read == end { Ok(()) } else { Err(format!("I2: the stream ends at {end}, {read} was read")) }
-}
-
-/// I4: program order of each writer, and real time.
-fn judge_order(publications: &[Publication]) -> Result<(), String> {
-    let mut next_items = std::collections::HashMap::new();
-    for publication in publications {
-        let next = next_items.entry(publication.writer).or_insert(0);
-        if publication.items.start != *next {
-            return Err(format!("I4: {publication:?} is not in the order of its writer"));
-        }
-        *next = publication.items.end;
-    }
-    let mut returned_later: Option<&Publication> = None;
-    for publication in publications.iter().rev() {
-        if let Some(later) = returned_later
-            && later.returned < publication.started
-        {
-            return Err(format!("I4: {later:?} returned before {publication:?} was begun"));
-        }
-        if returned_later.is_none_or(|later| publication.returned < later.returned) {
-            returned_later = Some(publication);
-        }
-    }
-    Ok(())
-}
-
-/// I5: each publication's bytes are its items, whole and untorn, with the conditional parts that
-/// the context asks for; frames are bounded as they were staged.
-fn judge_items(publications: &[Publication], history: &History) -> Result<(), String> {
-    let mut context = None;
-    let mut frames = history.frames.iter();
-    let mut frame_start = BASE_OFFSET;
-    for publication in publications {
-        let at = |offset: u64| (offset - BASE_OFFSET) as usize;
-        let mut bytes = &history.stream[at(publication.range.start)..at(publication.range.end)];
-        for number in publication.items.clone() {
-            let mut selected = None;
-            if bytes.first() == Some(&SELECT_TAG) && bytes.len() >= SELECT_BYTES {
-                bytes.advance(1);
-                selected = Some(bytes.get_u32_le());
-            }
-            let item = Item::parse(&mut bytes)?;
-            if (item.writer, item.number) != (publication.writer, number) {
-                return Err(format!("I5: {item:?} where item {number} of {publication:?} should be"));
-            }
-            let expected = item.context.filter(|wanted| context != Some(*wanted));
-            if selected != expected {
-                return Err(format!("context {context:?}: {selected:?} selected before {item:?}"));
-            }
-            context = item.context.or(context).filter(|_| !item.leaves_unknown);
-            if !item.continues {
-                let end = publication.range.end - bytes.len() as u64;
-                if frames.next() != Some(&(frame_start..end)) {
-                    return Err(format!("no frame was read from {frame_start} to {end}"));
-                }
-                frame_start = end;
-            }
-            judge_term(&item, publication, &history.seals)?;
-        }
-        if !bytes.is_empty() {
-            return Err(format!("I5: {} bytes too many in {publication:?}", bytes.len()));
-        }
-    }
-    if frames.next().is_none() { Ok(()) } else { Err("a frame was read that nobody wrote".into()) }
-}
-
-/// I10: nothing of a sealed term stands behind its seal.
-fn judge_term(item: &Item, publication: &Publication, seals: &[Seal]) -> Result<(), String> {
-    let late =
-        |seal: &&Seal| item.term != 0 && item.term <= seal.term && publication.range.start >= seal.offset;
-    match seals.iter().find(late) {
-        Some(seal) => Err(format!("I10: {item:?} at {} is behind {seal:?}", publication.range.start)),
-        None => Ok(()),
-    }
-}
-
-/// I4, I10: seals keep their place in real time.
-fn judge_seals(publications: &[Publication], seals: &[Seal]) -> Result<(), String> {
-    for seal in seals {
-        for publication in publications {
-            let before = publication.range.end <= seal.offset;
-            let after = publication.range.start >= seal.offset;
-            let early = publication.returned < seal.started && !before;
-            let late = publication.started > seal.returned && !after;
-            if early || late || !(before || after) {
-                return Err(format!("I10: {seal:?} and {publication:?} are out of order"));
-            }
-        }
-    }
-    Ok(())
 }
 
 #[test]
 fn the_merged_history_is_one_stream() {
-    let history = run(&Load { writers: 4, publications: 14_000, seal_bytes: u64::MAX });
-    judge(&history).expect("I1 to I5");
-    assert!(history.evictions > 0, "nobody was evicted: the load is too light");
-    assert!(history.pieces.len() > 100, "{} pieces", history.pieces.len());
+    let Outcome { history, evictions, .. } =
+        run(&Load { writers: 4, publications: 14_000, seal_bytes: u64::MAX });
+    assert_sound(&history);
+    assert!(evictions > 0, "nobody was evicted: the load is too light");
+    assert!(history.reads.len() > 100, "{} pieces", history.reads.len());
 }
 
 #[test]
 fn nothing_of_a_sealed_term_comes_behind_its_seal() {
-    let history = run(&Load { writers: 4, publications: 9000, seal_bytes: 20_000 });
-    judge(&history).expect("I1 to I5, I10");
-    let (seals, fenced) = (history.seals.len(), history.fenced);
+    let Outcome { history, fenced, .. } = run(&Load { writers: 4, publications: 9000, seal_bytes: 20_000 });
+    assert_sound(&history);
+    let seals = history.seals.len();
     assert!(seals >= 50, "only {seals} seals");
     assert!(fenced >= seals as u64 / 2, "{seals} seals and only {fenced} appends that met one");
 }
 
-/// A way to corrupt a history.
-type Corruption = fn(&mut History);
+/// A way to corrupt a history, and the invariants of which one is broken then.
+type Corruption = (&'static str, &'static [&'static str], fn(&mut History<Instant>));
+
+/// The read of a witness.
+fn read_of(history: &mut History<Instant>, reader: u64) -> &mut Read {
+    history.reads.iter_mut().find(|read| read.reader == reader).expect("a witness has read")
+}
+
+/// Exchanges what two appends were told.
+fn exchange(history: &mut History<Instant>, one: usize, other: usize) {
+    let range = history.appends[one].range.clone();
+    history.appends[one].range = std::mem::replace(&mut history.appends[other].range, range);
+}
+
+/// Cuts the first conditional part out, and tells everybody offsets that agree with it.
+fn cut_conditional_part(history: &mut History<Instant>) {
+    let first = history.appends.iter().min_by_key(|append| append.range.start).expect("there is one");
+    let from = first.range.start;
+    let cut = select(0).len() as u64;
+    let at = read_of(history, WITNESS)
+        .bytes
+        .windows(6)
+        .position(|bytes| bytes[0] == b'S' && bytes[5] == b'F' && bytes[1..5].iter().all(u8::is_ascii_digit));
+    let at = at.expect("there is one");
+    let offset = from + at as u64;
+    history.reads.retain(|read| [WITNESS, FRAME_WITNESS].contains(&read.reader));
+    for read in &mut history.reads {
+        read.bytes.drain(at..at + cut as usize);
+    }
+    let shift = |bound: &mut u64| *bound -= if *bound > offset { cut } else { 0 };
+    let frames = history.reads.iter_mut().filter_map(|read| read.frames.as_mut()).flatten();
+    for range in history.appends.iter_mut().map(|append| &mut append.range).chain(frames) {
+        shift(&mut range.start);
+        shift(&mut range.end);
+    }
+    for seal in &mut history.seals {
+        shift(&mut seal.offset);
+    }
+    for look in &mut history.looks {
+        shift(&mut look.end);
+    }
+}
+
+const CORRUPTIONS: [Corruption; 16] = [
+    ("a byte differs", &["I3"], |history| {
+        let bytes = &mut read_of(history, WITNESS).bytes;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    }),
+    ("a byte differs for everybody", &["I5"], |history| {
+        history.reads.retain(|read| read.reader == WITNESS);
+        read_of(history, WITNESS).bytes[1000] ^= 1;
+    }),
+    ("the last byte is missing", &["I2"], |history| {
+        read_of(history, WITNESS).bytes.pop();
+    }),
+    ("an append is missing", &["I1"], |history| {
+        history.appends.remove(100);
+    }),
+    ("an append is there twice", &["I1"], |history| {
+        let twice = history.appends[100].clone();
+        history.appends.push(twice);
+    }),
+    ("two appends of a writer have each other's offsets", &["I4"], |history| exchange(history, 100, 101)),
+    ("two writers' appends are exchanged", &["I4"], |history| {
+        let last = history.appends.len() - 1;
+        exchange(history, 1, last);
+    }),
+    ("an append began after a later one had returned", &["I4"], |history| {
+        let long = Duration::from_secs(3600);
+        history.appends.sort_by_key(|append| append.range.start);
+        history.appends[50].started += long;
+        history.appends[50].returned += long;
+    }),
+    ("two frames are read as one", &["I3"], |history| {
+        let frames = read_of(history, FRAME_WITNESS).frames.as_mut().expect("it reads frames");
+        let second = frames.remove(100);
+        frames[99].end = second.end;
+    }),
+    ("a conditional part is missing", &["I5"], cut_conditional_part),
+    ("a cursor reads from elsewhere", &["I3", "I5"], |history| {
+        let mut pieces = history.reads.iter_mut().filter(|read| !read.to_end && read.bytes.len() > 100);
+        pieces.next().expect("there is one").from += 1;
+    }),
+    ("a seal is a frame too early", &["I10"], |history| {
+        let offset = history.seals[3].offset;
+        let frames = read_of(history, FRAME_WITNESS).frames.clone().expect("it reads frames");
+        let before = frames.iter().rev().find(|frame| frame.end <= offset).expect("there is one").start;
+        history.seals[3].offset = before;
+    }),
+    ("a seal stands within a frame", &["I10"], |history| history.seals[3].offset -= 1),
+    ("a term is sealed twice", &["I10"], |history| history.seals[3].term = history.seals[2].term),
+    ("a reader sees half a frame", &["I2"], |history| history.looks[5].end = BASE_OFFSET + 3),
+    ("a finished append is hidden", &["I4"], |history| {
+        let mut late = history.looks.last().expect("there is one").clone();
+        late.reader += 1;
+        late.end = BASE_OFFSET;
+        history.looks.push(late);
+    }),
+];
 
 #[test]
 fn the_judge_finds_every_kind_of_fault() {
-    let history = run(&Load { writers: 3, publications: 400, seal_bytes: 8000 });
-    judge(&history).expect("sound to begin with");
+    let Outcome { history, .. } = run(&Load { writers: 3, publications: 400, seal_bytes: 8000 });
+    assert_sound(&history);
     assert!(history.seals.len() > 3, "the corruptions below need some seals");
-    let corruptions: [(&str, Corruption); 12] = [
-        ("a byte differs", |history| {
-            let middle = history.stream.len() / 2;
-            history.stream[middle] ^= 1;
-        }),
-        ("the last byte is missing", |history| history.stream.truncate(history.stream.len() - 1)),
-        ("a publication is missing", |history| {
-            history.publications.remove(100);
-        }),
-        ("a publication is there twice", |history| {
-            let twice = history.publications[100].clone();
-            history.publications.push(twice);
-        }),
-        ("two publications of a writer have each other's offsets", |history| {
-            let range = history.publications[100].range.clone();
-            history.publications[100].range = history.publications[101].range.clone();
-            history.publications[101].range = range;
-        }),
-        ("two writers' publications are exchanged", |history| {
-            let last = history.publications.len() - 1;
-            let range = history.publications[0].range.clone();
-            history.publications[0].range = history.publications[last].range.clone();
-            history.publications[last].range = range;
-        }),
-        ("an append began after a later one had returned", |history| {
-            let long = Duration::from_secs(3600);
-            history.publications.sort_by_key(|publication| publication.range.start);
-            history.publications[50].started += long;
-            history.publications[50].returned += long;
-        }),
-        ("two frames are read as one", |history| {
-            let second = history.frames.remove(100);
-            history.frames[99].end = second.end;
-        }),
-        ("a conditional part is missing", |history| {
-            // Cut the first one, and tell everybody offsets that agree with it.
-            let at = history.stream.iter().position(|byte| *byte == SELECT_TAG).expect("there is one");
-            assert_eq!(history.stream[at + SELECT_BYTES], ITEM_TAG);
-            history.stream.drain(at..at + SELECT_BYTES);
-            history.pieces.clear();
-            let offset = BASE_OFFSET + at as u64;
-            let shift = |bound: &mut u64| *bound -= if *bound > offset { SELECT_BYTES as u64 } else { 0 };
-            for publication in &mut history.publications {
-                shift(&mut publication.range.start);
-                shift(&mut publication.range.end);
-            }
-            for frame in &mut history.frames {
-                shift(&mut frame.start);
-                shift(&mut frame.end);
-            }
-            for seal in &mut history.seals {
-                shift(&mut seal.offset);
-            }
-        }),
-        ("a cursor reads from elsewhere", |history| {
-            let piece =
-                history.pieces.iter_mut().find(|piece| piece.bytes.len() > 100).expect("there is one");
-            piece.from += 1;
-        }),
-        ("a seal is a frame too early", |history| {
-            let seal = &mut history.seals[3];
-            let before = history.frames.iter().rev().find(|frame| frame.end <= seal.offset);
-            seal.offset = before.expect("there is one").start;
-        }),
-        ("a seal stands within a frame", |history| {
-            let seal = &mut history.seals[3];
-            seal.offset -= 1;
-        }),
-    ];
-    for (name, corrupt) in corruptions {
+    for (name, invariants, corrupt) in CORRUPTIONS {
         let mut corrupted = history.clone();
         corrupt(&mut corrupted);
-        assert!(judge(&corrupted).is_err(), "not noticed: {name}");
+        let found = corrupted.judge().map_err(|violation: Violation| (violation.invariant(), violation));
+        let Err((invariant, violation)) = found else { panic!("not noticed: {name}") };
+        assert!(invariants.contains(&invariant), "{name}: {violation}");
     }
 }

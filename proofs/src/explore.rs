@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Pass};
 use crate::model::{Model, Seen};
+use crate::prove::keep::{Keep, Point};
 
 /// Steps a loom execution may have.
 const MAX_BRANCHES: usize = 100_000;
 /// Executions between two looks at the clock.
-const CHECK_EVERY: usize = 500;
+const CHECK_EVERY: usize = 1_000;
 /// A thread's steps that are stopped at in turn, at most; more would be a loop.
 const MAX_STALL_STEPS: usize = 10_000;
+/// What the others do while a thread is stopped, in turn.
+const PASSES: [Pass; 2] = [Pass::Looking, Pass::Appending];
 /// Eras that are provided for when threads are stopped.
 const STALL_ERAS: usize = 24;
 
@@ -44,6 +47,8 @@ pub struct Request {
     pub mutation: Option<String>,
     /// Stop each thread at each of its steps in turn, instead of an ordinary run.
     pub stall: bool,
+    /// Where the exploration stands, on disk.
+    pub keep: Keep,
 }
 
 /// Switches a mutation of the shipped code on.
@@ -90,9 +95,9 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
     let deadline = Duration::from_secs(request.max_seconds);
     let mut stalls = Vec::new();
     let complete = if stall {
-        stop_each(model, seen, request.bound, start + deadline, &mut stalls)
+        stop_each(model, seen, request, start + deadline, &mut stalls)?
     } else {
-        check(model, seen, request.bound, start + deadline)
+        check(model, seen, request, None, start + deadline)?
     };
     let explored = Explored {
         executions: seen.executions(),
@@ -109,18 +114,19 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
 fn stop_each(
     model: &'static Model,
     seen: &'static Seen,
-    bound: Option<usize>,
+    request: &Request,
     deadline: Instant,
     stalls: &mut Vec<(String, usize)>,
-) -> bool {
-    for member in 0.. {
-        let mut steps = 0;
+) -> Result<bool, String> {
+    // One that goes on, or runs what was found, begins where that stood.
+    let (first, mut steps, mut done) = request.keep.point().unwrap_or_default();
+    for member in first.. {
         while steps < MAX_STALL_STEPS {
             stall::aim(Some((member, steps)));
-            for pass in [Pass::Looking, Pass::Appending] {
+            for (number, pass) in PASSES.into_iter().enumerate().skip(std::mem::take(&mut done)) {
                 check::set_pass(pass);
-                if !check(model, seen, bound, deadline) {
-                    return false;
+                if !check(model, seen, request, Some((member, steps, number)), deadline)? {
+                    return Ok(false);
                 }
             }
             if !stall::ever_reached() {
@@ -129,28 +135,38 @@ fn stop_each(
             steps += 1;
         }
         let Some(name) = check::members().get(member).copied() else { break };
-        stalls.push((name.to_owned(), steps));
+        stalls.push((name.to_owned(), std::mem::take(&mut steps)));
     }
-    true
+    Ok(true)
 }
 
 /// Explores the model. False if the time is up.
-fn check(model: &'static Model, seen: &'static Seen, bound: Option<usize>, deadline: Instant) -> bool {
-    let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+fn check(
+    model: &'static Model,
+    seen: &'static Seen,
+    request: &Request,
+    point: Option<Point>,
+    deadline: Instant,
+) -> Result<bool, String> {
+    let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(false) };
     let mut loom = loom::model::Builder::new();
-    loom.preemption_bound = bound;
+    loom.preemption_bound = request.bound;
     loom.max_branches = MAX_BRANCHES;
     loom.max_duration = Some(left);
     loom.max_permutations = None;
     loom.checkpoint_file = None;
     loom.checkpoint_interval = CHECK_EVERY;
+    let mark = request.keep.begin(&mut loom, point, seen)?;
     loom.check(move || {
         model::begin_execution();
+        mark.execution(seen);
         if stall::aimed().is_some() {
             model::provide_eras(STALL_ERAS);
         }
         seen.begin_execution();
         (model.body)(seen);
     });
-    Instant::now() < deadline
+    let complete = Instant::now() < deadline;
+    request.keep.end(point, complete, seen)?;
+    Ok(complete)
 }

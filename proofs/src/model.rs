@@ -114,6 +114,16 @@ impl Seen {
         self.executions.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Goes on from what an interrupted exploration had seen.
+    pub fn restore(&self, executions: u64, outcomes: &[(String, u64)]) {
+        self.executions.fetch_add(executions, Ordering::Relaxed);
+        for (name, count) in outcomes {
+            if let Some(index) = self.names.iter().position(|known| known == name) {
+                self.counts[index].fetch_add(*count, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Executions so far.
     pub fn executions(&self) -> u64 {
         self.executions.load(Ordering::Relaxed)

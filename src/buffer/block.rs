@@ -218,7 +218,7 @@ impl Drop for Block {
         let bytes = ptr::slice_from_raw_parts_mut(self.bytes.as_ptr(), self.capacity());
         // In a model blocks are dropped after their execution, when loom's cells cannot be used; a
         // released slot owns nothing that would leak.
-        #[cfg(not(replcore_loom))]
+        #[cfg(not(any(replcore_loom, replcore_fuzz)))]
         for slot in &mut self.slots[..*self.made.get_mut()] {
             // SAFETY: it was made, and the block is its last user.
             slot.with_mut(|place| unsafe { (*place).assume_init_drop() });

@@ -273,7 +273,7 @@ impl CursorSlot {
     }
 
     /// Revokes whichever cursor has the slot.
-    #[cfg(replcore_loom)]
+    #[cfg(any(replcore_loom, replcore_fuzz))]
     pub(crate) fn evict_now(&self) -> bool {
         self.evict(self.word.load(ord::SLOT_LOAD()))
     }

@@ -53,7 +53,7 @@ pub mod reference;
 mod segment;
 mod stats;
 mod sync;
-#[cfg(all(test, not(replcore_loom)))]
+#[cfg(all(test, not(any(replcore_loom, replcore_fuzz))))]
 mod tests;
 mod writer;
 
@@ -77,12 +77,20 @@ use self::sync::Arc;
 use self::sync::table::ord;
 
 /// The tables of orderings and faults, and what else the proofs need of the shim.
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 pub mod model {
+    #[cfg(replcore_loom)]
     pub use super::sync::model::model_control::*;
+    #[cfg(replcore_loom)]
     pub use super::sync::stall;
+    #[cfg(replcore_fuzz)]
+    pub use super::sync::table::run_time::restore;
     pub use super::sync::table::run_time::{fault, inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
+    #[cfg(replcore_loom)]
+    pub use super::sync::trace;
+    #[cfg(replcore_fuzz)]
+    pub use super::sync::weak::control as weak;
 
     /// Evicts every cursor, over a limit or not.
     pub fn evict_all(buffer: &super::ReplicationBuffer) {

@@ -34,13 +34,13 @@
 //! their code, on whichever thread happens to pin or retire, and that code may use buffers, this
 //! one too. It must not wait for anything that a thread which appends may hold.
 
-use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::sync::AtomicU64;
 use super::sync::epoch::{Collector, Guard, Participation, pin_known, pin_new};
 use super::sync::table::{Fault, fault, ord};
+use super::sync::{AtomicU64, Countdown, Signal};
 
 /// What a collector takes to hold one object back, about: a bag of its own, for each retirement
 /// is flushed. A waker is small beside that, and still has to count.
@@ -70,7 +70,7 @@ struct Tally {
     /// object [`HELD_BACK_BYTES`].
     waiting_bytes: StdAtomicU64,
     /// Set by the sentinel: no thread is validly pinned in this era any more.
-    drained: StdAtomicBool,
+    drained: Signal,
 }
 
 impl Era {
@@ -161,8 +161,7 @@ impl Domain {
     /// Begins an era, unless another thread just did.
     fn rotate(&self, ended: u64) {
         let listed = self.eras.load_full();
-        let mut eras: Vec<_> =
-            listed.iter().filter(|era| !era.tally.drained.load(Ordering::Acquire)).cloned().collect();
+        let mut eras: Vec<_> = listed.iter().filter(|era| !era.tally.drained.is_raised()).cloned().collect();
         if eras.iter().any(|era| era.id > ended) || !eras.iter().any(|era| era.id == ended) {
             return self.finish_rotation(ended);
         }
@@ -182,7 +181,7 @@ impl Domain {
             let tally = std::sync::Arc::clone(&era.tally);
             let guard = era.pin();
             // SAFETY: the closure owns what it touches.
-            unsafe { guard.defer_unchecked(move || tally.drained.store(true, Ordering::Release)) };
+            unsafe { guard.defer_unchecked(move || tally.drained.raise()) };
             guard.flush();
         }
     }
@@ -257,7 +256,7 @@ impl Pin<'_> {
         let oldest = if fault(Fault::RetireInOneEra) { now } else { birth };
         let mut targets: Vec<_> = eras
             .iter()
-            .filter(|era| (oldest..=now).contains(&era.id) && !era.tally.drained.load(Ordering::Acquire))
+            .filter(|era| (oldest..=now).contains(&era.id) && !era.tally.drained.is_raised())
             .collect();
         if targets.is_empty() {
             // All of them drained since: nobody can hold it. The newest era will do.
@@ -300,11 +299,11 @@ where
     // The last of the eras to let go runs it; a mutex that only closures of collectors take, each
     // once, and never while another waits for it.
     let shared =
-        std::sync::Arc::new((StdAtomicU64::new(eras.len() as u64), std::sync::Mutex::new(Some(release))));
+        std::sync::Arc::new((Countdown::new(eras.len() as u64), std::sync::Mutex::new(Some(release))));
     for era in eras {
         let shared = std::sync::Arc::clone(&shared);
         let let_go = move || {
-            if shared.0.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if shared.0.is_last() {
                 let release = shared.1.lock().map_or(None, |mut release| release.take());
                 if let Some(release) = release {
                     release();

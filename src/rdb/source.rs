@@ -118,6 +118,11 @@ impl<R: BufRead> Source<R> {
         self.within(count, self.limits.max_elements).map(|count| count as u64)
     }
 
+    /// Checks the number of elements of a collection that did not announce it, or only that of its parts.
+    pub(super) fn check_count(&self, count: usize) -> Result<(), ReadError> {
+        self.within(count as u64, self.limits.max_elements).map(drop)
+    }
+
     pub(super) fn string(&mut self) -> Result<Bytes, ReadError> {
         match self.any_length()? {
             Length::Plain(len) => self.bytes(len).map(Bytes::from),

@@ -418,6 +418,46 @@ fn claimed_lengths_are_limited_and_allocate_nothing() {
 }
 
 #[test]
+fn compact_collections_keep_to_the_limit_of_elements() {
+    let read = |value_type: u8, payload: &[u8], max_elements: u64| {
+        let file = file_with("REDIS0012", value_type, payload);
+        Reader::new(&file[..], Limits { max_elements, ..Limits::default() }).unwrap().next_event()
+    };
+    let listpack = |numbers: &[u8]| {
+        let elements: Vec<u8> = numbers.iter().flat_map(|number| [*number, 1]).collect();
+        let (size, count) = (7 + elements.len() as u8, numbers.len() as u8);
+        [&[size, size, 0, 0, 0, count, 0], &elements[..], &[0xFF]].concat()
+    };
+    let ziplist = |numbers: &[u8]| {
+        let elements: Vec<u8> = numbers.iter().flat_map(|number| [2, 0xF1 + number]).collect();
+        let (size, count) = (11 + elements.len() as u8, numbers.len() as u8);
+        [&[size, size, 0, 0, 0, 0, 0, 0, 0, count, 0], &elements[..], &[0xFF]].concat()
+    };
+    let numbers = [1, 2, 3, 4, 5, 6];
+    let intset = [&[20, 2, 0, 0, 0, 6, 0, 0, 0][..], &numbers.map(|number| [number, 0]).concat()].concat();
+    let nodes = [&[2][..], &ziplist(&numbers[..3]), &ziplist(&numbers[3..])].concat();
+    let nodes_2 = [&[2, 2][..], &listpack(&numbers[..3]), &[2], &listpack(&numbers[3..])].concat();
+    let triplets = [&[0; 8][..], &listpack(&numbers)].concat();
+    for (value_type, payload, count) in [
+        (code::LIST_ZIPLIST, ziplist(&numbers), 6),
+        (code::LIST_QUICKLIST, nodes, 6),
+        (code::LIST_QUICKLIST_2, nodes_2, 6),
+        (code::SET_INTSET, intset, 6),
+        (code::SET_LISTPACK, listpack(&numbers), 6),
+        (code::ZSET_ZIPLIST, ziplist(&numbers), 3),
+        (code::ZSET_LISTPACK, listpack(&numbers), 3),
+        (code::HASH_ZIPLIST, ziplist(&numbers), 3),
+        (code::HASH_LISTPACK, listpack(&numbers), 3),
+        (code::REDIS_HASH_LISTPACK_DEADLINES, triplets, 2),
+    ] {
+        assert!(matches!(read(value_type, &payload, count), Ok(Some(Event::Entry(_)))), "{value_type}");
+        let refused = read(value_type, &payload, count - 1).unwrap_err();
+        let is_limit = matches!(refused, ReadError::LimitExceeded { claimed, limit, .. } if claimed == count && limit == count - 1);
+        assert!(is_limit, "{value_type}: {refused}");
+    }
+}
+
+#[test]
 fn lzf_unpacks_literals_and_overlapping_copies() {
     assert_eq!(lzf::decompress(b"\x01ab\x60\x01", 7).unwrap(), b"abababa");
     // A long copy: control 7 << 5, one more byte of length.

@@ -14,6 +14,9 @@ const MAX_PREALLOCATED_ELEMENTS: usize = 64;
 const NODE_PLAIN: u64 = 1;
 const NODE_PACKED: u64 = 2;
 
+/// Takes a compact encoding apart.
+type Unpack = fn(Bytes) -> Result<Vec<Bytes>, Fault>;
+
 impl<R: BufRead> Source<R> {
     /// The value of type `value_type`.
     pub(super) fn value(&mut self, value_type: u8, version: FileVersion) -> Result<Value, ReadError> {
@@ -29,11 +32,11 @@ impl<R: BufRead> Source<R> {
             code::SET_LISTPACK => Value::Set(self.blob(compact::listpack)?),
             code::ZSET_TEXT => Value::SortedSet(self.elements(|s| Ok((s.string()?, s.text_score()?)))?),
             code::ZSET_BINARY => Value::SortedSet(self.elements(|s| Ok((s.string()?, s.binary_score()?)))?),
-            code::ZSET_ZIPLIST => self.blob(compact::ziplist).and_then(|flat| self.scored(flat))?,
-            code::ZSET_LISTPACK => self.blob(compact::listpack).and_then(|flat| self.scored(flat))?,
+            code::ZSET_ZIPLIST => self.flat(compact::ziplist).and_then(|flat| self.scored(flat))?,
+            code::ZSET_LISTPACK => self.flat(compact::listpack).and_then(|flat| self.scored(flat))?,
             code::HASH => Value::Hash(self.elements(|s| s.field(None))?),
-            code::HASH_ZIPLIST => self.blob(compact::ziplist).and_then(|flat| self.fields(flat))?,
-            code::HASH_LISTPACK => self.blob(compact::listpack).and_then(|flat| self.fields(flat))?,
+            code::HASH_ZIPLIST => self.flat(compact::ziplist).and_then(|flat| self.fields(flat))?,
+            code::HASH_LISTPACK => self.flat(compact::listpack).and_then(|flat| self.fields(flat))?,
             code::VALKEY_HASH_DEADLINES if valkey => Value::Hash(self.elements(Source::valkey_field)?),
             code::REDIS_HASH_DEADLINES if !valkey => self.redis_hash()?,
             code::REDIS_HASH_LISTPACK_DEADLINES if !valkey => self.redis_listpack_hash()?,
@@ -55,8 +58,15 @@ impl<R: BufRead> Source<R> {
         Ok(elements)
     }
 
-    /// A string that is a compact encoding.
-    fn blob(&mut self, unpack: fn(Bytes) -> Result<Vec<Bytes>, Fault>) -> Result<Vec<Bytes>, ReadError> {
+    /// A string that is a compact encoding of elements.
+    fn blob(&mut self, unpack: Unpack) -> Result<Vec<Bytes>, ReadError> {
+        let elements = self.flat(unpack)?;
+        self.check_count(elements.len())?;
+        Ok(elements)
+    }
+
+    /// A string that is a compact encoding of the parts of elements.
+    fn flat(&mut self, unpack: Unpack) -> Result<Vec<Bytes>, ReadError> {
         let blob = self.string()?;
         unpack(blob).map_err(|fault| self.malformed(fault))
     }
@@ -68,6 +78,7 @@ impl<R: BufRead> Source<R> {
         let mut elements = Vec::new();
         for _ in 0..self.count()? {
             elements.append(&mut node(self)?);
+            self.check_count(elements.len())?;
         }
         Ok(elements)
     }
@@ -119,6 +130,7 @@ impl<R: BufRead> Source<R> {
         if !flat.len().is_multiple_of(N) {
             return Err(self.malformed(Fault::ElementCount));
         }
+        self.check_count(flat.len() / N)?;
         let mut flat = flat.into_iter();
         Ok(std::iter::from_fn(move || {
             let group: [Option<Bytes>; N] = std::array::from_fn(|_| flat.next());
@@ -159,7 +171,7 @@ impl<R: BufRead> Source<R> {
     /// Redis: the earliest deadline, then a listpack of field, value and deadline (0: none).
     fn redis_listpack_hash(&mut self) -> Result<Value, ReadError> {
         self.skip(8)?;
-        let flat = self.blob(compact::listpack)?;
+        let flat = self.flat(compact::listpack)?;
         let mut fields = Vec::with_capacity(flat.len() / 3);
         for [field, value, deadline] in self.groups(flat)? {
             let deadline = crate::resp::parse_integer(&deadline).and_then(|d| u64::try_from(d).ok());

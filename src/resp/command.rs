@@ -219,7 +219,9 @@ impl CommandParser {
     /// One step: `true` if it was completed, `false` if it needs more input.
     fn inline_command(&mut self, input: &mut BytesMut, scanned: usize) -> Result<bool, ProtocolError> {
         let Some(newline) = memchr::memchr(b'\n', &input[scanned..]).map(|at| scanned + at) else {
-            if input.len() > self.limits.max_inline_bytes {
+            // A CR at the end may be the first half of the line's end.
+            let line = input.strip_suffix(b"\r").unwrap_or(input);
+            if line.len() > self.limits.max_inline_bytes {
                 return Err(ProtocolError::InlineTooBig);
             }
             self.state = State::Start { scanned: input.len() };

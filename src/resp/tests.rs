@@ -126,6 +126,19 @@ fn lines_are_bounded() {
 }
 
 #[test]
+fn the_end_of_an_inline_line_does_not_count_however_it_is_cut() {
+    let limit = Limits::default().max_inline_bytes;
+    let line = "1".repeat(limit);
+    // The second read brings the LF alone.
+    for (end, at) in [("\r\n", limit + 1), ("\n", limit)] {
+        let (commands, error) = parse_cut((line.clone() + end).as_bytes(), &[at, 1], true);
+        assert_eq!((commands.len(), error), (1, None), "{end:?}");
+    }
+    let (_, error) = parse_cut((line + "\r1").as_bytes(), &[limit + 1, 1], true);
+    assert_eq!(error, Some(ProtocolError::InlineTooBig), "the CR was a byte like any other");
+}
+
+#[test]
 fn before_authentication_the_limits_are_low() {
     for (bytes, text) in [
         ("*10\r\n", "no error"),

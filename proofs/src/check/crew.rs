@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Buf;
-use replcore::buffer::model::stall;
+use replcore::buffer::model::{stall, trace};
 use replcore::buffer::{AttachError, BufferStats, Cursor, ReplicationBuffer};
 
 use super::thread;
@@ -124,6 +124,7 @@ impl Crew {
         let gives = Arc::new(Mutex::new(None));
         let place = Arc::clone(&gives);
         let run = Box::new(move || {
+            trace::name_thread(name);
             stall::enter(number);
             let given = run();
             stall::leave(number);

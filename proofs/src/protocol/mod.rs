@@ -4,7 +4,7 @@
 //!
 //! Every order of what may happen to a few servers: clients write, time passes, deadlines come, active expiry reclaims, commands
 //! travel (or do not, for any while: a link that stands still is a link nothing is delivered on), links break between any
-//! two commands, replicas come back and are continued or copied, backlogs lose their oldest command, replicas acknowledge, one
+//! two commands or half-way through a copy, replicas come back and are continued or copied, backlogs lose their oldest command, replicas acknowledge, one
 //! is promoted, the old primary goes on writing and is told later. Clocks differ by as much as the scenario says. Each of
 //! these may happen as often as the scenario's [`Budget`](system::Budget) has it; within that the search is breadth-first and
 //! whole, so what it finds is found with the fewest steps.
@@ -39,10 +39,9 @@ mod stream;
 mod system;
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use museum::EXHIBITS;
 pub use museum::Exhibit;
@@ -59,46 +58,51 @@ pub enum Reach {
     Full,
 }
 
+/// The properties, in a word each, as the module describes them.
+pub const PROPERTIES: [&str; 4] = ["prefix", "resync", "promises", "units"];
+
+/// Which of them a property of the search is.
+pub fn properties_of(broken: &str) -> &'static [&'static str] {
+    match broken {
+        "no step does what it may not" => &["resync", "promises"],
+        "whoever executes has whole transactions" => &["units"],
+        _ => &["prefix"],
+    }
+}
+
 /// What a search showed.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Searched {
-    /// The scenario.
-    pub scenario: &'static str,
-    /// The bug that was put in.
-    pub bug: Option<&'static str>,
     /// Different states.
     pub states: usize,
-    /// The most steps from the beginning.
-    pub depth: usize,
+    /// Whether it came to its end.
+    pub complete: bool,
     /// Seconds it took.
     pub seconds: f64,
-    /// Outcomes that have to occur and did not; of a search that came to its end.
-    pub unseen: Vec<&'static str>,
+    /// Outcomes that have to occur, and whether they did.
+    pub outcomes: Vec<(&'static str, bool)>,
     /// The property that is broken.
     pub broken: Option<&'static str>,
     /// The shortest way to where it is broken.
     pub trace: String,
+    /// The same, as the numbers of the steps among those that were possible.
+    pub path: Vec<usize>,
 }
 
-impl Searched {
-    /// Whether it showed what it has to: nothing without a bug, the bug with one.
-    pub fn is_good(&self) -> bool {
-        match self.bug {
-            None => self.broken.is_none() && self.unseen.is_empty(),
-            Some(_) => self.broken.is_some(),
-        }
-    }
-
-    /// In a word.
-    pub fn word(&self) -> &'static str {
-        match (self.bug, self.broken) {
-            (Some(_), Some(_)) => "caught",
-            (Some(_), None) => "MISSED",
-            (None, Some(_)) => "FAILED",
-            (None, None) if !self.unseen.is_empty() => "VACUOUS",
-            (None, None) => "bounded",
-        }
-    }
+/// How far a search goes, in words.
+pub fn budget_in_words(scenario: &Scenario, reach: Reach) -> String {
+    let budget = if reach == Reach::Quick { scenario.quick } else { scenario.full };
+    let parts = [
+        (budget.units, "units"),
+        (budget.ticks, "ticks"),
+        (budget.reclaims, "reclaims"),
+        (budget.cuts, "cuts"),
+        (budget.trims, "trims"),
+        (budget.acks, "acks"),
+        (budget.promotions, "promotions"),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    parts.map(|(number, what)| format!("{number} {what}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The scenarios whose name contains one of these; all without any.
@@ -120,48 +124,95 @@ fn system(scenario: &'static Scenario, exhibit: Option<&Exhibit>, reach: Reach) 
     System { scenario, budget, bug: exhibit.map(|exhibit| exhibit.bug) }
 }
 
-/// Searches a scenario within its budget, or until a property is broken.
+/// Searches a scenario within its budget, or until a property is broken, or for so many seconds.
 pub fn search(
     scenario: &'static Scenario,
     exhibit: Option<&Exhibit>,
     reach: Reach,
     threads: usize,
+    seconds: Option<u64>,
 ) -> Searched {
     let system = system(scenario, exhibit, reach);
     let started = Instant::now();
+    let limit = seconds.map(Duration::from_secs);
     // One thread finds the shortest way; several may find one that is a little longer.
     let threads = if exhibit.is_some() { 1 } else { threads };
-    let checker = system.clone().checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
-    let checker = checker.spawn_bfs().join();
+    let mut builder = system.clone().checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    if let Some(limit) = limit {
+        builder = builder.timeout(limit);
+    }
+    let checker = builder.spawn_bfs().join();
     let mut discoveries = checker.discoveries();
     let mut searched = Searched {
-        scenario: scenario.name,
-        bug: exhibit.map(|exhibit| exhibit.name),
         states: checker.unique_state_count(),
-        depth: checker.max_depth(),
+        complete: limit.is_none_or(|limit| started.elapsed() < limit),
         seconds: started.elapsed().as_secs_f64(),
-        unseen: Vec::new(),
+        outcomes: Vec::new(),
         broken: None,
         trace: String::new(),
+        path: Vec::new(),
     };
     for property in system.properties() {
-        match (property.expectation, discoveries.remove(property.name)) {
-            (Expectation::Always, Some(path)) if searched.broken.is_none() => {
-                searched.broken = Some(property.name);
-                searched.trace = trace(&system, path);
+        let found = discoveries.remove(property.name);
+        match property.expectation {
+            Expectation::Always => {
+                if let Some(path) = found.filter(|_| searched.broken.is_none()) {
+                    searched.broken = Some(property.name);
+                    let steps = path.into_vec();
+                    searched.path = numbers(&system, &steps);
+                    searched.trace = trace(&system, &steps);
+                }
             }
-            (Expectation::Always, _) => {}
-            (_, None) => searched.unseen.push(property.name),
-            (_, Some(_)) => {}
+            _ => searched.outcomes.push((property.name, found.is_some())),
         }
     }
     searched
 }
 
+/// The steps of a path, each as its number among those that were possible.
+fn numbers(system: &System, steps: &[(State, Option<Action>)]) -> Vec<usize> {
+    let number = |(state, action): &(State, Option<Action>)| {
+        let mut possible = Vec::new();
+        system.actions(state, &mut possible);
+        possible.iter().position(|known| Some(known) == action.as_ref())
+    };
+    steps.iter().filter_map(number).collect()
+}
+
+/// Goes a way again, and says which property is broken at its end, if one is; with the way in words.
+///
+/// # Errors
+/// If there is no such way.
+pub fn follow(
+    scenario: &'static Scenario,
+    exhibit: Option<&Exhibit>,
+    reach: Reach,
+    path: &[usize],
+) -> Result<(Option<&'static str>, String), String> {
+    let system = system(scenario, exhibit, reach);
+    let mut state = system.init_states().pop().ok_or("the scenario has no beginning")?;
+    let mut steps = Vec::new();
+    for (at, number) in path.iter().enumerate() {
+        let mut possible = Vec::new();
+        system.actions(&state, &mut possible);
+        let action = possible.get(*number).ok_or_else(|| format!("step {} is not possible", at + 1))?;
+        let next = system.next_state(&state, action.clone());
+        let next = next.ok_or_else(|| format!("step {} changes nothing", at + 1))?;
+        steps.push((std::mem::replace(&mut state, next), Some(action.clone())));
+    }
+    steps.push((state, None));
+    let last = &steps[steps.len() - 1].0;
+    let properties = system.properties().into_iter();
+    let broken = properties
+        .filter(|property| property.expectation == Expectation::Always)
+        .find(|property| !(property.condition)(&system, last))
+        .map(|property| property.name);
+    Ok((broken, trace(&system, &steps)))
+}
+
 /// A way to a state, step by step, with what was written and what is stored at its end.
-fn trace(system: &System, path: Path<State, Action>) -> String {
+fn trace(system: &System, steps: &[(State, Option<Action>)]) -> String {
     let mut text = String::new();
-    let steps = path.into_vec();
     for (number, pair) in steps.windows(2).enumerate() {
         let [(before, Some(action)), (after, _)] = pair else { continue };
         let _ = writeln!(text, "{:>3}. {}", number + 1, system.describe(action));
@@ -173,48 +224,6 @@ fn trace(system: &System, path: Path<State, Action>) -> String {
         let _ = write!(text, "{last}");
     }
     text
-}
-
-/// Prints what scenarios and exhibits showed, with the traces of those that are not as they should be, or of all.
-pub fn report(searched: &[Searched], all_traces: bool) {
-    println!(
-        "{:<32} {:<14} {:>10} {:>6} {:>8}  {:<10}",
-        "protocol", "scenario", "states", "depth", "seconds", "result"
-    );
-    for it in searched {
-        let name = it.bug.map_or_else(|| it.scenario.to_owned(), |bug| format!("  with {bug}"));
-        let what = it.broken.map_or_else(|| it.unseen.join(", "), str::to_owned);
-        println!(
-            "{name:<32} {:<14} {:>10} {:>6} {:>8.1}  {:<10} {what}",
-            it.scenario,
-            it.states,
-            it.depth,
-            it.seconds,
-            it.word()
-        );
-    }
-    for it in searched.iter().filter(|it| all_traces || !it.is_good()) {
-        if it.trace.is_empty() {
-            continue;
-        }
-        let name = it.bug.unwrap_or(it.scenario);
-        println!("\n{name}: {}", it.broken.unwrap_or_default());
-        for line in it.trace.lines() {
-            println!("    {line}");
-        }
-    }
-}
-
-/// Says what the scenarios and the exhibits are.
-pub fn list(scenarios: &[&Scenario], exhibits: &[&Exhibit]) {
-    for scenario in scenarios {
-        println!("{:<32} {}", scenario.name, scenario.about);
-        println!("{:32} quick {:?}", "", scenario.quick);
-        println!("{:32} full  {:?}", "", scenario.full);
-    }
-    for exhibit in exhibits {
-        println!("{:<32} {} (in {})", exhibit.name, exhibit.about, exhibit.scenario.name);
-    }
 }
 
 /// Serves a scenario to a browser, until the program is ended.

@@ -14,6 +14,8 @@ pub enum Bug {
     OffsetInsideTransaction,
     HalfTransactionApplied,
     ReceivedAcknowledged,
+    CopyClaimedEarly,
+    StreamLostDuringCopy,
     SelectLostAfterCopy,
     SelectLostAfterResume,
     SetRelative,
@@ -97,6 +99,18 @@ pub const EXHIBITS: &[Exhibit] = &[
         Bug::ReceivedAcknowledged,
         &TRANSACTIONS,
         "a replica acknowledges what it has received and not applied: WAIT counts a write that a promotion loses",
+    ),
+    exhibit(
+        "copy-claimed-early",
+        Bug::CopyClaimedEarly,
+        &FAILOVER,
+        "a replica takes over ID and offset when a copy begins: cut off half-way, it continues without it",
+    ),
+    exhibit(
+        "stream-lost-during-copy",
+        Bug::StreamLostDuringCopy,
+        &FAILOVER,
+        "what is written while a copy is on its way is not sent after it",
     ),
     exhibit(
         "select-lost-after-copy",

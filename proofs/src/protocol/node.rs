@@ -24,6 +24,17 @@ pub struct Link {
     pub to: usize,
     /// Commands of that server's stream that have come over it, those before the link included.
     pub received: u64,
+    /// A full copy that is under way: until it has come whole, the replica has what it had before.
+    pub copy: Option<Arc<Copy>>,
+}
+
+/// A server at one moment, on its way to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Copy {
+    data: Data,
+    log: Arc<Vec<Token>>,
+    history: HistoryNumber,
+    selected: Option<u16>,
 }
 
 /// Primary, or replica.
@@ -89,6 +100,11 @@ impl Node {
             Role::Replica(link) => link.as_ref(),
             Role::Primary => None,
         }
+    }
+
+    /// Whether a full copy is on its way to it.
+    pub fn is_copying(&self) -> bool {
+        self.link().is_some_and(|link| link.copy.is_some())
     }
 
     /// The end of its stream.
@@ -192,26 +208,43 @@ impl Node {
         }
     }
 
-    /// Takes a full copy of `primary`.
-    pub fn copy(&mut self, primary: &mut Node, to: usize, bug: Option<Bug>) {
-        self.data = primary.data.copied(bug);
-        self.log = Arc::clone(&primary.log);
-        self.first = primary.end();
-        self.offset = primary.end();
-        self.history = (primary.history.0, None);
-        self.ancestor = None;
-        self.pending = None;
-        self.selected = None;
-        self.acked.clear();
+    /// A full copy of `primary`, as it is now, is on its way; what follows it will be sent from here on.
+    pub fn begin_copy(&mut self, primary: &mut Node, to: usize, bug: Option<Bug>) {
+        let copy = Copy {
+            data: primary.data.copied(bug),
+            log: Arc::clone(&primary.log),
+            history: primary.history.0,
+            // A chained replica continues a stream that it does not write: the copy says what is selected in it.
+            selected: primary.selected.filter(|_| !primary.is_primary()),
+        };
         // What follows the cut names its database, whatever was selected before.
         if primary.is_primary() && bug != Some(Bug::SelectLostAfterCopy) {
             primary.selected = None;
         }
-        if !primary.is_primary() {
-            // A chained replica continues a stream that it does not write: the copy says what is selected in it.
-            self.selected = primary.selected;
+        self.pending = None;
+        if bug == Some(Bug::CopyClaimedEarly) {
+            self.history = (copy.history, None);
+            self.offset = primary.end();
         }
-        self.role = Role::Replica(Some(Link { to, received: primary.end() }));
+        let (received, copy) = (primary.end(), Some(Arc::new(copy)));
+        self.role = Role::Replica(Some(Link { to, received, copy }));
+    }
+
+    /// The copy has come whole: it takes the place of all that the replica had. The primary's stream ends at `end` by now.
+    pub fn finish_copy(&mut self, end: u64, bug: Option<Bug>) {
+        let Role::Replica(Some(link)) = &mut self.role else { return };
+        let Some(copy) = link.copy.take() else { return };
+        if bug == Some(Bug::StreamLostDuringCopy) {
+            link.received = end;
+        }
+        self.data = copy.data.clone();
+        self.log = Arc::clone(&copy.log);
+        self.history = (copy.history, None);
+        self.selected = copy.selected;
+        self.first = self.end();
+        self.offset = self.end();
+        self.ancestor = None;
+        self.acked.clear();
     }
 
     /// Continues after what it has.
@@ -226,6 +259,6 @@ impl Node {
         if bug == Some(Bug::SelectLostAfterResume) {
             self.selected = None;
         }
-        self.role = Role::Replica(Some(Link { to, received: attach_offset }));
+        self.role = Role::Replica(Some(Link { to, received: attach_offset, copy: None }));
     }
 }

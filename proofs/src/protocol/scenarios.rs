@@ -12,7 +12,7 @@ pub const FAILOVER: Scenario = Scenario {
     units: &[&[(0, "SET k v")]],
     quick: Budget { units: 2, cuts: 1, trims: 1, promotions: 1, ..NOTHING },
     full: Budget { units: 3, cuts: 1, trims: 1, promotions: 1, ..NOTHING },
-    wanted: &[Wanted::Partial, Wanted::Full, Wanted::PartialAcrossHistories],
+    wanted: &[Wanted::Partial, Wanted::Full, Wanted::PartialAcrossHistories, Wanted::CutInCopy],
 };
 
 /// What belongs together in the stream, and the database it is for.
@@ -38,7 +38,7 @@ pub const KEYS: Scenario = Scenario {
     clocks: &[0, 3],
     units: &[&[(0, "SET k v PX 3")], &[(0, "PEXPIRE k 5")], &[(0, "SET k w")]],
     quick: Budget { units: 3, ticks: 2, reclaims: 1, cuts: 1, promotions: 1, ..NOTHING },
-    full: Budget { units: 4, ticks: 3, reclaims: 2, cuts: 2, promotions: 1, ..NOTHING },
+    full: Budget { units: 4, ticks: 2, reclaims: 2, cuts: 1, promotions: 1, ..NOTHING },
     wanted: &[Wanted::Partial, Wanted::Full, Wanted::Dead],
 };
 

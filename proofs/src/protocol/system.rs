@@ -73,6 +73,8 @@ pub enum Wanted {
     Acknowledged,
     /// A link broke inside a transaction.
     CutInTransaction,
+    /// A link broke while a full copy was on its way over it.
+    CutInCopy,
 }
 
 impl Wanted {
@@ -108,6 +110,9 @@ impl Wanted {
             Wanted::CutInTransaction => {
                 Property::sometimes("a link breaks inside a transaction", |_, state: &State| state.seen.torn)
             }
+            Wanted::CutInCopy => {
+                Property::sometimes("a link breaks during a copy", |_, state: &State| state.seen.half_copied)
+            }
         }
     }
 }
@@ -130,6 +135,7 @@ pub struct Seen {
     full: bool,
     across: bool,
     torn: bool,
+    half_copied: bool,
 }
 
 /// Everything there is.
@@ -164,6 +170,8 @@ pub enum Action {
     Cut(usize),
     /// A replica connects to a server.
     Connect(usize, usize),
+    /// A full copy has come whole.
+    Load(usize),
     /// A replica acknowledges what it has.
     Acknowledge(usize),
     /// The oldest command leaves a backlog.
@@ -199,6 +207,7 @@ impl System {
             Action::Deliver(node) => format!("{}: receives the next command", letter(*node)),
             Action::Cut(node) => format!("{}: its link breaks", letter(*node)),
             Action::Connect(node, to) => format!("{}: connects to {}", letter(*node), letter(*to)),
+            Action::Load(node) => format!("{}: has the whole copy", letter(*node)),
             Action::Acknowledge(node) => format!("{}: acknowledges", letter(*node)),
             Action::Trim(node) => format!("{}: the oldest command leaves its backlog", letter(*node)),
             Action::Promote(node) => format!("{}: is promoted", letter(*node)),
@@ -257,12 +266,19 @@ impl System {
                     state.wrong = Some("a replica is copied anew that could have continued");
                 }
                 state.seen.full |= replica.end() > 0;
-                replica.copy(primary, to, self.bug);
-                // Who is told to copy another server keeps no promises.
-                for node in &mut state.nodes {
-                    node.acked.remove(&at);
-                }
+                replica.begin_copy(primary, to, self.bug);
             }
+        }
+        self.break_followers(state, at);
+    }
+
+    fn load(&self, state: &mut State, at: usize) {
+        let Some(to) = state.nodes[at].link().map(|link| link.to) else { return };
+        let end = state.nodes[to].end();
+        state.nodes[at].finish_copy(end, self.bug);
+        // Who is told to copy another server keeps no promises.
+        for node in &mut state.nodes {
+            node.acked.remove(&at);
         }
         // The stream of a server that was copied anew begins again: whoever followed it comes back.
         self.break_followers(state, at);
@@ -280,10 +296,10 @@ impl System {
 
     fn deliver(&self, state: &mut State, at: usize) {
         let now_ms = self.now_ms(state, at);
-        let Some(Link { to, received }) = state.nodes[at].link().cloned() else { return };
+        let Some(&Link { to, received, .. }) = state.nodes[at].link() else { return };
         let Some(token) = state.nodes[to].log.get(received as usize).cloned() else { return };
         let node = &mut state.nodes[at];
-        node.role = Role::Replica(Some(Link { to, received: received + 1 }));
+        node.role = Role::Replica(Some(Link { to, received: received + 1, copy: None }));
         node.receive(token, now_ms, self.bug);
     }
 
@@ -364,17 +380,21 @@ impl Model for System {
                     }
                 }
                 Role::Replica(None) => {
-                    let others = (0..state.nodes.len()).filter(|to| *to != at && !state.follows(*to, at));
+                    // Who is being copied anew has nothing to offer (`-NOMASTERLINK`).
+                    let others = (0..state.nodes.len())
+                        .filter(|to| *to != at && !state.follows(*to, at) && !state.nodes[*to].is_copying());
                     actions.extend(others.map(|to| Action::Connect(at, to)));
                 }
                 Role::Replica(Some(link)) => {
-                    if link.received < state.nodes[link.to].end() {
+                    if link.copy.is_some() {
+                        actions.push(Action::Load(at));
+                    } else if link.received < state.nodes[link.to].end() {
                         actions.push(Action::Deliver(at));
                     }
                     if left.cuts > 0 {
                         actions.push(Action::Cut(at));
                     }
-                    if left.acks > 0 && state.nodes[link.to].is_primary() {
+                    if left.acks > 0 && link.copy.is_none() && state.nodes[link.to].is_primary() {
                         actions.push(Action::Acknowledge(at));
                     }
                 }
@@ -412,10 +432,12 @@ impl Model for System {
                 left.cuts -= 1;
                 let node = &mut state.nodes[at];
                 state.seen.torn |= node.pending.is_some();
+                state.seen.half_copied |= node.is_copying();
                 node.role = Role::Replica(None);
                 node.pending = None;
             }
             Action::Connect(at, to) => self.connect(&mut state, at, to),
+            Action::Load(at) => self.load(&mut state, at),
             Action::Acknowledge(at) => {
                 left.acks -= 1;
                 self.acknowledge(&mut state, at);
@@ -474,10 +496,10 @@ impl Model for System {
 }
 
 impl State {
-    /// Replicas, whom they follow, and their links.
+    /// Replicas that have what they follow, whom they follow, and their links.
     fn links(&self) -> impl Iterator<Item = (&Node, &Node, &Link)> {
         self.nodes.iter().filter_map(|node| {
-            let link = node.link()?;
+            let link = node.link().filter(|link| link.copy.is_none())?;
             Some((node, &self.nodes[link.to], link))
         })
     }
@@ -502,6 +524,7 @@ impl fmt::Display for State {
             let role = match &node.role {
                 Role::Primary => "primary".to_owned(),
                 Role::Replica(None) => "replica without a link".to_owned(),
+                Role::Replica(Some(Link { to, copy: Some(_), .. })) => format!("copies {}", letter(*to)),
                 Role::Replica(Some(link)) => format!("replica of {}", letter(link.to)),
             };
             write!(f, "{} ({role}, history {}, offset {})", letter(at), node.history.0, node.offset)?;

@@ -36,9 +36,9 @@ use super::sync::table::{Fault, fault, ord};
 use super::sync::{Arc, fence, unwinding};
 
 /// Segments that a cursor holds at most.
-#[cfg(not(replcore_loom))]
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 const WINDOW_SEGMENTS: usize = 16;
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 const WINDOW_SEGMENTS: usize = 2;
 
 /// Visible bytes beyond which a window takes no further segment, so that what a cursor holds after
@@ -206,7 +206,11 @@ impl Cursor {
                 break;
             }
             let next = self.follow();
-            let Some(segment) = next else { return Err(self.evicted()) };
+            let Some(segment) = next else {
+                // What became visible stays so: the cursor must not be left standing at a marker.
+                self.settle();
+                return Err(self.evicted());
+            };
             self.window.push_back(View { segment, visible: 0 });
         }
         self.settle();

@@ -12,9 +12,9 @@ use crate::buffer::sync::table::{Fault, fault, ord};
 use crate::buffer::sync::{Canary, free};
 
 /// One index entry for so many segments.
-#[cfg(not(replcore_loom))]
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 pub(super) const INDEX_STRIDE: u64 = 64;
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 pub(super) const INDEX_STRIDE: u64 = 2;
 
 /// Segments by offset, oldest first.

@@ -275,7 +275,7 @@ impl Log {
     }
 
     /// Evicts every cursor, over a limit or not.
-    #[cfg(replcore_loom)]
+    #[cfg(any(replcore_loom, replcore_fuzz))]
     pub(crate) fn evict_all(&self) {
         self.slots.for_each_live(|slot, _| {
             if slot.evict_now() && !fault(Fault::EvictSilently) {

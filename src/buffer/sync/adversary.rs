@@ -5,17 +5,42 @@
 //! guard pinned later sees what happened before the deferral; what a guard's thread did before it
 //! let go happens before the deferred function.
 //!
-//! The bookkeeping stands in plain mutexes that loom does not see, never held across an operation
-//! that it does, so it orders nothing. What loom sees is one word for each participant: pinning is
-//! an Acquire read-modify-write of one's own word, unpinning a Release one, deferring a Release one
-//! of every participant's word, freeing an Acquire one of every word. Whether a guard was pinned
-//! before or after a deferral is therefore explored both ways.
+//! The bookkeeping stands in plain mutexes that the checker does not see, never held across an
+//! operation that it does, so it orders nothing. What the checker sees is one word for each
+//! participant: pinning is an Acquire read-modify-write of one's own word, unpinning a Release one,
+//! deferring a Release one of every participant's word, freeing an Acquire one of every word. Whether
+//! a guard was pinned before or after a deferral is therefore explored both ways.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc as StdArc, Mutex, MutexGuard, PoisonError};
 
-use loom::sync::atomic::AtomicUsize;
-use loom::thread::ThreadId;
+use self::checker::{AtomicUsize, PARTICIPANTS, ThreadId, current_thread, word};
+
+/// loom's words and threads.
+#[cfg(replcore_loom)]
+mod checker {
+    pub(super) use loom::sync::atomic::AtomicUsize;
+    pub(super) use loom::thread::ThreadId;
+
+    /// Threads of a model, at most: as many as loom has.
+    pub(super) const PARTICIPANTS: usize = 5;
+
+    pub(super) fn current_thread() -> ThreadId {
+        loom::thread::current().id()
+    }
+
+    pub(super) fn word() -> AtomicUsize {
+        AtomicUsize::new(0)
+    }
+}
+
+#[cfg(replcore_fuzz)]
+use super::weak::adversary_needs as checker;
+
+#[cfg(replcore_loom)]
+use super::trace::{self, Action};
+#[cfg(replcore_fuzz)]
+use checker::trace::{self, Action};
 
 /// Names a collector in a normal build; here each collector keeps its own list of threads.
 pub(crate) type Participation = (u64, u64);
@@ -26,23 +51,25 @@ pub(crate) fn pin_known(_: Participation) -> Option<Guard> {
 }
 
 /// Pins the calling thread in `collector`.
+#[track_caller]
 pub(crate) fn pin_new(collector: &Collector, _: Participation, _: &StdArc<()>) -> Guard {
     collector.pin()
 }
 
-/// Threads of a model, at most: as many as loom has.
-const PARTICIPANTS: usize = 5;
-
 /// Collectors made beforehand. loom counts making an atomic as a write of it, and those of an era
 /// reach other threads through a list that loom does not see.
+#[cfg(replcore_loom)]
 static SPARES: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
 
+#[cfg(replcore_loom)]
 struct Spare(Collector);
 
 // SAFETY: loom runs all threads of a model on one thread of the system.
+#[cfg(replcore_loom)]
 unsafe impl Send for Spare {}
 
 /// Makes the collectors of so many eras to come. To be called where an execution begins.
+#[cfg(replcore_loom)]
 pub(crate) fn provide(eras: usize) {
     *lock(&SPARES) = Vec::new();
     let made = (0..eras).map(|_| Spare(Collector::make())).collect();
@@ -85,37 +112,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct Collector(StdArc<State>);
 
-// SAFETY: loom runs all threads of a model on one thread of the system.
+// SAFETY: the checker runs all threads of a model on one thread of the system.
 unsafe impl Send for Collector {}
 // SAFETY: as above.
 unsafe impl Sync for Collector {}
 
 impl Collector {
+    #[cfg(replcore_loom)]
     pub(crate) fn new() -> Self {
         let spare = lock(&SPARES).pop();
         spare.map_or_else(Self::make, |spare| spare.0)
     }
 
+    #[cfg(replcore_fuzz)]
+    pub(crate) fn new() -> Self {
+        Self::make()
+    }
+
     #[expect(clippy::arc_with_non_send_sync, reason = "all threads of a model are one thread of the system")]
     fn make() -> Self {
         Self(StdArc::new(State {
-            registry: AtomicUsize::new(0),
-            words: std::array::from_fn(|_| AtomicUsize::new(0)),
+            registry: word(),
+            words: std::array::from_fn(|_| word()),
             participants: Mutex::default(),
             garbage: Mutex::default(),
         }))
     }
 
+    #[track_caller]
     fn pin(&self) -> Guard {
         let state = &self.0;
-        let thread = loom::thread::current().id();
+        let thread = current_thread();
         let known = lock(&state.participants).iter().position(|participant| participant.thread == thread);
         let index = known.unwrap_or_else(|| {
             // Either a deferral finds the participant in the list, or this sees the deferral.
             state.registry.fetch_add(1, Ordering::Acquire);
             let mut participants = lock(&state.participants);
             participants.push(Participant { thread, guards: 0, pin: 0 });
-            assert!(participants.len() <= PARTICIPANTS, "more threads than loom has");
+            assert!(participants.len() <= PARTICIPANTS, "more threads than the checker has");
             participants.len() - 1
         });
         let first = lock(&state.participants)[index].guards == 0;
@@ -125,6 +159,9 @@ impl Collector {
         let mut participants = lock(&state.participants);
         participants[index].guards += 1;
         participants[index].pin += usize::from(first);
+        if first {
+            trace::step(trace::Names::default(), || Action::Pin);
+        }
         Guard { state: StdArc::clone(state), index }
     }
 }
@@ -147,6 +184,7 @@ impl State {
             for word in self.known_words() {
                 word.fetch_add(0, Ordering::Acquire);
             }
+            trace::step(trace::Names::default(), || Action::RunDeferred);
             (ready.run)();
         }
     }
@@ -164,6 +202,7 @@ impl Guard {
     ///
     /// # Safety
     /// As there.
+    #[track_caller]
     pub(crate) unsafe fn defer_unchecked<F: FnOnce() + 'static>(&self, run: F) {
         let state = &self.state;
         state.registry.fetch_add(1, Ordering::Release);
@@ -180,6 +219,7 @@ impl Guard {
             let participant = &lock(&state.participants)[*index];
             participant.guards > 0 && participant.pin == *pin
         });
+        trace::step(trace::Names::default(), || Action::Defer { waits_for: waits_for.len() });
         lock(&state.garbage).push(Garbage { waits_for, run: Box::new(run) });
     }
 
@@ -195,6 +235,7 @@ impl Drop for Guard {
         let last = lock(&self.state.participants)[self.index].guards == 1;
         if last {
             self.state.words[self.index].fetch_add(1, Ordering::Release);
+            trace::step(trace::Names::default(), || Action::Unpin);
         }
         let pin = {
             let mut participants = lock(&self.state.participants);

@@ -1,7 +1,9 @@
 //! The shim between the buffer and the memory it runs on: real atomics in a normal build, loom's
-//! in a model build (`--cfg replcore_loom`).
+//! in a model build (`--cfg replcore_loom`), and in a fuzzing build (`--cfg replcore_fuzz`) the ones
+//! of `weak`, which keep a history of stores.
 //!
-//! It rewrites no ordering: what is proven is what ships. It adds three things in a model build:
+//! It rewrites no ordering: what is proven is what ships. It adds three things in a model build (of which
+//! a fuzzing build, that has no reduction, needs the last two):
 //!
 //! * every atomic carries a *shadow word* that is touched, Relaxed, before each access, so that
 //!   loom's partial-order reduction sees each pair of accesses (tokio-rs/loom#166, #392);
@@ -11,25 +13,35 @@
 
 #[cfg(replcore_loom)]
 pub mod model;
-#[cfg(not(replcore_loom))]
+#[cfg(not(replcore_fuzz))]
+mod plain;
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 mod real;
 #[cfg(replcore_loom)]
 pub mod stall;
 pub mod table;
+#[cfg(replcore_loom)]
+pub mod trace;
+#[cfg(replcore_fuzz)]
+pub mod weak;
 
 #[cfg(replcore_loom)]
 pub(crate) use model::*;
-#[cfg(not(replcore_loom))]
+#[cfg(not(replcore_fuzz))]
+pub(crate) use plain::{Countdown, Signal};
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 pub(crate) use real::*;
+#[cfg(replcore_fuzz)]
+pub(crate) use weak::*;
 
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 mod adversary;
 /// Epoch reclamation: `crossbeam-epoch`, or the adversary in a model build.
 pub(crate) mod epoch {
-    #[cfg(replcore_loom)]
+    #[cfg(any(replcore_loom, replcore_fuzz))]
     pub(crate) use super::adversary::{Collector, Guard, Participation, pin_known, pin_new};
-    #[cfg(not(replcore_loom))]
+    #[cfg(not(any(replcore_loom, replcore_fuzz)))]
     pub(crate) use super::real::{Participation, pin_known, pin_new};
-    #[cfg(not(replcore_loom))]
+    #[cfg(not(any(replcore_loom, replcore_fuzz)))]
     pub(crate) use crossbeam_epoch::{Collector, Guard};
 }

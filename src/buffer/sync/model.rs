@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, 
 use loom::sync::atomic as loomed;
 
 use super::stall;
+use super::trace::{self, Action, Birth};
 
-pub(crate) use loom::cell::UnsafeCell;
 pub(crate) use loom::sync::Arc;
 
 static SHADOW: StdAtomicBool = StdAtomicBool::new(false);
@@ -45,6 +45,7 @@ pub mod model_control {
             quarantine.clear();
         }
         set_clock_ms(0);
+        super::trace::begin();
         crate::buffer::sync::stall::forget();
         provide_eras(0);
     }
@@ -92,6 +93,7 @@ macro_rules! atomic {
     (@store $value:ty) => {
         #[track_caller]
         pub(crate) fn store(&self, value: $value, order: Ordering) {
+            let names = trace::take_names();
             self.shadow.touch();
             if NEWEST.load(Ordering::Relaxed) {
                 // loom orders a plain store after another thread's exchange only if the storing
@@ -100,6 +102,7 @@ macro_rules! atomic {
             } else {
                 self.inner.store(value, order);
             }
+            trace::atomic(names, "store", self, self.birth, &[&value, &order], &());
         }
     };
     ($name:ident $(<$generic:ident>)?, $value:ty, |$inner:ident, $order:ident| $newest:expr, { $($method:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }) => {
@@ -107,25 +110,33 @@ macro_rules! atomic {
         pub(crate) struct $name $(<$generic>)? {
             inner: loomed::$name $(<$generic>)?,
             shadow: Shadow,
+            birth: Birth,
         }
 
         #[allow(dead_code)]
         impl $(<$generic>)? $name $(<$generic>)? {
             pub(crate) fn new(value: $value) -> Self {
-                Self { inner: loomed::$name::new(value), shadow: Shadow::new() }
+                Self { inner: loomed::$name::new(value), shadow: Shadow::new(), birth: Birth::now() }
             }
 
             #[track_caller]
             pub(crate) fn load(&self, $order: Ordering) -> $value {
+                let names = trace::take_names();
                 self.shadow.touch();
                 let $inner = &self.inner;
-                if NEWEST.load(Ordering::Relaxed) { $newest } else { $inner.load($order) }
+                let result = if NEWEST.load(Ordering::Relaxed) { $newest } else { $inner.load($order) };
+                trace::atomic(names, "load", self, self.birth, &[&$order], &result);
+                result
             }
 
             $(#[track_caller]
             pub(crate) fn $method(&self, $($arg: $type),*) -> $result {
+                // Before the others get a turn: they take names too.
+                let names = trace::take_names();
                 self.shadow.touch();
-                self.inner.$method($($arg),*)
+                let result = self.inner.$method($($arg),*);
+                trace::atomic(names, stringify!($method), self, self.birth, &[$(&$arg),*], &result);
+                result
             })*
         }
     };
@@ -169,9 +180,38 @@ pub(crate) fn spin() {
 }
 
 /// A fence; one weakened to Relaxed is none.
+#[track_caller]
 pub(crate) fn fence(order: Ordering) {
+    let names = trace::take_names();
     if order != Ordering::Relaxed {
         loomed::fence(order);
+    }
+    trace::step(names.last().copied().into_iter().collect(), || Action::Fence { order });
+}
+
+/// loom's cell, whose accesses are recorded.
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T> {
+    inner: loom::cell::UnsafeCell<T>,
+    birth: Birth,
+}
+
+impl<T> UnsafeCell<T> {
+    #[track_caller]
+    pub(crate) fn new(value: T) -> Self {
+        Self { inner: loom::cell::UnsafeCell::new(value), birth: Birth::now() }
+    }
+
+    #[track_caller]
+    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        trace::cell(self, self.birth, false);
+        self.inner.with(read)
+    }
+
+    #[track_caller]
+    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+        trace::cell(self, self.birth, true);
+        self.inner.with_mut(write)
     }
 }
 
@@ -179,19 +219,26 @@ pub(crate) fn fence(order: Ordering) {
 /// a write, of a cell that loom tracks: one that the other does not happen before is reported.
 #[derive(Debug)]
 pub(crate) struct Canary {
-    alive: UnsafeCell<bool>,
+    alive: loom::cell::UnsafeCell<bool>,
+    birth: Birth,
     /// Reports the object as leaked if it never dies.
     track: Mutex<Option<loom::alloc::Track<()>>>,
 }
 
 impl Canary {
+    #[track_caller]
     pub(crate) fn new() -> Self {
-        Self { alive: UnsafeCell::new(true), track: Mutex::new(Some(loom::alloc::Track::new(()))) }
+        Self {
+            alive: loom::cell::UnsafeCell::new(true),
+            birth: Birth::now(),
+            track: Mutex::new(Some(loom::alloc::Track::new(()))),
+        }
     }
 
     #[track_caller]
     pub(crate) fn check(&self) {
         if !unwinding() {
+            trace::object(self, self.birth, false);
             // SAFETY: loom reports a write that is not ordered with this read.
             self.alive.with(|alive| assert!(unsafe { *alive }, "I6: used after it was freed"));
         }
@@ -199,6 +246,7 @@ impl Canary {
 
     #[track_caller]
     pub(crate) fn kill(&self) {
+        trace::object(self, self.birth, true);
         self.alive.with_mut(|alive| {
             // SAFETY: loom reports an access that is not ordered with this one.
             assert!(unsafe { std::mem::replace(&mut *alive, false) }, "I6: freed twice");

@@ -19,17 +19,17 @@ macro_rules! orderings {
             use super::*;
             $(
                 $(#[doc = $doc])*
-                #[cfg(not(replcore_loom))]
+                #[cfg(not(any(replcore_loom, replcore_fuzz)))]
                 #[inline(always)]
                 pub(crate) const fn $name() -> Ordering { Ordering::$ordering }
                 $(#[doc = $doc])*
-                #[cfg(replcore_loom)]
+                #[cfg(any(replcore_loom, replcore_fuzz))]
                 pub(crate) fn $name() -> Ordering { run_time::ordering(Id::$name as usize) }
             )*
         }
 
         /// The table of named orderings, as data for the proofs.
-        #[cfg(replcore_loom)]
+        #[cfg(any(replcore_loom, replcore_fuzz))]
         pub static ORDERINGS: &[Row] = &[$(Row {
             name: stringify!($name),
             ordering: Ordering::$ordering,
@@ -168,7 +168,7 @@ macro_rules! faults {
         pub enum Fault { $($(#[doc = $doc])* $name),* }
 
         /// The table of structural faults, as data for the proofs.
-        #[cfg(replcore_loom)]
+        #[cfg(any(replcore_loom, replcore_fuzz))]
         pub static FAULTS: &[(Fault, &str, &str)] = &[$((Fault::$name, stringify!($name), concat!($($doc),*))),*];
     };
 }
@@ -251,18 +251,18 @@ faults! {
 }
 
 /// Whether `fault` is switched on: never, outside a model build.
-#[cfg(not(replcore_loom))]
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 #[inline(always)]
 pub(crate) const fn fault(_fault: Fault) -> bool {
     false
 }
 
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 pub(crate) use run_time::fault;
 
 /// What kind of access a row governs: it decides which orderings are weaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 pub enum Access {
     /// A load.
     Load,
@@ -276,7 +276,7 @@ pub enum Access {
 
 /// A named ordering.
 #[derive(Clone, Copy, Debug)]
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 pub struct Row {
     /// Its name at the sites that use it.
     pub name: &'static str,
@@ -291,7 +291,7 @@ pub struct Row {
 }
 
 /// The run-time side of the two tables.
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 pub mod run_time {
     use super::{FAULTS, Fault, ORDERINGS};
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -303,6 +303,10 @@ pub mod run_time {
         [Ordering::Relaxed, Ordering::Acquire, Ordering::Release, Ordering::AcqRel, Ordering::SeqCst];
 
     pub(crate) fn ordering(row: usize) -> Ordering {
+        #[cfg(replcore_fuzz)]
+        crate::buffer::sync::weak::note_row(row);
+        #[cfg(replcore_loom)]
+        crate::buffer::sync::trace::name_next(ORDERINGS[row].name);
         if WEAKENED.load(Ordering::Relaxed) == row {
             return ALL[WEAKER.load(Ordering::Relaxed)];
         }
@@ -327,5 +331,12 @@ pub mod run_time {
         let Some((fault, _, _)) = FAULTS.iter().find(|(_, n, _)| *n == name) else { return false };
         FAULT.store(*fault as usize, Ordering::Relaxed);
         true
+    }
+
+    /// Takes the weaker ordering and the fault back.
+    #[cfg(replcore_fuzz)]
+    pub fn restore() {
+        WEAKENED.store(usize::MAX, Ordering::Relaxed);
+        FAULT.store(usize::MAX, Ordering::Relaxed);
     }
 }

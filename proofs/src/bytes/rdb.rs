@@ -1,0 +1,315 @@
+//! Snapshots, from a source that hands them out in pieces.
+//!
+//! * **Cutting.** Events, errors and positions are the same however the source is cut; a source that is interrupted is
+//!   asked again.
+//! * **Place.** The position is the number of bytes taken: never beyond the input, behind a snapshot exactly at its end.
+//!   A snapshot cut short ends in [`ReadError::Truncated`] at the cut.
+//! * **Inverse.** What is loaded can be written, and read back as the same. What is written, in every encoding of
+//!   [`encode`](super::encode), is read as what it means.
+//! * **Damage.** A flipped bit in a snapshot with a checksum is an error.
+//! * **Limits.** No string and no collection exceeds its limit; memory is bounded by what arrived.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+
+use arbitrary::{Result, Unstructured};
+use bytes::Bytes;
+use replcore::rdb::{Entry, Event, Limits, RdbVersion, ReadError, Reader, Value, WriteError, Writer};
+
+use super::damage::edits;
+use super::input::Steering;
+use super::memory::bounded;
+use super::snapshot::{CRC, File};
+
+/// Memory that reading may hold: in all, and for each byte of the input. A byte of LZF stands for up to 88 bytes,
+/// of which a compact collection makes 44 elements, each a slice, its text and the room that vectors grow by.
+pub(super) const READER_BYTES: u64 = 512 << 10;
+pub(super) const READER_FACTOR: u64 = 12 << 10;
+
+/// An integer is stored as one and has no length to be limited; this is its longest text.
+const INTEGER_TEXT_BYTES: u64 = 20;
+
+/// The target.
+pub fn rdb(data: &[u8]) {
+    let Some((steering, bytes)) = Steering::split(data) else { return };
+    let limits = limits(steering.limits);
+    match steering.form % 3 {
+        0 => {
+            check(bytes, limits, steering);
+        }
+        // Choices run out before they fail.
+        1 => drop(written(&mut Unstructured::new(bytes), limits, steering)),
+        _ => drop(damaged(&mut Unstructured::new(bytes), limits, steering)),
+    }
+}
+
+pub(super) fn limits(choice: u8) -> Limits {
+    match choice & 3 {
+        0 | 1 => Limits::default(),
+        2 => Limits { max_string_bytes: 40, max_elements: 3 },
+        _ => Limits { max_string_bytes: 300, max_elements: u64::from(choice >> 2) },
+    }
+}
+
+/// What reading came to.
+#[derive(Debug)]
+struct Loaded {
+    events: Vec<Event>,
+    error: Option<ReadError>,
+    /// Bytes taken from the source; nothing if the magic was refused.
+    position: Option<u64>,
+}
+
+/// Reads `bytes` from `source`, and checks what can be checked on the way.
+fn read(bytes: &[u8], source: impl BufRead, limits: Limits) -> Loaded {
+    let mut loaded = Loaded { events: Vec::new(), error: None, position: None };
+    let mut reader = match Reader::new(source, limits) {
+        Ok(reader) => reader,
+        Err(error) => return Loaded { error: Some(error), ..loaded },
+    };
+    let mut before = 0;
+    loop {
+        let next = reader.next_event();
+        let position = reader.position();
+        assert!(before <= position && position <= bytes.len() as u64, "{before} {position}");
+        before = position;
+        loaded.position = Some(position);
+        match next {
+            Ok(Some(event)) => loaded.events.push(event),
+            Ok(None) => panic!("an event is missing: nothing ends without Event::End"),
+            Err(error) => {
+                assert!(position_of(&error).is_none_or(|at| at == position), "{error}");
+                let again = reader.next_event();
+                assert!(matches!(again, Err(ReadError::AlreadyFailed { position: at }) if at == position));
+                loaded.error = Some(error);
+                return loaded;
+            }
+        }
+        if matches!(loaded.events.last(), Some(Event::End { .. })) {
+            assert!(matches!(reader.next_event(), Ok(None)));
+            assert_eq!(reader.position(), position);
+            let mut rest = Vec::new();
+            reader.into_inner().read_to_end(&mut rest).expect("the source does not fail");
+            assert_eq!(rest, bytes[position as usize..], "what stands behind a snapshot stays");
+            return loaded;
+        }
+    }
+}
+
+/// Where reading stopped, as an error says.
+pub(super) fn position_of(error: &ReadError) -> Option<u64> {
+    match error {
+        ReadError::Io { position, .. }
+        | ReadError::Truncated { position }
+        | ReadError::UnsupportedType { position, .. }
+        | ReadError::UnsupportedOpcode { position, .. }
+        | ReadError::Malformed { position, .. }
+        | ReadError::LimitExceeded { position, .. }
+        | ReadError::AlreadyFailed { position } => Some(*position),
+        ReadError::NotRdb { .. }
+        | ReadError::UnsupportedVersion { .. }
+        | ReadError::ChecksumMismatch { .. } => None,
+    }
+}
+
+/// A source that hands out pieces, and is interrupted between them.
+struct Pieces<'b, L> {
+    rest: &'b [u8],
+    lengths: L,
+    interrupted: bool,
+}
+
+impl<L: Iterator<Item = usize>> Read for Pieces<'_, L> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupted = !self.interrupted;
+        if self.interrupted {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let most = self.lengths.next().unwrap_or(usize::MAX).min(buffer.len());
+        self.rest.read(&mut buffer[..most])
+    }
+}
+
+/// Checks one file; returns what it holds.
+fn check(bytes: &[u8], limits: Limits, steering: Steering) -> Loaded {
+    let loaded = bounded(bytes.len(), READER_BYTES, READER_FACTOR, || read(bytes, bytes, limits));
+    let pieces = Pieces { rest: bytes, lengths: steering.cuts.lengths(), interrupted: false };
+    let cut = read(bytes, BufReader::with_capacity(1 + usize::from(steering.limits), pieces), limits);
+    assert_eq!(cut.events, loaded.events, "the events depend on the cutting");
+    assert_eq!(format!("{:?}", cut.error), format!("{:?}", loaded.error), "the error depends on the cutting");
+    assert_eq!(cut.position, loaded.position);
+    if let Some(ReadError::LimitExceeded { claimed, limit, .. }) = loaded.error {
+        assert!(claimed > limit && [limits.max_string_bytes, limits.max_elements].contains(&limit));
+    }
+    loaded.events.iter().for_each(|event| check_limits(event, &limits));
+    if let Some(Event::End { checked }) = loaded.events.last() {
+        let end = loaded.position.unwrap_or_default() as usize;
+        truncate(&bytes[..end], &loaded.events, limits, usize::from(steering.at) % end);
+        if *checked {
+            flip(&bytes[..end], limits, usize::from(steering.at));
+        }
+        rewrite(&loaded.events, steering);
+    }
+    loaded
+}
+
+fn check_limits(event: &Event, limits: &Limits) {
+    match event {
+        Event::Aux { key, value } => [key, value].into_iter().for_each(|text| check_text(text, limits)),
+        Event::Function(text) => check_text(text, limits),
+        Event::Entry(entry) => {
+            check_text(&entry.key, limits);
+            check_value(&entry.value, limits);
+        }
+        _ => {}
+    }
+}
+
+fn check_text(text: &Bytes, limits: &Limits) {
+    assert!(text.len() as u64 <= limits.max_string_bytes.max(INTEGER_TEXT_BYTES), "{} bytes", text.len());
+}
+
+/// Checks that a value keeps to the limits it was read under, and to what every server can hold.
+pub(super) fn check_value(value: &Value, limits: &Limits) {
+    let count = match value {
+        Value::String(text) => {
+            check_text(text, limits);
+            return;
+        }
+        Value::List(items) | Value::Set(items) => {
+            items.iter().for_each(|item| check_text(item, limits));
+            items.len()
+        }
+        Value::SortedSet(members) => {
+            for (member, score) in members {
+                check_text(member, limits);
+                assert!(!score.is_nan());
+            }
+            members.len()
+        }
+        Value::Hash(fields) => {
+            for field in fields {
+                check_text(&field.field, limits);
+                check_text(&field.value, limits);
+                assert!(field.deadline_ms.is_none_or(|deadline| i64::try_from(deadline).is_ok()));
+            }
+            fields.len()
+        }
+    };
+    assert!(count as u64 <= limits.max_elements, "{count} elements, the limit is {}", limits.max_elements);
+}
+
+/// A snapshot that ends at `end`, before its own end.
+fn truncate(bytes: &[u8], events: &[Event], limits: Limits, end: usize) {
+    let part = &bytes[..end];
+    let loaded = read(part, part, limits);
+    assert!(
+        matches!(loaded.error, Some(ReadError::Truncated { position }) if position == end as u64),
+        "cut at {end}: {:?}",
+        loaded.error
+    );
+    assert!(events.starts_with(&loaded.events));
+}
+
+/// A snapshot of which one bit is another one. Where it still loads, the bit was one of those that say
+/// whether there is a checksum: the version, or an end that came too early with zeros behind it.
+fn flip(bytes: &[u8], limits: Limits, bit: usize) {
+    let mut bytes = bytes.to_vec();
+    let at = bit / 8 % bytes.len();
+    bytes[at] ^= 1 << (bit % 8);
+    let loaded = read(&bytes, &bytes[..], limits);
+    assert!(
+        loaded.error.is_some() || matches!(loaded.events.last(), Some(Event::End { checked: false })),
+        "bit {} of byte {at} went unnoticed",
+        bit % 8
+    );
+}
+
+/// Writes what was read, and reads it again.
+fn rewrite(events: &[Event], steering: Steering) {
+    let has_deadlines = |event: &Event| matches!(event, Event::Entry(e) if e.value.has_field_deadlines());
+    let valkey = steering.limits & 0x40 != 0 || events.iter().any(has_deadlines);
+    let mut writer = Writer::new(if valkey { RdbVersion::Valkey80 } else { RdbVersion::Redis10 });
+    let (mut file, mut expected) = (Vec::new(), Vec::new());
+    let mut lengths = steering.cuts.lengths();
+    for event in events {
+        let written = match event {
+            Event::Aux { key, value } => writer.aux(key, value),
+            Event::SelectDb(db) => writer.select_db(*db),
+            Event::ResizeDb { keys, keys_with_deadline } => writer.resize_db(*keys, *keys_with_deadline),
+            Event::Entry(entry) => writer.entry(&entry.key, entry.deadline_ms, &entry.value),
+            // The writer has no words for these.
+            Event::SlotInfo { .. } | Event::Function(_) | Event::ModuleAux { .. } | Event::End { .. } => {
+                continue;
+            }
+        };
+        match (event, written) {
+            (Event::Entry(entry), Err(WriteError::EmptyCollection)) => assert!(is_empty(&entry.value)),
+            (Event::Entry(entry), Ok(())) => {
+                assert!(!is_empty(&entry.value));
+                expected.push(Event::Entry(Entry { idle_s: None, frequency: None, ..entry.clone() }));
+            }
+            (event, written) => {
+                written.expect("what was read can be written");
+                expected.push(event.clone());
+            }
+        }
+        if lengths.next().unwrap_or(usize::MAX) < writer.buffered_bytes() {
+            file.extend_from_slice(&writer.take());
+        }
+    }
+    file.extend_from_slice(&writer.finish().expect("every collection is whole"));
+    expected.push(Event::End { checked: true });
+    let again = read(&file, &file[..], Limits::default());
+    assert!(again.error.is_none(), "{:?}", again.error);
+    assert_eq!(again.events, expected, "what was written is read back");
+    assert_eq!(again.position, Some(file.len() as u64));
+}
+
+/// Whether it is a collection of nothing, which no key holds.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(_) => false,
+        Value::List(items) | Value::Set(items) => items.is_empty(),
+        Value::SortedSet(members) => members.is_empty(),
+        Value::Hash(fields) => fields.is_empty(),
+    }
+}
+
+fn written(u: &mut Unstructured<'_>, limits: Limits, steering: Steering) -> Result<()> {
+    let File { mut bytes, events, is_wrong } = File::choose(u)?;
+    let end = bytes.len() as u64;
+    bytes.extend_from_slice(&[0xFF; 3][..usize::from(steering.form >> 6)]);
+    let loaded = check(&bytes, limits, steering);
+    match loaded.error {
+        None => {
+            assert!(!is_wrong);
+            assert_eq!(loaded.events, events);
+            assert_eq!(loaded.position, Some(end));
+        }
+        Some(ReadError::ChecksumMismatch { .. }) => {
+            assert!(is_wrong);
+            assert_eq!(loaded.events, events[..events.len() - 1]);
+        }
+        Some(ReadError::LimitExceeded { .. }) => {
+            assert_ne!(limits, Limits::default());
+            assert!(events.starts_with(&loaded.events));
+        }
+        Some(error) => panic!("a snapshot is refused: {error}"),
+    }
+    Ok(())
+}
+
+/// A file that is written, then damaged, and sealed again so that the damage is read.
+fn damaged(u: &mut Unstructured<'_>, limits: Limits, steering: Steering) -> Result<()> {
+    let edits = edits(u)?;
+    let mut bytes = File::choose(u)?.bytes;
+    edits.iter().for_each(|edit| edit.apply(&mut bytes));
+    if steering.form >= 128
+        && let Some(end) = bytes.len().checked_sub(8)
+    {
+        let sum = CRC.checksum(&bytes[..end]);
+        bytes[end..].copy_from_slice(&sum.to_le_bytes());
+    }
+    check(&bytes, limits, steering);
+    Ok(())
+}

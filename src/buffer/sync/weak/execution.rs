@@ -1,0 +1,308 @@
+//! One execution: its memory, the choices that made it, and the trace of its steps.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::panic::Location as Place;
+use std::sync::atomic::Ordering;
+
+use foldhash::fast::FixedState;
+
+use super::atomic::Word;
+use super::memory::Memory;
+use super::trace::{Access, At, Pair, Rows, Site, Stamp, Step, Thing};
+use super::view::Known;
+
+/// A place where an execution could go on in several ways. The first is always the plain one: stay
+/// on the thread, read the newest store.
+#[derive(Clone, Copy, Debug)]
+pub enum Choice<'a> {
+    /// Which thread goes on.
+    Thread {
+        /// The threads that can.
+        candidates: &'a [usize],
+        /// The first of them is the one that ran last, so another one preempts it.
+        stays: bool,
+        /// The last of them is the one that ran last, and wants others to go on.
+        yields: bool,
+    },
+    /// Which store is read, or, of a compare-exchange, whether it fails.
+    Read {
+        /// How many ways there are.
+        options: usize,
+    },
+}
+
+impl Choice<'_> {
+    /// How many ways there are, at least two.
+    #[must_use]
+    pub fn options(&self) -> usize {
+        match self {
+            Self::Thread { candidates, .. } => candidates.len(),
+            Self::Read { options } => *options,
+        }
+    }
+}
+
+/// Who decides which executions there are, and what happens in each.
+pub trait Driver: Any {
+    /// Whether there is to be another execution.
+    fn begin(&mut self) -> bool;
+    /// Chooses a way; one that there is not counts as the last.
+    fn choose(&mut self, choice: Choice<'_>) -> usize;
+    /// An execution is over.
+    fn end(&mut self, ended: Ended<'_>);
+}
+
+/// An execution that is over.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// What broke, if something did.
+    pub failure: Option<&'a Failure>,
+    /// It took too many steps and was given up.
+    pub cut_off: bool,
+    /// Accesses of atomics.
+    pub steps: usize,
+    /// All that happened.
+    pub trace: &'a [Step],
+    /// The choices, in order.
+    pub choices: &'a [u8],
+    /// Pairs of places seen by this execution and by none before.
+    pub fresh: &'a [Pair],
+}
+
+/// How an execution broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What broke, the invariant first.
+    pub message: String,
+    /// The thread in which it was noticed.
+    pub thread: usize,
+    /// Where, as `file:line`.
+    pub place: String,
+    /// How many steps were in the trace then.
+    pub step: usize,
+}
+
+/// The state of all executions that a driver asks for.
+pub(super) struct State {
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) memory: Memory,
+    pub(super) failure: Option<Failure>,
+    pub(super) cut_off: bool,
+    /// The execution is given up: nobody goes on.
+    pub(super) stopping: bool,
+    pub(super) current: usize,
+    /// Threads that have not finished.
+    pub(super) running: usize,
+    step_limit: usize,
+    steps: usize,
+    trace: Vec<Step>,
+    choices: Vec<u8>,
+    clock_ms: u64,
+    /// Canaries made and not dead yet: where each was made.
+    alive: Vec<Option<&'static Place<'static>>>,
+    /// Who touched each location last, and where.
+    touched: Vec<Option<(usize, Site)>>,
+    seen: HashSet<Pair, FixedState>,
+    fresh: Vec<Pair>,
+}
+
+thread_local! {
+    static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
+}
+
+impl State {
+    pub(super) fn new(driver: Box<dyn Driver>) -> Self {
+        Self {
+            driver,
+            memory: Memory::new(),
+            failure: None,
+            cut_off: false,
+            stopping: false,
+            current: 0,
+            running: 1,
+            step_limit: usize::MAX,
+            steps: 0,
+            trace: Vec::new(),
+            choices: Vec::new(),
+            clock_ms: 0,
+            alive: Vec::new(),
+            touched: Vec::new(),
+            seen: HashSet::default(),
+            fresh: Vec::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self) -> bool {
+        (self.memory, self.failure, self.cut_off, self.stopping) = (Memory::new(), None, false, false);
+        (self.current, self.running, self.steps, self.clock_ms) = (0, 1, 0, 0);
+        self.trace.clear();
+        self.choices.clear();
+        self.alive.clear();
+        self.touched.clear();
+        self.fresh.clear();
+        Rows::take();
+        self.driver.begin()
+    }
+
+    pub(super) fn end(&mut self) {
+        self.driver.end(Ended {
+            failure: self.failure.as_ref(),
+            cut_off: self.cut_off,
+            steps: self.steps,
+            trace: &self.trace,
+            choices: &self.choices,
+            fresh: &self.fresh,
+        });
+    }
+
+    pub(super) fn choose(&mut self, choice: Choice<'_>) -> usize {
+        let last = choice.options() - 1;
+        let chosen = self.driver.choose(choice).min(last).min(usize::from(u8::MAX));
+        self.choices.push(chosen as u8);
+        chosen
+    }
+
+    /// Says what broke; the first one to say so is right.
+    pub(super) fn fail(&mut self, message: String, place: String) {
+        let (thread, step) = (self.current, self.trace.len());
+        self.failure.get_or_insert(Failure { message, thread, place, step });
+    }
+
+    /// Counts a step; false if there were too many.
+    pub(super) fn count(&mut self) -> bool {
+        self.steps += 1;
+        self.cut_off |= self.steps > self.step_limit;
+        !self.cut_off
+    }
+
+    fn cover(&mut self, pair: Pair) {
+        if self.seen.insert(pair) {
+            self.fresh.push(pair);
+        }
+    }
+
+    fn touch(&mut self, location: usize, place: &'static Place<'static>) {
+        if self.touched.len() <= location {
+            self.touched.resize(location + 1, None);
+        }
+        let now = (self.current, Site(place));
+        if let Some((thread, first)) = self.touched[location].replace(now)
+            && thread != self.current
+        {
+            self.cover(Pair::Interleaving { first, second: now.1 });
+        }
+    }
+
+    /// Takes down what a step is, before it changes the memory: the message it reads is still there.
+    pub(super) fn observe(
+        &mut self,
+        access: Access,
+        word: &Word,
+        at: &At,
+        age: Option<usize>,
+        wrote: Option<u64>,
+    ) {
+        let location = word.location();
+        let made = self.memory.made_at(location);
+        let mut step = at.step(self.current, access, Some(word.thing(made)));
+        (step.expected, step.wrote) = (at.expected, wrote);
+        if let Some(age) = age {
+            let message = self.memory.message(location, age);
+            (step.read, step.age) = (Some(message.value), age);
+            let (store, by_one_thread) = (Site(message.place), message.thread == self.current);
+            self.cover(Pair::ReadsFrom { store, load: Site(at.place), by_one_thread });
+        }
+        self.touch(location, at.place);
+        self.trace.push(step);
+    }
+
+    /// Takes down a step that touches no location.
+    pub(super) fn observe_thread(&mut self, access: Access, at: &At) {
+        self.trace.push(at.step(self.current, access, None));
+    }
+
+    /// Takes down what happens to an object.
+    pub(super) fn observe_object(&mut self, access: Access, thing: Thing, at: &At) {
+        self.trace.push(at.step(self.current, access, Some(thing)));
+    }
+
+    pub(super) fn birth(&mut self, place: &'static Place<'static>) -> usize {
+        self.alive.push(Some(place));
+        self.alive.len() - 1
+    }
+
+    pub(super) fn death(&mut self, canary: usize) {
+        if let Some(alive) = self.alive.get_mut(canary) {
+            *alive = None;
+        }
+    }
+
+    /// What was made and never freed.
+    pub(super) fn leaked(&self) -> Option<&'static Place<'static>> {
+        self.alive.iter().find_map(|alive| *alive)
+    }
+
+    /// What the running thread knows.
+    pub(super) fn known(&self) -> &Known {
+        self.memory.known(self.current)
+    }
+}
+
+/// Puts a state in place, or takes it out.
+pub(super) fn replace(state: Option<State>) -> Option<State> {
+    STATE.replace(state)
+}
+
+/// The state, if an execution is under way on this thread of the system.
+pub(super) fn try_with<R>(with: impl FnOnce(&mut State) -> R) -> Option<R> {
+    STATE.with_borrow_mut(|state| state.as_mut().map(with))
+}
+
+/// The state.
+pub(super) fn with<R>(with: impl FnOnce(&mut State) -> R) -> R {
+    try_with(with).expect("the atomics of a fuzzing build are used inside an execution")
+}
+
+pub(super) fn current_thread() -> usize {
+    with(|state| state.current)
+}
+
+pub(super) fn clock_ms() -> u64 {
+    try_with(|state| state.clock_ms).unwrap_or(0)
+}
+
+/// Sets the buffer's clock.
+pub fn set_clock_ms(now_ms: u64) {
+    with(|state| state.clock_ms = now_ms);
+}
+
+/// Steps after which an execution is given up; to be set where it begins.
+pub fn step_limit(steps: usize) {
+    with(|state| state.step_limit = steps);
+}
+
+/// Says what broke, and ends the execution.
+#[track_caller]
+pub fn fail(message: String) -> ! {
+    let place = Place::caller();
+    fail_at(message, place)
+}
+
+pub(super) fn fail_at(message: String, place: &'static Place<'static>) -> ! {
+    with(|state| state.fail(message, format!("{}:{}", place.file(), place.line())));
+    super::engine::stop()
+}
+
+/// Leaves a mark in the trace, and says when that was.
+#[track_caller]
+pub fn stamp(number: u32) -> Stamp {
+    let here = At::here("", Ordering::Relaxed);
+    with(|state| {
+        let at = state.trace.len();
+        state.observe_thread(Access::Mark(number), &here);
+        let (current, memory) = (state.current, &state.memory);
+        Stamp { at, moment: memory.moment(current), clock: *memory.clock(current) }
+    })
+}
