@@ -82,6 +82,11 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
     if let Some(mutation) = &request.mutation {
         mutate(mutation)?;
     }
+    if request.stall
+        && let Some(reason) = model.no_stalls
+    {
+        return Err(format!("{} is not run with a stopped thread: {reason}", model.name));
+    }
     let stall = request.stall || model.stalls;
     model::shadow_words(model.shadow && !stall);
     model::read_newest(stall);

@@ -83,11 +83,9 @@ pub mod model {
     pub use super::sync::model::model_control::*;
     #[cfg(replcore_loom)]
     pub use super::sync::stall;
-    #[cfg(replcore_loom)]
-    pub use super::sync::table::run_time::fault;
     #[cfg(replcore_fuzz)]
     pub use super::sync::table::run_time::restore;
-    pub use super::sync::table::run_time::{inject, weaken};
+    pub use super::sync::table::run_time::{fault, inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
     #[cfg(replcore_loom)]
     pub use super::sync::trace;

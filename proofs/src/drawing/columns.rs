@@ -118,7 +118,7 @@ fn note(threads: &[usize], said: &str) -> Vec<String> {
     threads.iter().enumerate().map(|(at, _)| if at == 0 { said.to_owned() } else { String::new() }).collect()
 }
 
-/// Whether a step shows that a thread does something.
+/// Whether a step is one of a kind.
 type Does = fn(&Step) -> bool;
 
 /// What a thread is called, and what it does in this execution.

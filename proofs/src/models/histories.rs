@@ -40,6 +40,7 @@ pub static MODELS: &[Model] = &[
         full: Bound::None,
         outcomes: &["counted at once", "slept"],
         controls: &["CountThenSleep"],
+        no_stalls: Some("its client waits for the one acknowledgement that its other thread brings"),
         body: wait_for_acks,
         ..BASE
     },

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_model_of_the_buffer_has_a_control_and_outcomes() {
-        for model in super::all().iter().filter(|model| model.no_stalls.is_none()) {
+        for model in super::all().iter().filter(|model| !model.name.starts_with("litmus")) {
             assert!(!model.controls.is_empty() && !model.outcomes.is_empty(), "{}", model.name);
         }
     }

@@ -1,6 +1,6 @@
 //! Every two operations that can meet on a buffer, and the threes that matter.
 //!
-//! Nine small actors share one buffer of segments of two cells that holds three frames. Each says
+//! Nine small actors share one buffer of segments of two cells that holds five frames. Each says
 //! what it came to; when all have finished, the same questions are put to every group of them: is
 //! the stream what was acknowledged, without a gap (I1, I4)? Is what each reader read a piece of it
 //! (I3, I5)? Is as much attachable as the backlog says (I7)? Was everyone who waits woken (I9)? Does
@@ -23,9 +23,9 @@ use Actor::{Append, Attach, Drop, Evict, Park, Read, Seal, Trim, TurnOver};
 /// Bytes of a frame.
 const FRAME: u64 = 3;
 /// The end of the stream before the actors start.
-const BEFORE: u64 = 3 * FRAME;
+const BEFORE: u64 = 5 * FRAME;
 /// Bytes that stay attachable, unless [`Trim`] changes that: a turn-over trims the first segment.
-const BACKLOG: u64 = 2 * FRAME;
+const BACKLOG: u64 = 4 * FRAME;
 
 /// Somebody who does one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ groups! {
     "pair-turn-over-evict" [TurnOver, Evict] 1 2 sees ["done"] catches ["LeakRecord"];
     "pair-turn-over-seal" [TurnOver, Seal] 1 2 sees ["appended", "fenced"] catches ["StaleFence"];
     "pair-turn-over-park" [TurnOver, Park] 1 2 sees ["found it", "woken"] catches ["ForgetWake"];
-    "pair-turn-over-drop" [TurnOver, Drop] 1 2 sees ["done"] catches ["HOP_FENCE=AcqRel"];
+    "pair-turn-over-drop" [TurnOver, Drop] 1 2 sees ["done"] catches ["LeaveUntrimmed"];
     "pair-read-trim" [Read, Trim] 1 2 sees ["read no more"] catches ["TrimUnlooked"];
     "pair-read-attach" [Read, Attach] 2 2 sees ["read no more"] catches ["LeakRecord"];
     "pair-read-evict" [Read, Evict] 2 3 sees ["read no more", "evicted"] catches ["LeakRecord"];
@@ -112,7 +112,7 @@ groups! {
     "pair-attach-park" [Attach, Park] 1 2 sees ["read no more"] catches ["LeakRecord"];
     "pair-attach-drop" [Attach, Drop] 1 2 sees ["read no more"] catches ["LeakRecord"];
     "pair-evict-seal" [Evict, Seal] 2 3 sees ["done"] catches ["LeakRecord"];
-    "pair-evict-park" [Evict, Park] 2 3 sees ["evicted", "woken"] catches ["SLOT_EVICT=Relaxed"];
+    "pair-evict-park" [Evict, Park] 2 3 sees ["evicted", "woken"] catches ["LeakRecord"];
     "pair-evict-drop" [Evict, Drop] 2 3 sees ["done"] catches ["LeakRecord"];
     "pair-seal-park" [Seal, Park] 2 3 sees ["done"] catches ["LeakRecord"];
     "pair-seal-drop" [Seal, Drop] 2 3 sees ["done"] catches ["LeakRecord"];
@@ -121,13 +121,13 @@ groups! {
     "three-append-read-trim" [Append, Read, Trim] 1 1 sees ["read more", "read no more"] catches ["TrimUnlooked"];
     "three-append-seal-read" [Append, Seal, Read] 1 1 sees ["appended", "fenced", "read more"] catches ["StaleFence"];
     "three-append-seal-park" [Append, Seal, Park] 1 1 sees ["appended", "fenced", "woken"] catches ["ForgetWake"];
-    "three-append-park-evict" [Append, Park, Evict] 1 1 sees ["found it", "evicted", "woken"] catches ["ForgetWake"];
+    "three-append-park-evict" [Append, Park, Evict] 1 1 sees ["found it", "evicted", "woken"] catches ["LeakRecord"];
     "three-turn-over-read-drop" [TurnOver, Read, Drop] 1 1 sees ["read more", "read no more"] catches ["TrimUnlooked"];
-    "three-turn-over-read-evict" [TurnOver, Read, Evict] 1 1 sees ["read no more", "evicted"] catches ["HopUnlooked"];
+    "three-trim-read-evict" [Trim, Read, Evict] 1 1 sees ["read no more", "evicted"] catches ["HopUnlooked"];
     "three-turn-over-park-drop" [TurnOver, Park, Drop] 1 1 sees ["found it", "woken"] catches ["ForgetWake"];
     "three-trim-attach-drop" [Trim, Attach, Drop] 1 1 sees ["read no more", "not retained"] catches ["AttachUnlooked"];
     "three-trim-read-drop" [Trim, Read, Drop] 1 1 sees ["read no more"] catches ["TrimUnlooked"];
-    "three-evict-read-park" [Evict, Read, Park] 1 1 sees ["read no more", "evicted", "woken"] catches ["SLOT_EVICT=Relaxed"];
+    "three-evict-read-park" [Evict, Read, Park] 1 1 sees ["read no more", "evicted", "woken"] catches ["LeakRecord"];
     "three-trim-read-attach" [Trim, Read, Attach] 1 1 sees ["read no more", "not retained"] catches ["TrimUnlooked"];
 }
 
@@ -140,7 +140,7 @@ fn meet(seen: &'static Seen, actors: &[Actor]) {
         .collect();
     // One writer for all three, and no pool: nobody's block is shared with an actor's.
     let mut writer = buffer.writer();
-    for byte in *b"123" {
+    for byte in *b"12345" {
         writer.append(&[byte; FRAME as usize]).expect("not fenced");
     }
     drop(writer);
@@ -186,12 +186,7 @@ fn act(
         Read => {
             let mut cursor = cursor.expect("made for it");
             crew.spawn("reader", move || {
-                let mut stream = Vec::new();
-                let mut evicted = false;
-                for _ in 0..2 {
-                    evicted |= cursor.refresh().is_err();
-                    stream.extend(drain(&mut cursor));
-                }
+                let (stream, evicted) = look_twice(&mut cursor);
                 Came::ReadTo { stream, evicted, cursor }
             })
         }
@@ -201,8 +196,7 @@ fn act(
         }),
         Attach => crew.spawn("attaching replica", move || match buffer.attach(0) {
             Ok(mut cursor) => {
-                let evicted = cursor.refresh().is_err();
-                let stream = drain(&mut cursor);
+                let (stream, evicted) = look_twice(&mut cursor);
                 Came::ReadTo { stream, evicted, cursor }
             }
             Err(AttachError::OffsetNotRetained { first, end, .. }) => {
@@ -229,6 +223,18 @@ fn act(
             Came::Done
         }),
     }
+}
+
+/// Reads as far as two looks show: all that was there before, for a window has room for two segments.
+/// Says also whether the cursor was evicted.
+fn look_twice(cursor: &mut Cursor) -> (Vec<u8>, bool) {
+    let mut stream = Vec::new();
+    let mut evicted = false;
+    for _ in 0..2 {
+        evicted |= cursor.refresh().is_err();
+        stream.extend(drain(cursor));
+    }
+    (stream, evicted)
 }
 
 /// Puts the questions that every group has to answer.
@@ -297,7 +303,7 @@ fn acknowledged(seen: &'static Seen, came: &[Came]) -> Vec<u8> {
         .flatten()
         .collect();
     frames.sort_by_key(|(range, _)| range.start);
-    let mut whole: Vec<u8> = b"111222333".to_vec();
+    let mut whole: Vec<u8> = b"111222333444555".to_vec();
     for (range, byte) in &frames {
         assert_eq!(*range, whole.len() as u64..whole.len() as u64 + FRAME, "I1, I4");
         whole.extend([*byte; FRAME as usize]);

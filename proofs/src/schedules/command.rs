@@ -20,6 +20,13 @@ use super::show::show;
 use super::strategy::{Bounds, Exhaustive, Guided, Mixed, Pct, Random, RandomBytes, Replay, Strategy};
 use super::{litmus, teeth};
 
+/// Prints a line; whoever reads it may have seen enough.
+macro_rules! say {
+    ($($text:tt)*) => {
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    };
+}
+
 /// Columns of the page when the terminal does not say.
 const PAGE: usize = 150;
 /// Time to make a finding small.
@@ -73,12 +80,18 @@ struct Options {
     /// Writes the results as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Leaves a finding as it was found.
+    #[arg(long)]
+    no_minimise: bool,
     /// Where a finding is saved.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/schedules")]
     save: PathBuf,
     /// Runs exactly the execution of this schedule file, and shows it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["strategy", "mutate", "self_check", "programs"])]
     replay: Option<PathBuf>,
+    /// Shows every step of a finding, not only those that matter to another thread.
+    #[arg(long)]
+    all_steps: bool,
     /// Switches faults and weaker orderings on, one at a time, and fails unless each is found.
     #[arg(long)]
     self_check: bool,
@@ -154,7 +167,7 @@ fn run(options: &Options) -> Result<bool, String> {
         mutate(mutation)?;
     }
     match &replayed {
-        Some(file) => Ok(replay(file)),
+        Some(file) => Ok(replay(options, file)),
         None if options.self_check => self_check(options),
         None => fuzz(options),
     }
@@ -172,7 +185,7 @@ fn self_test() -> bool {
         );
     }
     let executions: u64 = shown.iter().map(|shown| shown.executions).sum();
-    println!(
+    say!(
         "self-test: {} litmus programs, {} right, {executions} executions, {:.1} s",
         shown.len(),
         shown.len() - wrong.len(),
@@ -181,20 +194,20 @@ fn self_test() -> bool {
     wrong.is_empty()
 }
 
-fn replay(file: &ScheduleFile) -> bool {
+fn replay(options: &Options, file: &ScheduleFile) -> bool {
     let strategy = Replay::new(file.shared_program(), file.choices.clone());
     let size = Size { threads: 2, operations: 1 };
     let outcome = campaign(Box::new(strategy), size, 0, Limits::default(), &Arc::new(Board::default()));
     match outcome.finding {
         Some(finding) => {
             if let Some(mutation) = &file.mutation {
-                println!("with {mutation}:\n");
+                say!("with {mutation}:\n");
             }
-            print!("{}", show(&finding, page()));
+            say!("{}", show(&finding, file.mutation.as_deref(), page(), options.all_steps));
             false
         }
         None => {
-            println!("nothing breaks; the file says: {}", file.failure);
+            say!("nothing breaks; the file says: {}", file.failure);
             true
         }
     }
@@ -204,7 +217,7 @@ fn self_check(options: &Options) -> Result<bool, String> {
     let seed = options.seed.unwrap_or(1);
     let bites = teeth::bite(options.jobs(), options.size(), seed, |bite| {
         let found = bite.found.as_deref().map_or("MISSED", |found| found.lines().next().unwrap_or(found));
-        println!(
+        say!(
             "{:<22} {:>8} executions {:>7.2} s  {}",
             bite.mutation,
             bite.executions,
@@ -213,7 +226,7 @@ fn self_check(options: &Options) -> Result<bool, String> {
         );
     })?;
     let found = bites.iter().filter(|bite| bite.found.is_some()).count();
-    println!("{found} of {} mutations found", bites.len());
+    say!("{found} of {} mutations found", bites.len());
     Ok(found == bites.len())
 }
 
@@ -263,7 +276,7 @@ fn fuzz(options: &Options) -> Result<bool, String> {
     let counts = board.counts();
     let complete = outcomes.iter().all(|outcome| outcome.complete);
     let programs_exhausted = outcomes.iter().map(|outcome| outcome.exhausted).sum();
-    println!(
+    say!(
         "{}  seed {seed}{}",
         line(&counts, seconds),
         if counts.cut_off > 0 { format!("  {} cut off", counts.cut_off) } else { String::new() }
@@ -297,7 +310,7 @@ fn fuzz(options: &Options) -> Result<bool, String> {
         } else {
             String::new()
         };
-        println!("nothing found ({}{within})", report.verdict);
+        say!("nothing found ({}{within})", report.verdict);
     }
     if let Some(file) = &options.json {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| error.to_string())?;
@@ -307,12 +320,17 @@ fn fuzz(options: &Options) -> Result<bool, String> {
 }
 
 fn report_finding(options: &Options, finding: Finding, report: &mut Report) -> Result<(), String> {
-    println!("found: {}\nmaking it small …", finding.failure.message);
-    let finding = minimise(finding, MINIMISE);
+    say!("found: {}", finding.failure.message);
+    let finding = if options.no_minimise {
+        finding
+    } else {
+        say!("making it small …");
+        minimise(finding, MINIMISE)
+    };
     let file = ScheduleFile::new(&finding, options.mutate.as_deref());
     let saved = file.write(&options.save)?;
-    println!("\n{}", show(&finding, page()));
-    println!("saved as {}; again: cargo fuzz-schedules --replay {}", saved.display(), saved.display());
+    say!("\n{}", show(&finding, options.mutate.as_deref(), page(), options.all_steps));
+    say!("saved as {}; again: cargo fuzz-schedules --replay {}", saved.display(), saved.display());
     (report.finding, report.saved) = (Some(file), Some(saved));
     Ok(())
 }
@@ -382,5 +400,5 @@ fn line(counts: &Counts, seconds: f64) -> String {
 
 /// Columns of the page.
 fn page() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(PAGE)
+    terminal_size::terminal_size().map_or(PAGE, |(width, _)| usize::from(width.0))
 }

@@ -1,164 +1,176 @@
-//! A finding as a person would draw it: one column for each thread, time from top to bottom.
+//! A finding as a person would draw it, by the means of [`drawing`](crate::drawing): a column for each thread, time from top
+//! to bottom, and in it also where the operations of the program begin and end.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
-use replcore::buffer::model::weak::{Access, Step};
+use replcore::buffer::model::weak;
+use replcore::buffer::model::weak::{Access, MAX_THREADS};
 
 use super::campaign::Finding;
-use super::execute::{Event, Outcome};
+use super::execute::Outcome;
+use crate::drawing::naming::{Raw, Thing, Value, name};
+use crate::drawing::{Recorded, Step, Touch, columns, words};
 
-/// Columns are this wide at least.
-const LEAST_WIDTH: usize = 34;
-
-/// The finding as text, for a page of so many columns.
+/// The finding as text, for a page of so many columns. With `all_steps`, also those that matter little.
 #[must_use]
-pub fn show(finding: &Finding, page: usize) -> String {
-    let mut text = String::new();
-    let failure = &finding.failure;
-    let _ = writeln!(text, "{}", failure.message);
-    let _ = writeln!(text, "  noticed by {} at {}\n", name(failure.thread), failure.place);
+pub fn show(finding: &Finding, mutation: Option<&str>, page: usize, all_steps: bool) -> String {
+    let recorded = recorded(finding);
+    let mut text = program(finding);
+    let _ = writeln!(text, "\n{}", words::explained(&recorded).render().trim_end());
+    for more in finding.failure.message.lines().skip(1) {
+        let _ = writeln!(text, "{more}");
+    }
+    text.push('\n');
+    text += &columns::draw(&recorded, mutation, page, all_steps);
+    text
+}
+
+/// What was run.
+fn program(finding: &Finding) -> String {
     let settings = &finding.program.settings;
-    let _ = writeln!(
-        text,
-        "  segments of {} frames, {} bytes; blocks of {} frames; backlog {} bytes; {} spare of each; base {}{}",
+    let mut text = format!(
+        "segments of {} frames and {} bytes, blocks of {} frames, a backlog of {} bytes, {} spare of each, from offset {}{}\n",
         settings.segment_frames,
         settings.segment_bytes,
         settings.block_records,
         settings.backlog_bytes,
         settings.pooled,
         settings.base_offset,
-        if settings.eras { "; an era for each retirement" } else { "" }
+        if settings.eras { ", an era for each retirement" } else { "" }
     );
+    for (number, operations) in finding.program.threads.iter().enumerate() {
+        let operations: Vec<_> = operations.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "  {}: {}", thread(number + 1), operations.join("; "));
+    }
     let others = finding.choices.iter().filter(|choice| **choice != 0).count();
+    let choices = finding.choices.len();
     let _ = writeln!(
         text,
-        "  {} operations, {} steps, {others} choices that are not plain (a thread left, an older store read)\n  \
-         #n is a place in memory, @n an address; the collector's own steps are left out\n",
-        finding.program.len(),
-        finding.trace.len()
+        "{others} of its choices leave a thread or read an older store; after {choices} all are plain"
     );
-    Table::new(finding, page).write(&mut text);
-    let _ = writeln!(text, "\n{}", failure.message);
     text
 }
 
-fn name(thread: usize) -> String {
-    if thread == 0 { "main".to_owned() } else { format!("thread {thread}") }
+/// What a thread is called, here and in what the judge says.
+fn thread(number: usize) -> String {
+    if number == 0 { "main".to_owned() } else { format!("thread {number}") }
 }
 
-/// A word of the collector, which no site of the buffer names.
-fn is_bookkeeping(step: &Step) -> bool {
-    step.place.file().ends_with("adversary.rs")
-}
-
-struct Table<'f> {
-    finding: &'f Finding,
-    threads: usize,
-    width: usize,
-    names: HashMap<u64, usize>,
-}
-
-impl<'f> Table<'f> {
-    fn new(finding: &'f Finding, page: usize) -> Self {
-        let threads = finding.trace.iter().map(|step| step.thread + 1).max().unwrap_or(1);
-        let width = (page.saturating_sub(6) / threads).saturating_sub(2).max(LEAST_WIDTH);
-        Self { finding, threads, width, names: HashMap::new() }
+/// The execution as drawings know it.
+#[must_use]
+pub fn recorded(finding: &Finding) -> Recorded {
+    let trace = told(finding);
+    let shown: Vec<_> = trace.iter().filter(|step| !is_bookkeeping(step)).collect();
+    let raw: Vec<_> = shown.iter().filter_map(|step| raw(step)).collect();
+    let mut named = name(&raw).into_iter();
+    let steps = shown.into_iter().filter_map(|step| match step.access {
+        Access::Mark(mark) => said(step, operation(finding, step.thread, mark)?),
+        Access::Spawn(started) => said(step, format!("start {}", thread(started))),
+        Access::Join(ended) => said(step, format!("wait for {}", thread(ended))),
+        _ => named.next(),
+    });
+    let failure = &finding.failure;
+    Recorded {
+        message: failure.message.lines().next().unwrap_or_default().to_owned(),
+        place: Some(failure.place.clone()),
+        thread: Some(failure.thread),
+        threads: (0..MAX_THREADS).map(|number| (number, thread(number))).collect(),
+        steps: steps.collect(),
     }
+}
 
-    fn write(&mut self, text: &mut String) {
-        let heads: Vec<_> = (0..self.threads).map(name).collect();
-        self.row(text, "step", &heads);
-        let rule = vec!["-".repeat(self.width); self.threads];
-        self.row(text, "----", &rule);
-        let trace = &self.finding.trace;
-        // What main sets up before there is another thread, and tears down after, concerns nobody.
-        let first = trace.iter().position(|step| matches!(step.access, Access::Spawn(_))).unwrap_or(0);
-        let last = trace.iter().rposition(|step| step.thread != 0).map_or(trace.len(), |last| last + 1);
-        let last = if self.finding.failure.thread == 0 { last } else { trace.len() };
-        for (number, step) in trace.iter().enumerate().take(last).skip(first) {
-            if is_bookkeeping(step) {
-                continue;
+/// The steps that can have to do with it. What is wrong in a history was judged by main in the end, and what main
+/// did to take down the buffer before that is no part of it.
+fn told(finding: &Finding) -> &[weak::Step] {
+    let trace = &finding.trace[..];
+    let judged = finding.failure.place.contains("schedules/campaign.rs");
+    let last = trace.iter().rposition(|step| step.thread != 0).map_or(trace.len(), |last| last + 1);
+    if judged { &trace[..last] } else { trace }
+}
+
+/// A word of the collector, which no site of the buffer names; what it does is in the trace beside it.
+fn is_bookkeeping(step: &weak::Step) -> bool {
+    step.thing.is_some_and(|thing| thing.made.file().ends_with("sync/weak/mod.rs"))
+}
+
+fn said(step: &weak::Step, did: String) -> Option<Step> {
+    let thread = step.thread;
+    Some(Step { thread, name: None, did, touches: None, touch: Touch::Order, place: None })
+}
+
+/// The begin or the end of an operation of the program.
+fn operation(finding: &Finding, thread: usize, mark: u32) -> Option<String> {
+    let (operation, ends) = ((mark >> 1) as usize, mark & 1 == 1);
+    let program = thread.checked_sub(1)?;
+    let what = finding.program.threads.get(program)?.get(operation)?;
+    if !ends {
+        return Some(format!("» {what}"));
+    }
+    let done = finding
+        .history
+        .events
+        .iter()
+        .find(|event| (event.thread, event.operation) == (program, operation))?;
+    Some(format!("« {}", answer(&done.outcome)))
+}
+
+/// A step as namings know it; nothing if it touches nothing.
+fn raw(step: &weak::Step) -> Option<Raw> {
+    let value = |number: u64| match step.thing.and_then(|thing| thing.points_to) {
+        Some(pointee) => Value::Pointer {
+            address: number as usize,
+            type_name: pointee.type_name.to_owned(),
+            size: pointee.size_bytes,
+        },
+        None => Value::Number(number),
+    };
+    let (read, wrote) = (step.read.unwrap_or_default(), step.wrote.unwrap_or_default());
+    let (verb, arguments, result) = match step.access {
+        Access::Load => ("load", vec![], value(read)),
+        Access::Store => ("store", vec![value(wrote)], Value::Nothing),
+        Access::Exchange => match step.method {
+            "fetch_add" => (step.method, vec![Value::Number(wrote.wrapping_sub(read))], value(read)),
+            "fetch_sub" => (step.method, vec![Value::Number(read.wrapping_sub(wrote))], value(read)),
+            "compare_exchange" => {
+                (step.method, vec![value(read), value(wrote)], Value::Done(Box::new(value(read))))
             }
-            let (what, place) = self.cell(step);
-            let mut cells = vec![String::new(); self.threads];
-            cells[step.thread] = what;
-            self.row(text, &number.to_string(), &cells);
-            if !place.is_empty() {
-                cells[step.thread] = place;
-                self.row(text, "", &cells);
-            }
+            method => (method, vec![value(wrote)], value(read)),
+        },
+        Access::Refused => {
+            let expected = step.expected.unwrap_or_default();
+            ("compare_exchange", vec![value(expected), value(wrote)], Value::Refused(Box::new(value(read))))
         }
-        if last < trace.len() {
-            let _ = writeln!(text, "  … main takes down and judges: {} steps", trace.len() - last);
+        Access::Fence => ("fence", vec![Value::Order(format!("{:?}", step.order))], Value::Nothing),
+        Access::Use => ("use", vec![], Value::Nothing),
+        Access::Free => ("free", vec![], Value::Nothing),
+        Access::Collector(weak::Action::Pin) => ("pin", vec![], Value::Nothing),
+        Access::Collector(weak::Action::Unpin) => ("unpin", vec![], Value::Nothing),
+        Access::Collector(weak::Action::Defer { waits_for }) => {
+            ("retire", vec![Value::Number(waits_for as u64)], Value::Nothing)
         }
-    }
+        Access::Collector(weak::Action::RunDeferred) => ("run retired", vec![], Value::Nothing),
+        Access::Mark(_) | Access::Spawn(_) | Access::Join(_) => return None,
+    };
+    Some(Raw {
+        thread: step.thread,
+        names: step.row.iter().map(ToString::to_string).collect(),
+        place: Some(format!("{}:{}", file_of(step.place.file()), step.place.line())),
+        verb: verb.to_owned(),
+        thing: step.thing.map(|thing| Thing {
+            address: thing.address,
+            birth: thing.birth,
+            made_in: file_of(thing.made.file()).trim_end_matches(".rs").to_owned(),
+        }),
+        arguments,
+        result,
+    })
+}
 
-    fn row(&self, text: &mut String, head: &str, cells: &[String]) {
-        let mut line = format!("{head:>5}");
-        for cell in cells {
-            let cell: String = cell.chars().take(self.width).collect();
-            let _ = write!(line, "  {cell:<width$}", width = self.width);
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-
-    /// What a step did, and where in the code.
-    fn cell(&mut self, step: &Step) -> (String, String) {
-        let row = step.row.unwrap_or("-");
-        let what = match step.access {
-            Access::Mark(mark) => return (self.mark(step.thread, mark), String::new()),
-            Access::Spawn(thread) => return (format!("start {}", name(thread)), String::new()),
-            Access::Join(thread) => return (format!("wait for {}", name(thread)), String::new()),
-            Access::Fence => format!("{row} fence"),
-            _ => self.values(step, row),
-        };
-        let file = step.place.file().rsplit("src/").next().unwrap_or_default().trim_start_matches("buffer/");
-        (what, format!("  {file}:{} {:?}", step.place.line(), step.order))
-    }
-
-    fn values(&mut self, step: &Step, row: &str) -> String {
-        let read = step.read.map(|value| self.value(value));
-        let wrote = step.wrote.map(|value| self.value(value));
-        let age = if step.age > 0 { format!(" ({} behind)", step.age) } else { String::new() };
-        let values = match (read, wrote) {
-            (Some(read), Some(wrote)) => format!("{read} -> {wrote}"),
-            (Some(read), None) => format!("= {read}{age}"),
-            (None, Some(wrote)) => format!(":= {wrote}"),
-            (None, None) => String::new(),
-        };
-        let refused = if step.access == Access::Refused { "refused " } else { "" };
-        format!("{row} #{} {refused}{values}", step.location)
-    }
-
-    /// The begin or the end of an operation of the program.
-    fn mark(&self, thread: usize, mark: u32) -> String {
-        let (operation, ends) = ((mark >> 1) as usize, mark & 1 == 1);
-        let Some(program) = thread.checked_sub(1) else { return String::new() };
-        let operations = self.finding.program.threads.get(program);
-        let Some(what) = operations.and_then(|operations| operations.get(operation)) else {
-            return String::new();
-        };
-        if !ends {
-            return format!("> {what}");
-        }
-        let done = |event: &&Event| (event.thread, event.operation) == (program, operation);
-        let outcome = self.finding.history.events.iter().find(done).map(|event| answer(&event.outcome));
-        format!("< {}", outcome.unwrap_or_default())
-    }
-
-    /// Small numbers as they are; addresses by names, in the order in which they turn up; what cannot be
-    /// an address, as a slot's marks, in hexadecimal.
-    fn value(&mut self, value: u64) -> String {
-        if value < 1 << 20 {
-            return value.to_string();
-        }
-        if value >= 1 << 47 {
-            return format!("{value:x}");
-        }
-        let next = self.names.len();
-        format!("@{}", self.names.entry(value).or_insert(next))
-    }
+/// The last part of a path; of what is called as many others are, the last two.
+fn file_of(path: &str) -> &str {
+    let parts = if path.ends_with("/mod.rs") { 2 } else { 1 };
+    let slashes = path.rmatch_indices('/').map(|(at, _)| at + 1);
+    slashes.take(parts).last().map_or(path, |at| &path[at..])
 }
 
 /// What came of a call, in a few words.

@@ -37,7 +37,10 @@ mod checker {
 #[cfg(replcore_fuzz)]
 use super::weak::adversary_needs as checker;
 
+#[cfg(replcore_loom)]
 use super::trace::{self, Action};
+#[cfg(replcore_fuzz)]
+use checker::trace::{self, Action};
 
 /// Names a collector in a normal build; here each collector keeps its own list of threads.
 pub(crate) type Participation = (u64, u64);

@@ -3,8 +3,10 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::Location as Place;
+use std::sync::atomic::Ordering;
 
 use super::execution::{fail_at, try_with};
+use super::trace::{Access, At, Thing};
 use super::view::{Clock, Known, Moment};
 
 /// Who wrote a cell last, and who has read it.
@@ -91,6 +93,7 @@ impl<T> UnsafeCell<T> {
 pub(crate) struct Canary {
     alive: UnsafeCell<bool>,
     number: usize,
+    made: &'static Place<'static>,
 }
 
 impl Canary {
@@ -98,7 +101,7 @@ impl Canary {
     pub(crate) fn new() -> Self {
         let place = Place::caller();
         let number = try_with(|state| state.birth(place)).unwrap_or(usize::MAX);
-        Self { alive: UnsafeCell::new(true), number }
+        Self { alive: UnsafeCell::new(true), number, made: place }
     }
 
     #[track_caller]
@@ -106,6 +109,7 @@ impl Canary {
         // SAFETY: a write that is not ordered with this read has ended the execution.
         let alive = self.alive.with(|alive| unsafe { *alive });
         if !alive && !super::unwinding() {
+            self.observe(Access::Use);
             fail_at(String::from("I6: used after it was freed"), Place::caller());
         }
     }
@@ -117,9 +121,25 @@ impl Canary {
         if !alive && !super::unwinding() {
             fail_at(String::from("I6: freed twice"), Place::caller());
         }
+        self.observe(Access::Free);
         try_with(|state| state.death(self.number));
     }
+
+    #[track_caller]
+    fn observe(&self, access: Access) {
+        let at = At::here("", Ordering::Relaxed);
+        let thing = Thing {
+            address: std::ptr::from_ref(self).addr(),
+            birth: OBJECTS + self.number,
+            made: self.made,
+            points_to: None,
+        };
+        try_with(|state| state.observe_object(access, thing, &at));
+    }
 }
+
+/// Objects are counted apart from atomics.
+const OBJECTS: usize = 1 << 30;
 
 thread_local! {
     /// What was freed in this execution.

@@ -147,7 +147,7 @@ pub struct JoinHandle<T> {
 /// Starts a thread, which knows all that the calling one knows.
 #[track_caller]
 pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let at = At::here(Ordering::Relaxed);
+    let at = At::here("", Ordering::Relaxed);
     let thread = with(|state| {
         let thread = state.memory.fork(state.current);
         state.running += 1;
@@ -169,7 +169,7 @@ impl<T> JoinHandle<T> {
     /// Never: see above.
     #[track_caller]
     pub fn join(self) -> T {
-        let at = At::here(Ordering::Relaxed);
+        let at = At::here("", Ordering::Relaxed);
         let result = self.handle.join();
         with(|state| {
             state.memory.join(state.current, self.thread);

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 
+use super::atomic::Word;
 use super::memory::Memory;
-use super::trace::{Access, At, Pair, Rows, Site, Stamp, Step};
+use super::trace::{Access, At, Pair, Rows, Site, Stamp, Step, Thing};
 use super::view::Known;
 
 /// A place where an execution could go on in several ways. The first is always the plain one: stay
@@ -198,13 +199,15 @@ impl State {
     pub(super) fn observe(
         &mut self,
         access: Access,
-        location: usize,
+        word: &Word,
         at: &At,
         age: Option<usize>,
         wrote: Option<u64>,
     ) {
-        let mut step = at.step(self.current, access, location);
-        step.wrote = wrote;
+        let location = word.location();
+        let made = self.memory.made_at(location);
+        let mut step = at.step(self.current, access, Some(word.thing(made)));
+        (step.expected, step.wrote) = (at.expected, wrote);
         if let Some(age) = age {
             let message = self.memory.message(location, age);
             (step.read, step.age) = (Some(message.value), age);
@@ -217,7 +220,12 @@ impl State {
 
     /// Takes down a step that touches no location.
     pub(super) fn observe_thread(&mut self, access: Access, at: &At) {
-        self.trace.push(at.step(self.current, access, usize::MAX));
+        self.trace.push(at.step(self.current, access, None));
+    }
+
+    /// Takes down what happens to an object.
+    pub(super) fn observe_object(&mut self, access: Access, thing: Thing, at: &At) {
+        self.trace.push(at.step(self.current, access, Some(thing)));
     }
 
     pub(super) fn birth(&mut self, place: &'static Place<'static>) -> usize {
@@ -290,7 +298,7 @@ pub(super) fn fail_at(message: String, place: &'static Place<'static>) -> ! {
 /// Leaves a mark in the trace, and says when that was.
 #[track_caller]
 pub fn stamp(number: u32) -> Stamp {
-    let here = At::here(Ordering::Relaxed);
+    let here = At::here("", Ordering::Relaxed);
     with(|state| {
         let at = state.trace.len();
         state.observe_thread(Access::Mark(number), &here);

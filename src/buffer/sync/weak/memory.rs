@@ -123,6 +123,11 @@ impl Memory {
         self.locations.len() - 1
     }
 
+    /// Where the location was made.
+    pub(super) fn made_at(&self, location: usize) -> &'static Place<'static> {
+        self.locations[location].made_at
+    }
+
     /// Where the location was made, if `thread` is not after that.
     pub(super) fn too_early(&self, thread: usize, location: usize) -> Option<&'static Place<'static>> {
         let location = &self.locations[location];

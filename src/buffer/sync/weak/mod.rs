@@ -71,6 +71,11 @@ pub(super) mod adversary_needs {
         super::execution::current_thread()
     }
 
+    /// What the collector does, for the trace.
+    pub(in crate::buffer::sync) mod trace {
+        pub(in crate::buffer::sync) use super::super::trace::{Action, Names, step};
+    }
+
     /// A word that no one is too early for.
     pub(in crate::buffer::sync) fn word() -> AtomicUsize {
         AtomicUsize::ageless(0)
@@ -82,7 +87,7 @@ pub mod control {
     pub use super::engine::{JoinHandle, explore, spawn};
     pub use super::execution::{Choice, Driver, Ended, Failure, fail, set_clock_ms, stamp, step_limit};
     pub use super::memory::MAX_THREADS;
-    pub use super::trace::{Access, Pair, Site, Stamp, Step};
+    pub use super::trace::{Access, Action, Pair, Pointee, Site, Stamp, Step, Thing};
 
     /// The atomics of the model, for programs whose outcomes are known.
     pub mod atomic {

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::panic::Location as Place;
 use std::sync::atomic::Ordering;
 
+use super::execution::try_with;
 use super::view::{Clock, Moment};
 use crate::buffer::sync::table::ORDERINGS;
 
@@ -28,6 +29,61 @@ pub enum Access {
     Join(usize),
     /// What the program said of itself.
     Mark(u32),
+    /// The collector did something.
+    Collector(Action),
+    /// A freed object was used.
+    Use,
+    /// An object was freed.
+    Free,
+}
+
+/// What the collector does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A guard: what is retired from now on is not freed.
+    Pin,
+    /// The guard is gone.
+    Unpin,
+    /// Something is retired.
+    Defer {
+        /// Guards that have to go before it is freed.
+        waits_for: usize,
+    },
+    /// Something retired is freed now.
+    RunDeferred,
+}
+
+/// The orderings that a step of the collector names: none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::buffer::sync) struct Names(());
+
+/// The collector tells of a step.
+#[track_caller]
+pub(in crate::buffer::sync) fn step(_: Names, action: impl FnOnce() -> Action) {
+    let at = At::here("", Ordering::Relaxed);
+    try_with(|state| state.observe_thread(Access::Collector(action()), &at));
+}
+
+/// What a pointer in memory points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pointee {
+    /// The type.
+    pub type_name: &'static str,
+    /// Its size.
+    pub size_bytes: usize,
+}
+
+/// Something in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Thing {
+    /// Where it is.
+    pub address: usize,
+    /// Counts what was made in the execution, atomics and objects apart.
+    pub birth: usize,
+    /// Where it was made.
+    pub made: &'static Place<'static>,
+    /// What its values point to, if they are pointers.
+    pub points_to: Option<Pointee>,
 }
 
 /// A step of an execution.
@@ -41,13 +97,17 @@ pub struct Step {
     pub row: Option<&'static str>,
     /// The ordering in force.
     pub order: Ordering,
+    /// The method of the atomic.
+    pub method: &'static str,
     /// Where in memory.
-    pub location: usize,
+    pub thing: Option<Thing>,
     /// The value read.
     pub read: Option<u64>,
     /// How many newer stores there were.
     pub age: usize,
-    /// The value written.
+    /// The value that a compare-exchange expected.
+    pub expected: Option<u64>,
+    /// The value written; of a compare-exchange that failed, the one it would have.
     pub wrote: Option<u64>,
     /// Where in the code.
     pub place: &'static Place<'static>,
@@ -159,31 +219,37 @@ impl Rows {
 /// An access under way: where in the code, and how ordered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At {
+    pub(super) method: &'static str,
     pub(super) order: Ordering,
     pub(super) rows: Rows,
+    /// The value that a compare-exchange expects.
+    pub(super) expected: Option<u64>,
     pub(super) place: &'static Place<'static>,
 }
 
 impl At {
     /// Called by whom `#[track_caller]` leads to, before any other thread goes on.
     #[track_caller]
-    pub(super) fn here(order: Ordering) -> Self {
-        Self { order, rows: Rows::take(), place: Place::caller() }
+    pub(super) fn here(method: &'static str, order: Ordering) -> Self {
+        Self { method, order, rows: Rows::take(), expected: None, place: Place::caller() }
     }
 
     /// As a step of `thread`, which reads and writes nothing yet.
-    pub(super) fn step(&self, thread: usize, access: Access, location: usize) -> Step {
-        let row = self.rows.name(access == Access::Refused);
+    pub(super) fn step(&self, thread: usize, access: Access, thing: Option<Thing>) -> Step {
+        let &Self { method, order, rows, place, .. } = self;
+        let row = rows.name(access == Access::Refused);
         Step {
             thread,
             access,
             row,
-            order: self.order,
-            location,
+            order,
+            method,
+            thing,
             read: None,
             age: 0,
+            expected: None,
             wrote: None,
-            place: self.place,
+            place,
         }
     }
 }
