@@ -172,7 +172,7 @@ impl Tier {
     /// Seconds for a proof; none is for ever.
     pub fn max_seconds(self) -> Option<u64> {
         match self {
-            Self::Quick => Some(120),
+            Self::Quick => Some(300),
             Self::Full => Some(1800),
             Self::Deep => None,
         }
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn seconds_are_the_tiers_unless_given() {
-        assert_eq!(parsed("").common.seconds(), Some(120));
+        assert_eq!(parsed("").common.seconds(), Some(300));
         assert_eq!(parsed("--tier deep").common.seconds(), None);
         assert_eq!(parsed("--tier deep --max-seconds 5").common.seconds(), Some(5));
     }

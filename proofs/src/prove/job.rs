@@ -168,6 +168,9 @@ pub fn everything(options: &Options) -> Jobs {
     if options.mutate.is_none() && options.bound.is_none() {
         if tier == Tier::Full {
             jobs.parallel.extend(stalls(&options.filter, tier));
+            if !options.no_controls {
+                jobs.parallel.extend(orderings(&options.filter, tier));
+            }
         }
         if !options.no_controls {
             jobs.parallel.extend(museum(&options.filter));

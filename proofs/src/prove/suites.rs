@@ -90,7 +90,6 @@ pub static SUITES: &[Suite] = &[
     tests("unit-resp", "lib", "resp::", "", "unit and property tests of the wire"),
     tests("unit-resync", "lib", "resync::", "I7 I10", "unit and property tests of histories and decisions"),
     tests("unit-rewrite", "lib", "rewrite::", "", "unit and property tests of what is propagated"),
-    tests("unit-server", "lib", "server::", "", "unit tests of the server"),
     Suite {
         name: "schedules",
         about: "random and guided schedules under weak memory find every mutation of a list",
@@ -198,6 +197,9 @@ pub fn run(
     let limit = seconds.map_or(LIMIT, Duration::from_secs);
     let ended = process::run(command, Some(limit), stop)?;
     row.seconds = start.elapsed().as_secs_f64();
+    if !ended.status.success() && ended.err.contains("error: could not compile") {
+        return Err(format!("{} does not compile:\n{}", suite.name, ended.err.trim_end()));
+    }
     match suite.runs {
         Runs::Tests { .. } => judge_tests(&mut row, &ended),
         Runs::Cargo(_) => judge_program(&mut row, &ended),

@@ -1,4 +1,7 @@
 //! What the mutations of a run say of every ordering and every fault.
+//!
+//! An ordering is summed up by the least that it can be weakened. A weaker one allows every execution that the least weak one
+//! allows, the broken one among them; `cargo prove orderings`, and the full tier, run them all the same.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +10,10 @@ use replcore_proofs::report::{Kind, Row, Verdict};
 
 use super::weaker;
 
-/// A row for each weaker ordering and each fault: the quickest that caught it, or that nobody did.
+/// A row for each least weakening, unless orderings were run by themselves, and for each fault: the quickest that caught
+/// it, or that nobody did.
 pub fn up(rows: &[Row]) -> Vec<Row> {
+    let were_run = rows.iter().any(|row| row.kind == Kind::Ordering);
     let mut by_mutation: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.kind == Kind::Mutation) {
         if let Some(mutation) = &row.mutation {
@@ -16,7 +21,8 @@ pub fn up(rows: &[Row]) -> Vec<Row> {
         }
     }
     let found = |mutation: &str| by_mutation.get(mutation).map_or(&[][..], Vec::as_slice);
-    let orderings = weaker::all().into_iter().map(|weaker| {
+    let least = weaker::all().into_iter().filter(|weaker| weaker.is_least() && !were_run);
+    let orderings = least.map(|weaker| {
         let mutation = weaker.mutation();
         let mut row = sum(Kind::Ordering, &mutation, found(&mutation), weaker.excuse());
         row.about = weaker.row.reason.trim().to_owned();

@@ -52,6 +52,12 @@ impl Weaker {
         format!("{}={:?}", self.row.name, self.ordering)
     }
 
+    /// Whether nothing stands between it and the named one.
+    pub fn is_least(&self) -> bool {
+        let others = weaker_than(self.row).iter().filter(|other| **other != self.ordering);
+        others.into_iter().all(|other| !is_within(self.ordering, *other))
+    }
+
     /// Models that name it as theirs to catch, then those that catch one that is less weak.
     pub fn catchers(&self) -> Vec<&'static Model> {
         let listed = |model: &&'static Model, same: bool| {

@@ -166,6 +166,7 @@ macro_rules! faults {
         /// A step that the concurrent code could have got wrong; off unless a proof asks.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)]
+        #[allow(dead_code, reason = "some stand in the proofs, around the code that ships")]
         #[repr(usize)]
         pub enum Fault { $($(#[doc = $doc])* $name),* }
 
