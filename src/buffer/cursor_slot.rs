@@ -272,10 +272,10 @@ impl CursorSlot {
         self.word.compare_exchange(seen, evicted, ord::SLOT_EVICT(), ord::SLOT_LOAD()).is_ok()
     }
 
-    /// Revokes whichever cursor has the slot.
+    /// The word that describes whichever cursor has the slot.
     #[cfg(any(replcore_loom, replcore_fuzz))]
-    pub(crate) fn evict_now(&self) -> bool {
-        self.evict(self.word.load(ord::SLOT_LOAD()))
+    pub(crate) fn seen(&self) -> u64 {
+        self.word.load(ord::SLOT_LOAD())
     }
 
     /// Leaves a waker; the cursor waits from here on.

@@ -118,9 +118,12 @@ fn note(threads: &[usize], said: &str) -> Vec<String> {
     threads.iter().enumerate().map(|(at, _)| if at == 0 { said.to_owned() } else { String::new() }).collect()
 }
 
+/// Whether a step is one of a kind.
+type Does = fn(&Step) -> bool;
+
 /// What a thread is called, and what it does in this execution.
 fn head(number: usize, recorded: &Recorded) -> String {
-    let roles: [(&str, fn(&Step) -> bool); 6] = [
+    let roles: [(&str, Does); 6] = [
         ("attaches", |step| step.is_named(&["SLOT_CLAIM", "SLOTS_PUSH"])),
         ("appends", |step| step.is_named(&["CELL_PUBLISH"]) && step.touch == Touch::Write),
         ("trims", |step| step.is_named(&["FLOOR_RAISE"])),

@@ -105,18 +105,14 @@ pub fn budget_in_words(scenario: &Scenario, reach: Reach) -> String {
     parts.map(|(number, what)| format!("{number} {what}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The scenarios whose name contains one of these; all without any.
-pub fn scenarios(filter: &[String]) -> Vec<&'static Scenario> {
-    SCENARIOS.iter().copied().filter(|scenario| chosen(scenario.name, filter)).collect()
+/// The scenarios.
+pub fn scenarios() -> Vec<&'static Scenario> {
+    SCENARIOS.to_vec()
 }
 
-/// The exhibits whose name contains one of these; all without any.
-pub fn exhibits(filter: &[String]) -> Vec<&'static Exhibit> {
-    EXHIBITS.iter().filter(|exhibit| chosen(exhibit.name, filter)).collect()
-}
-
-fn chosen(name: &str, filter: &[String]) -> bool {
-    filter.is_empty() || filter.iter().any(|part| name.contains(part))
+/// The exhibits.
+pub fn exhibits() -> Vec<&'static Exhibit> {
+    EXHIBITS.iter().collect()
 }
 
 fn system(scenario: &'static Scenario, exhibit: Option<&Exhibit>, reach: Reach) -> System {

@@ -91,9 +91,17 @@ pub fn reach(tier: Tier) -> Reach {
     if tier == Tier::Quick { Reach::Quick } else { Reach::Full }
 }
 
-/// Picks by name; everything without a filter.
+/// Picks by a part of the name, or by the whole one if there is such a name; everything without a filter.
 pub fn chosen(name: &str, filter: &[String]) -> bool {
-    filter.is_empty() || filter.iter().any(|part| name.contains(part))
+    let picks = |part: &String| part == name || (name.contains(part) && !is_a_name(part));
+    filter.is_empty() || filter.iter().any(picks)
+}
+
+fn is_a_name(name: &str) -> bool {
+    models::all().iter().any(|model| model.name == name)
+        || protocol::scenarios().iter().any(|scenario| scenario.name == name)
+        || protocol::exhibits().iter().any(|exhibit| exhibit.name == name)
+        || suites::SUITES.iter().any(|suite| suite.name == name)
 }
 
 /// The jobs of a run, in the order in which they are run and shown.
@@ -188,7 +196,8 @@ pub fn scenarios(filter: &[String], tier: Tier) -> Vec<Job> {
         row.invariants = protocol::PROPERTIES.iter().map(ToString::to_string).collect();
         Job { row, work: Work::Search { scenario, exhibit: None } }
     };
-    protocol::scenarios(filter).into_iter().map(job).collect()
+    let scenarios = protocol::scenarios().into_iter().filter(|scenario| chosen(scenario.name, filter));
+    scenarios.map(job).collect()
 }
 
 /// Every known bug.
@@ -202,7 +211,8 @@ pub fn museum(filter: &[String]) -> Vec<Job> {
         row.threads = Some(exhibit.scenario.clocks.len());
         Job { row, work: Work::Search { scenario: exhibit.scenario, exhibit: Some(exhibit) } }
     };
-    protocol::exhibits(filter).into_iter().map(job).collect()
+    let exhibits = protocol::exhibits().into_iter().filter(|exhibit| chosen(exhibit.name, filter));
+    exhibits.map(job).collect()
 }
 
 /// Every test suite of the normal build.

@@ -125,12 +125,12 @@ fn run_kind(asked: &Filtered, kind: Kind) -> Result<bool, String> {
 }
 
 fn explore(scenario: &str, bug: Option<&str>, address: &str) -> Result<bool, String> {
-    let named = protocol::scenarios(&[]).into_iter().find(|known| known.name == scenario);
+    let named = protocol::scenarios().into_iter().find(|known| known.name == scenario);
     let named = named.ok_or_else(|| format!("no scenario is named {scenario}"))?;
     let exhibit = match bug {
         None => None,
         Some(bug) => {
-            let exhibit = protocol::exhibits(&[]).into_iter().find(|known| known.name == bug);
+            let exhibit = protocol::exhibits().into_iter().find(|known| known.name == bug);
             Some(exhibit.ok_or_else(|| format!("no bug is named {bug}"))?)
         }
     };

@@ -77,13 +77,13 @@ fn replay_model(file: &Path, failure: &mut Failure) -> Result<bool, String> {
 fn replay_protocol(file: &Path, failure: &mut Failure) -> Result<bool, String> {
     let Execution::Protocol { reach, path, broken, trace } = &mut failure.execution else { return Ok(false) };
     let fits_nothing = |what: &str| format!("{}: {what}", file.display());
-    let scenario = protocol::scenarios(&[]).into_iter().find(|known| known.name == failure.proof);
+    let scenario = protocol::scenarios().into_iter().find(|known| known.name == failure.proof);
     let scenario =
         scenario.ok_or_else(|| fits_nothing(&format!("there is no scenario {}", failure.proof)))?;
     let exhibit = match &failure.mutation {
         None => None,
         Some(bug) => {
-            let exhibit = protocol::exhibits(&[]).into_iter().find(|known| known.name == bug);
+            let exhibit = protocol::exhibits().into_iter().find(|known| known.name == bug);
             Some(exhibit.ok_or_else(|| fits_nothing(&format!("there is no bug {bug}")))?)
         }
     };

@@ -71,7 +71,7 @@ impl Weaker {
 
     /// Why the checker cannot see it, if it cannot.
     pub fn excuse(&self) -> Option<String> {
-        None
+        self.row.excuse.map(str::to_owned)
     }
 }
 

@@ -78,7 +78,7 @@ fn section(kind: Kind, rows: &[&Row], width: usize) -> String {
 
 fn name(row: &Row) -> String {
     match (&row.mutation, row.kind) {
-        (Some(_), Kind::Mutation | Kind::Museum) => row.subject.clone(),
+        (Some(_), Kind::Model | Kind::Mutation | Kind::Museum) => row.subject.clone(),
         _ => row.name.clone(),
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use replcore::buffer::model::weak;
-use replcore::buffer::model::weak::Access;
+use replcore::buffer::model::weak::{Access, MAX_THREADS};
 
 use super::campaign::Finding;
 use super::execute::Outcome;
@@ -38,9 +38,9 @@ fn program(finding: &Finding) -> String {
         settings.base_offset,
         if settings.eras { ", an era for each retirement" } else { "" }
     );
-    for (thread, operations) in finding.program.threads.iter().enumerate() {
+    for (number, operations) in finding.program.threads.iter().enumerate() {
         let operations: Vec<_> = operations.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "  {}: {}", words::thread(thread + 1), operations.join("; "));
+        let _ = writeln!(text, "  {}: {}", thread(number + 1), operations.join("; "));
     }
     let others = finding.choices.iter().filter(|choice| **choice != 0).count();
     let choices = finding.choices.len();
@@ -49,6 +49,11 @@ fn program(finding: &Finding) -> String {
         "{others} of its choices leave a thread or read an older store; after {choices} all are plain"
     );
     text
+}
+
+/// What a thread is called, here and in what the judge says.
+fn thread(number: usize) -> String {
+    if number == 0 { "main".to_owned() } else { format!("thread {number}") }
 }
 
 /// The execution as drawings know it.
@@ -60,15 +65,16 @@ pub fn recorded(finding: &Finding) -> Recorded {
     let mut named = name(&raw).into_iter();
     let steps = shown.into_iter().filter_map(|step| match step.access {
         Access::Mark(mark) => said(step, operation(finding, step.thread, mark)?),
-        Access::Spawn(thread) => said(step, format!("start {}", words::thread(thread))),
-        Access::Join(thread) => said(step, format!("wait for {}", words::thread(thread))),
-        _ => named.next().map(|named| aged(named, step.age)),
+        Access::Spawn(started) => said(step, format!("start {}", thread(started))),
+        Access::Join(ended) => said(step, format!("wait for {}", thread(ended))),
+        _ => named.next(),
     });
     let failure = &finding.failure;
     Recorded {
         message: failure.message.lines().next().unwrap_or_default().to_owned(),
         place: Some(failure.place.clone()),
         thread: Some(failure.thread),
+        threads: (0..MAX_THREADS).map(|number| (number, thread(number))).collect(),
         steps: steps.collect(),
     }
 }
@@ -90,14 +96,6 @@ fn is_bookkeeping(step: &weak::Step) -> bool {
 fn said(step: &weak::Step, did: String) -> Option<Step> {
     let thread = step.thread;
     Some(Step { thread, name: None, did, touches: None, touch: Touch::Order, place: None })
-}
-
-/// Says so if the store that was read was not the newest.
-fn aged(mut named: Step, age: usize) -> Step {
-    if age > 0 {
-        let _ = write!(named.did, " ({age} newer)");
-    }
-    named
 }
 
 /// The begin or the end of an operation of the program.

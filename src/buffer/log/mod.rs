@@ -33,7 +33,7 @@ use self::index::{INDEX_STRIDE, Index, free_index};
 use self::reference::drop_reference;
 use super::block::{NO_CONTEXT, Prior};
 use super::config::{CursorLimits, Settings};
-use super::cursor_slot::CursorSlots;
+use super::cursor_slot::{CursorSlot, CursorSlots};
 use super::pool::Pool;
 use super::reclaim::{Domain, Pin, Stale};
 use super::segment::{Frontier, Header, Segment};
@@ -262,25 +262,31 @@ impl Log {
         let limits = limits.at_least(end.saturating_sub(self.first()));
         let mut evicted = 0;
         self.slots.for_each_live(|slot, _| {
-            if let Some(seen) = slot.over_limit(&limits, end, now_ms)
-                && slot.evict(seen)
-            {
-                Counters::more(&self.pools.counters.evictions, 1);
-                evicted += 1;
-                slot.wake(self, true);
+            if let Some(seen) = slot.over_limit(&limits, end, now_ms) {
+                evicted += usize::from(self.evict(slot, seen));
             }
             ControlFlow::Continue(())
         });
         evicted
     }
 
+    /// Evicts the cursor that `seen` describes, and tells it; false if that is not how things stand.
+    fn evict(&self, slot: &CursorSlot, seen: u64) -> bool {
+        if !slot.evict(seen) {
+            return false;
+        }
+        Counters::more(&self.pools.counters.evictions, 1);
+        if !fault(Fault::EvictSilently) {
+            slot.wake(self, true);
+        }
+        true
+    }
+
     /// Evicts every cursor, over a limit or not.
     #[cfg(any(replcore_loom, replcore_fuzz))]
     pub(crate) fn evict_all(&self) {
         self.slots.for_each_live(|slot, _| {
-            if slot.evict_now() && !fault(Fault::EvictSilently) {
-                slot.wake(self, true);
-            }
+            self.evict(slot, slot.seen());
             ControlFlow::Continue(())
         });
     }

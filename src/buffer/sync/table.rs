@@ -86,9 +86,11 @@ orderings! {
     /// Between a cursor's leaving a segment and its look at the floor; pairs with TRIM_FENCE: either
     /// the scan sees that it left, or the cursor sees that it held the head back, and trims.
     HOP_FENCE = SeqCst (Fence);
-    /// A cursor claims a free slot. SLOT_LOAD before it has acquired the former owner's release, of
-    /// the very store that the exchange finds again: its generation is in the word.
-    SLOT_CLAIM = Relaxed (Rmw);
+    /// A cursor claims a free slot. Acquire: the former owner's release of it (SLOT_RELEASE_STORE).
+    SLOT_CLAIM = Acquire (Rmw), "SLOT_LOAD before the exchange has acquired the store that the exchange finds again, unless the slot went \
+        round all 65,536 generations in between: then the word is the same and the store another. No model walks that far: \
+        claimer: load word = (g, free) | others: claim and release it 65,536 times | claimer: exchange (g, free) succeeds, \
+        and has to see what the last of them did.";
     /// A cursor moves its slot to a later segment. Orders nothing: what the cursor still holds
     /// below, it holds by reference counts; that it failed tells of an eviction.
     SLOT_HOP = Relaxed (Rmw);
@@ -151,7 +153,7 @@ orderings! {
 }
 
 /// The excuse of a row, if it has one.
-#[cfg(replcore_loom)]
+#[cfg(any(replcore_loom, replcore_fuzz))]
 const fn excuse_in(given: &[&'static str]) -> Option<&'static str> {
     match given {
         [] => None,
