@@ -2,8 +2,8 @@
 """Applies deliberate bugs to the product, one at a time, and asks the proofs' quick tier to catch each.
 
 The bugs are the patches beside this file. They were chosen from the product's code alone, without a look at what the
-proofs look at. Work is done on the last commit, in a checkout of its own (target/bugs/tree) with its own builds:
-changes that are not committed are not seen, and yours are not touched. The unpatched tree runs first and has to be
+proofs look at. Work is done on the last commit, in a checkout of its own with its own builds (replcore-bugs in the
+directory for temporary files; logs in target/bugs): changes that are not committed are not seen, and yours are not touched. The unpatched tree runs first and has to be
 green, or no failure would mean anything.
 
 exit status: 0 if every bug was caught, 1 if one was missed, 2 if something could not be tried
@@ -16,6 +16,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 WORK = REPO / "target" / "bugs"
-TREE = WORK / "tree"
+# Not below the repository, where cargo would read its configuration twice and join the lists in it.
+TREE = Path(tempfile.gettempdir()) / "replcore-bugs"
 PROVE = ["cargo", "prove", "--tier", "quick", "--fail-fast", "--no-controls"]
 CHECK = ["cargo", "check", "--quiet", "--package", "replcore", "--all-targets"]
 
