@@ -6,10 +6,17 @@
 //!
 //! Both are plain data and text, so they stand here, with what can be asked of the program ([`options`]), where any build
 //! compiles and tests them. With the feature `bytes`, so do the byte-level fuzz targets.
+//! In the build of the schedule fuzzer (`--cfg replcore_fuzz`) the models do too: it explores them a second time.
 
 #[cfg(feature = "bytes")]
 pub mod bytes;
+#[cfg(replcore_fuzz)]
+pub mod check;
 pub mod drawing;
+#[cfg(replcore_fuzz)]
+pub mod model;
+#[cfg(replcore_fuzz)]
+pub mod models;
 pub mod options;
 pub mod report;
 #[cfg(replcore_fuzz)]

@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Buf;
-use replcore::buffer::model::{stall, trace};
 use replcore::buffer::{AttachError, BufferStats, Cursor, ReplicationBuffer};
 
+use super::explorer::{stall, trace};
 use super::thread;
 
-/// Names of the members that the model's last execution had.
+/// Names of the members that the model's last execution had, if one of them was to be stopped.
 static MEMBERS: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 static PASS: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,6 +42,7 @@ pub enum Pass {
 }
 
 /// Sets the pass, from the next execution on.
+#[cfg(replcore_loom)]
 pub fn set_pass(pass: Pass) {
     PASS.store(usize::from(pass == Pass::Appending), Ordering::Relaxed);
 }
@@ -52,6 +53,7 @@ pub fn stops() -> bool {
 }
 
 /// The members that the model's last execution had.
+#[cfg(replcore_loom)]
 pub fn members() -> Vec<&'static str> {
     MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
@@ -88,8 +90,8 @@ impl<T> Gives<T> {
 impl Crew {
     /// Nobody yet.
     pub fn new() -> Self {
-        MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if stops() {
+            MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
             stall::prepare();
         }
         Self::default()
@@ -120,7 +122,9 @@ impl Crew {
         run: impl FnOnce() -> T + Send + 'static,
     ) -> Gives<T> {
         let number = self.0.len();
-        MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        if stops() {
+            MEMBERS.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        }
         let gives = Arc::new(Mutex::new(None));
         let place = Arc::clone(&gives);
         let run = Box::new(move || {

@@ -16,12 +16,11 @@ mod stall;
 mod trim;
 mod wake;
 
-use replcore::buffer::model::provide_eras;
 use replcore::buffer::{Builder, Cursor, CursorLimits, DEFAULT_MAX_UNRECLAIMED_BYTES, ReplicationBuffer};
 
 use bytes::Buf;
 
-use crate::check::{PROBE, stops};
+use crate::check::{PROBE, provide_eras, stops};
 use crate::model::Model;
 
 /// What may wait for a stopped thread before it is passed by: two objects and the collector's share

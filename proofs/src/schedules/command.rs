@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use replcore::buffer::model::weak::MAX_THREADS;
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ use super::minimise::minimise;
 use super::mutation::mutate;
 use super::show::show;
 use super::strategy::{Bounds, Exhaustive, Guided, Mixed, Pct, Random, RandomBytes, Replay, Strategy};
-use super::{litmus, teeth};
+use super::{cross, litmus, teeth};
 
 /// Prints a line; whoever reads it may have seen enough.
 macro_rules! say {
@@ -42,8 +42,10 @@ const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// reads, is chosen by a strategy. Every history is judged against the sequential reference. A finding is made
 /// small, saved, and shown with one column for each thread.
 #[derive(Debug, Parser)]
-#[command(name = "fuzz-schedules", bin_name = "cargo fuzz-schedules")]
+#[command(name = "fuzz-schedules", bin_name = "cargo fuzz-schedules", args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Who makes the choices.
     #[arg(long, value_enum, default_value_t = Kind::Mixed)]
     strategy: Kind,
@@ -95,6 +97,12 @@ struct Options {
     /// Switches faults and weaker orderings on, one at a time, and fails unless each is found.
     #[arg(long)]
     self_check: bool,
+}
+
+/// What else there is to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    CrossCheck(cross::command::Options),
 }
 
 /// The strategies.
@@ -158,6 +166,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool, String> {
+    if let Some(Command::CrossCheck(options)) = &options.command {
+        return if self_test() { cross::command::run(options) } else { Ok(false) };
+    }
     let replayed = options.replay.as_deref().map(ScheduleFile::read).transpose()?;
     if !self_test() {
         return Ok(false);
@@ -399,6 +410,6 @@ fn line(counts: &Counts, seconds: f64) -> String {
 }
 
 /// Columns of the page.
-fn page() -> usize {
+pub(super) fn page() -> usize {
     terminal_size::terminal_size().map_or(PAGE, |(width, _)| usize::from(width.0))
 }

@@ -59,17 +59,24 @@ fn thread(number: usize) -> String {
 /// The execution as drawings know it.
 #[must_use]
 pub fn recorded(finding: &Finding) -> Recorded {
-    let trace = told(finding);
+    record(told(finding), &finding.failure, |step, mark| operation(finding, step.thread, mark))
+}
+
+/// An execution as drawings know it; `told` says what a mark in it means.
+pub(super) fn record(
+    trace: &[weak::Step],
+    failure: &weak::Failure,
+    told: impl Fn(&weak::Step, u32) -> Option<String>,
+) -> Recorded {
     let shown: Vec<_> = trace.iter().filter(|step| !is_bookkeeping(step)).collect();
     let raw: Vec<_> = shown.iter().filter_map(|step| raw(step)).collect();
     let mut named = name(&raw).into_iter();
     let steps = shown.into_iter().filter_map(|step| match step.access {
-        Access::Mark(mark) => said(step, operation(finding, step.thread, mark)?),
+        Access::Mark(mark) => said(step, told(step, mark)?),
         Access::Spawn(started) => said(step, format!("start {}", thread(started))),
         Access::Join(ended) => said(step, format!("wait for {}", thread(ended))),
         _ => named.next(),
     });
-    let failure = &finding.failure;
     Recorded {
         message: failure.message.lines().next().unwrap_or_default().to_owned(),
         place: Some(failure.place.clone()),

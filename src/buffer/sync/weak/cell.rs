@@ -218,16 +218,21 @@ impl<T> Drop for Arc<T> {
 
 /// What is trusted to hand on what its users know: the counterparts of `plain`.
 #[derive(Debug, Default)]
-struct HandedOn(RefCell<Known>);
+pub(super) struct HandedOn(RefCell<Known>);
+
+// SAFETY: all threads of an execution are one thread of the system.
+unsafe impl Send for HandedOn {}
+// SAFETY: as above.
+unsafe impl Sync for HandedOn {}
 
 impl HandedOn {
     /// The calling thread is after those who gave.
-    fn take(&self) {
+    pub(super) fn take(&self) {
         try_with(|state| state.memory.learn(state.current, &self.0.borrow()));
     }
 
     /// Who takes later is after the calling thread.
-    fn give(&self) {
+    pub(super) fn give(&self) {
         try_with(|state| {
             self.0.borrow_mut().join(state.known());
             state.memory.step(state.current);

@@ -23,7 +23,7 @@
 //!   may fail by reading any permitted message of another value.
 //! * A **`SeqCst` fence** exchanges views with one global view. That orders what is read, and is no
 //!   happens-before by itself.
-//! * Starting and joining a thread, and unparking one, hand on knowledge.
+//! * Starting and joining a thread, waking one and unlocking a lock hand on knowledge.
 //! * Making an atomic is a write without ordering: whoever touches it has to be after it. So a pointer
 //!   that is published without Release shows as a race. Overwriting an atomic makes a new location.
 //! * [`UnsafeCell`] reports accesses that are not ordered (vector clocks).
@@ -38,7 +38,7 @@
 //! # Layers
 //! `view` (what a thread knows), `memory` (locations and messages, no threads of control), `execution`
 //! (the state of one execution and its choices), `trace` (its
-//! steps), `engine` (threads, by shuttle), `atomic` and
+//! steps), `engine` (threads, by shuttle), `waiting` (locks and futures), `atomic` and
 //! `cell` (the types that the shipped code sees).
 //!
 //! All threads of an execution are coroutines on one thread of the system, so the state is a
@@ -51,6 +51,7 @@ mod execution;
 mod memory;
 mod trace;
 mod view;
+mod waiting;
 
 pub(crate) use self::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
 pub(crate) use self::cell::{Arc, Canary, Countdown, Signal, UnsafeCell, free};
@@ -94,6 +95,7 @@ pub mod control {
         pub use crate::buffer::sync::weak::atomic::{AtomicUsize, fence};
     }
     pub use super::cell::{Arc, UnsafeCell};
+    pub use super::waiting::{Condvar, Mutex, MutexGuard, block_on};
 }
 
 /// The clock of the execution.
