@@ -97,6 +97,13 @@ pub static SUITES: &[Suite] = &[
         unit: Unit::Mutations,
         runs: Runs::Cargo(&["fuzz-schedules", "--self-check"]),
     },
+    Suite {
+        name: "cross-check",
+        about: "the models under a second explorer: each comes to the outcomes that loom's exploration has to see, and to no other",
+        invariants: "I1 I2 I3 I4 I5 I6 I7 I9 I10 I11",
+        unit: Unit::Models,
+        runs: Runs::Cargo(&["fuzz-schedules", "cross-check"]),
+    },
 ];
 
 /// Programs of the test targets, by target.

@@ -101,6 +101,8 @@ pub enum Unit {
     Points,
     /// Mutations of the shipped code.
     Mutations,
+    /// Models, each explored whole within bounds.
+    Models,
 }
 
 impl Unit {
@@ -112,6 +114,7 @@ impl Unit {
             Self::Tests => "tests",
             Self::Points => "points",
             Self::Mutations => "mutations",
+            Self::Models => "models",
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::schedules::strategy::Bounds;
 /// it is, or the time is up.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The models whose names contain this [default: all].
+    /// The model of this name, or the models whose names contain it [default: all].
     filter: Option<String>,
     /// Preemptions of an execution.
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -69,7 +69,10 @@ macro_rules! say {
 /// If there is no such model or mutation.
 pub fn run(options: &Options) -> Result<bool, String> {
     let wanted = options.filter.as_deref().unwrap_or("");
-    let chosen: Vec<_> = models::all().into_iter().filter(|model| model.name.contains(wanted)).collect();
+    let mut chosen = models::all();
+    // A whole name means that model, though it be a part of another's.
+    let is_name = chosen.iter().any(|model| model.name == wanted);
+    chosen.retain(|model| if is_name { model.name == wanted } else { model.name.contains(wanted) });
     if chosen.is_empty() {
         return Err(format!("no model's name contains {wanted:?}"));
     }

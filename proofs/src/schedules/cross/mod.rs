@@ -11,7 +11,7 @@
 //!
 //! # How far
 //! A model is explored whole within a bound of preemptions and of stale reads. If an outcome was not seen by then, the
-//! bounds are raised by turns until it is; nothing is agreed before.
+//! bounds are raised until it is; nothing is agreed before.
 //!
 //! A mutation that a model has to catch under loom, it has to catch here as well (`--controls`).
 //!
@@ -29,8 +29,15 @@ use crate::model::{Model, Seen};
 
 /// Steps of an execution, at most; more would be a loop.
 const MAX_STEPS: usize = 100_000;
-/// Times that the bounds are raised, at most.
-const RAISES: usize = 4;
+/// By how much the bounds are raised, one after the other: stale reads first, for preemptions cost more.
+const RAISES: [Bounds; 6] = [
+    Bounds { preemptions: 0, stale_reads: 0 },
+    Bounds { preemptions: 0, stale_reads: 1 },
+    Bounds { preemptions: 0, stale_reads: 2 },
+    Bounds { preemptions: 1, stale_reads: 0 },
+    Bounds { preemptions: 1, stale_reads: 1 },
+    Bounds { preemptions: 2, stale_reads: 1 },
+];
 
 /// Why this explorer cannot run a model, if so.
 fn unfit(model: &Model) -> Option<&'static str> {
@@ -87,15 +94,14 @@ fn explore(model: &'static Model, bounds: Bounds, time: Duration, goal: Goal) ->
         time: Duration::ZERO,
         outcomes: Vec::new(),
     };
-    for raised in 0..=RAISES {
-        let (preemptions, stale_reads) = (raised.div_ceil(2), raised / 2);
+    for (times, by) in RAISES.into_iter().enumerate() {
         explored.bounds = Bounds {
-            preemptions: bounds.preemptions + preemptions,
-            stale_reads: bounds.stale_reads + stale_reads,
+            preemptions: bounds.preemptions.saturating_add(by.preemptions),
+            stale_reads: bounds.stale_reads.saturating_add(by.stale_reads),
         };
         let search = Search {
             tree: Exhaustive::new(explored.bounds, 1),
-            for_outcomes: (raised > 0 && goal == Goal::Outcomes).then_some((model, seen)),
+            for_outcomes: (times > 0 && goal == Goal::Outcomes).then_some((model, seen)),
             deadline: start + time,
             executions: 0,
             ended: Ending::Whole,

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
@@ -154,8 +155,10 @@ pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Joi
         state.observe_thread(Access::Spawn(thread), &at);
         thread
     });
+    // shuttle drops what never started when the execution is over, and a drop of ours may be a step: leak it.
+    let run = ManuallyDrop::new(run);
     let handle = shuttle::thread::spawn(move || {
-        let result = run_guarded(run);
+        let result = run_guarded(ManuallyDrop::into_inner(run));
         with(|state| state.running -= 1);
         result
     });
