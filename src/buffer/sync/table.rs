@@ -75,9 +75,9 @@ orderings! {
     /// Raises the floor. Release: the backlog pointer moved before it, so that a cursor which this
     /// turns away finds the new one at its next look. The race with a cursor is TRIM_FENCE's.
     FLOOR_RAISE = Release (Rmw);
-    /// Reads the floor. Who is turned away by it trims before it looks again, and TRIM_FENCE there,
-    /// after this load, acquires what FLOOR_RAISE released. The race with a trim is ATTACH_FENCE's.
-    FLOOR_LOAD = Relaxed (Load);
+    /// Reads the floor. Acquire: the backlog pointer, so that the trim of a cursor which this turns
+    /// away goes as far as the one whose scan met its slot. The race with a trim is ATTACH_FENCE's.
+    FLOOR_LOAD = Acquire (Load);
     /// Between raising the floor and scanning the cursors' slots; pairs with ATTACH_FENCE (store
     /// buffering): either the scan sees the new cursor or the new cursor sees the floor.
     TRIM_FENCE = SeqCst (Fence);
