@@ -41,7 +41,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I1 I2 I4 I5 I6",
         about: "two writers race to link a segment, and the loser links another",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        full: Bound::Preemptions(2),
         outcomes: &["first wins", "second wins"],
         controls: &[
             "NEXT_LINK=Relaxed",
@@ -59,7 +59,7 @@ pub static MODELS: &[Model] = &[
         about: "two writers of different contexts and one without: each selects just when it must",
         threads: 4,
         quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
+        full: Bound::Preemptions(1),
         outcomes: &["a[2]b", "[2]b[1]a", "[2]bc[1]a", "ac[2]b"],
         controls: &["StaleContext"],
         body: context,
