@@ -11,7 +11,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I1 I2 I4 I5 I6",
         about: "two writers race for one cell",
         quick: Bound::Preemptions(3),
-        full: Bound::None,
+        full: Bound::Preemptions(4),
         outcomes: &["first wins", "second wins"],
         controls: &[
             "CELL_PUBLISH=Relaxed",
@@ -70,7 +70,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I1 I2 I5",
         about: "a batch of several parts and a frame of shared bytes race; neither is torn",
         quick: Bound::Preemptions(2),
-        full: Bound::None,
+        full: Bound::Preemptions(3),
         outcomes: &["batch first", "shared first"],
         controls: &["CELL_PUBLISH=Relaxed"],
         body: batch,
