@@ -12,7 +12,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I3 I5 I6 I8",
         about: "every retirement begins an era while a replica attaches",
         quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
+        full: Bound::Preemptions(1),
         outcomes: &["attached", "not retained"],
         controls: &[
             "EraUnlooked",
@@ -30,7 +30,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I1 I5 I6 I8",
         about: "two writers append and retire while eras change under them",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        full: Bound::Preemptions(2),
         controls: &["FreeAtOnce"],
         body: append,
         ..BASE

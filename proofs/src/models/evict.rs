@@ -14,7 +14,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I5 I6 I8 I11",
         about: "a slow cursor is evicted, and what it pinned freed, while it reads",
         quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
+        full: Bound::Preemptions(1),
         outcomes: &["evicted", "read on"],
         controls: &["HopUnlooked", "FreeAtOnce"],
         body: evict_read,

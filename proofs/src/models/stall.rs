@@ -15,7 +15,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I2 I8",
         about: "a writer is stopped in an append; another appends, and all that is published is read",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        full: Bound::Preemptions(2),
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
         controls: &["WaitForHint"],

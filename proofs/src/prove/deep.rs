@@ -42,6 +42,8 @@ pub fn turn(
         std::fs::remove_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         explorer.directory("deep", &job.row.name)?;
         kept = Kept { build, ..Kept::default() };
+        // Now: the program may be stopped before the turn is over.
+        keep::write(&file, &kept)?;
     }
     if let Some(row) = kept.over {
         return Ok(Some(Turn::Over(Box::new(row))));

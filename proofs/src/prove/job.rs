@@ -236,11 +236,7 @@ pub fn stalls(filter: &[String], tier: Tier) -> Vec<Job> {
     let models = models::all().into_iter().filter(|model| !is_self_test(model) && chosen(model.name, filter));
     let job = |model: &'static Model| {
         // A stop is a preemption by itself, and there are as many explorations as there are points.
-        let bound = match (model.quick, tier) {
-            (quick, Tier::Deep) => quick,
-            (Bound::Preemptions(0), _) => Bound::Preemptions(0),
-            _ => Bound::Preemptions(1),
-        };
+        let bound = Bound::Preemptions(usize::from(tier == Tier::Deep));
         let exploration = Exploration { model, bound, mutation: None, expects_failure: false, stall: true };
         let mut job = exploration.job(Kind::Stall);
         job.row.unit = Unit::Points;

@@ -5,10 +5,10 @@ use std::path::Path;
 use replcore_proofs::drawing::{Execution, Failure, SCHEMA};
 use replcore_proofs::report::{Facts, Kind, Outcome, Row, Verdict};
 
-use super::{capture, output};
+use super::capture;
 use crate::protocol::{self, Exhibit, Reach, Scenario, Searched};
 
-/// Searches and says what it showed. What broke is saved under `kept`; the museum's bugs are there to break.
+/// Searches and says what it showed. What broke is saved under `kept`, a bug of the museum like any other.
 ///
 /// # Errors
 /// If the disk fails.
@@ -38,7 +38,7 @@ pub fn run(
         let failure = Failure {
             schema: SCHEMA,
             proof: scenario.name.to_owned(),
-            about: row.about.clone(),
+            about: scenario.about.to_owned(),
             invariants: row.invariants.clone(),
             mutation: exhibit.map(|exhibit| exhibit.name.to_owned()),
             mutation_about: exhibit.map(|exhibit| exhibit.about.to_owned()),
@@ -51,11 +51,7 @@ pub fn run(
                 trace: searched.trace,
             },
         };
-        if row.kind == Kind::Protocol {
-            capture::save(limit.kept, &failure, &mut row)?;
-        } else {
-            row.drawing = Some(failure.draw(output::width(), false));
-        }
+        capture::save(limit.kept, &failure, &mut row)?;
     }
     Ok(row)
 }
