@@ -62,9 +62,9 @@ fn replay_model(file: &Path, failure: &mut Failure) -> Result<bool, String> {
     let directory = explorer.directory("work", &format!("replay-{}", std::process::id()))?;
     keep::write(&directory.join(PATH), path)?;
     keep::Keep::new(directory.clone(), Purpose::Draw).set_point(*stall)?;
-    let alone = capture::record(&explorer, &exploration, &directory)?;
+    let alone = capture::record(&explorer, &exploration, &directory);
     std::fs::remove_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    match alone {
+    match alone? {
         Alone::Broke(again) => {
             *recorded = again;
             Ok(true)
