@@ -111,7 +111,7 @@ groups! {
     "pair-read-seal" [Read, Seal] 2 3 sees ["read no more"] catches ["LeakRecord"];
     "pair-read-park" [Read, Park] 2 3 sees ["read no more"] catches ["LeakRecord"];
     "pair-read-drop" [Read, Drop] all all sees ["read no more"] catches ["LeakRecord"];
-    "pair-trim-attach" [Trim, Attach] 1 2 sees ["read no more", "not retained"] catches ["AttachUnlooked", "FLOOR_LOAD=Relaxed"];
+    "pair-trim-attach" [Trim, Attach] 1 2 sees ["read no more", "not retained"] catches ["AttachUnlooked", "FLOOR_LOAD=Relaxed", "FLOOR_RAISE=Relaxed"];
     "pair-trim-evict" [Trim, Evict] all all sees ["done"] catches ["LeakRecord"];
     "pair-trim-seal" [Trim, Seal] 1 2 sees ["done"] catches ["LeakRecord"];
     "pair-trim-park" [Trim, Park] 1 2 sees ["done"] catches ["LeakRecord"];

@@ -25,7 +25,6 @@ pub static MODELS: &[Model] = &[
             "FreeAtOnce",
             "BACKLOG_MOVE=Relaxed",
             "BACKLOG_LOAD=Relaxed",
-            "FLOOR_RAISE=Relaxed",
             "FloorUnraised",
             "FloorBeforeSlot",
         ],

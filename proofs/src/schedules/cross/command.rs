@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use replcore::buffer::model::restore;
 
-use super::{Broken, Explored, Goal, Verdict, explore, out_of_reach, unfit};
+use super::{Broken, Explored, Goal, Verdict, explore, unfit};
 use crate::drawing::{columns, words};
 use crate::model::Model;
 use crate::models;
@@ -110,12 +110,7 @@ fn catch(options: &Options, models: &[&'static Model]) -> Result<(usize, usize),
     let (mut caught, mut all) = (0, 0);
     for mutation in mutations {
         let has_to = |model: &&&'static Model| model.controls.contains(mutation);
-        let (beyond, catching): (Vec<_>, Vec<_>) =
-            models.iter().filter(has_to).copied().partition(|model| out_of_reach(model, mutation).is_some());
-        for model in beyond {
-            let why = out_of_reach(model, mutation).unwrap_or_default();
-            say!("{:<30} not run     {mutation}: {why}", model.name);
-        }
+        let catching: Vec<_> = models.iter().filter(has_to).copied().collect();
         mutate(mutation)?;
         let explored = explore_all(options, &catching, Goal::Break, |model, explored| {
             control_row(model, mutation, explored)

@@ -44,13 +44,6 @@ fn unfit(model: &Model) -> Option<&'static str> {
     model.stalls.then_some("is about stopped threads; this explorer stops none")
 }
 
-/// Why a model cannot catch a mutation here that it has to catch under loom, if so.
-fn out_of_reach(model: &Model, mutation: &str) -> Option<&'static str> {
-    // loom lets the cursor read the old backlog pointer as often as it looks, hundreds of times.
-    ((model.name, mutation) == ("trim-attach", "FLOOR_RAISE=Relaxed"))
-        .then_some("shows only as a cursor that retries without end; this explorer bounds stale reads")
-}
-
 /// What came of a model.
 #[derive(Debug)]
 enum Verdict {
