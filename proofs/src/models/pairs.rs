@@ -76,7 +76,7 @@ macro_rules! groups {
         /// The models.
         pub static MODELS: &[Model] = &[$(Model {
             name: $name,
-            invariants: "I1-I7 I9-I11",
+            invariants: "I1 I2 I3 I4 I5 I6 I7 I9 I10 I11",
             about: concat!("at once:" $(, " ", stringify!($actor))*),
             threads: 1 + [$($actor),*].len(),
             quick: bound!($quick),

@@ -166,11 +166,11 @@ pub fn everything(options: &Options) -> Jobs {
     }
     // A mutation of the buffer, or a bound for it, says nothing about the rest.
     if options.mutate.is_none() && options.bound.is_none() {
-        if tier == Tier::Full {
+        if tier != Tier::Deep {
             jobs.parallel.extend(stalls(&options.filter, tier));
-            if !options.no_controls {
-                jobs.parallel.extend(orderings(&options.filter, tier));
-            }
+        }
+        if tier == Tier::Full && !options.no_controls {
+            jobs.parallel.extend(orderings(&options.filter, tier));
         }
         if !options.no_controls {
             jobs.parallel.extend(museum(&options.filter));
