@@ -217,7 +217,18 @@ impl CursorSlot {
     /// The cursor is done.
     pub(crate) fn release(&self, log: &Log) {
         self.awake();
+        let early = fault(Fault::FreeSlotEarly);
+        if early {
+            self.free();
+        }
         self.set_waker(None, log);
+        if !early {
+            self.free();
+        }
+    }
+
+    /// Another cursor may have it.
+    fn free(&self) {
         self.word.store(word(self.generation(), FREE), ord::SLOT_RELEASE_STORE());
     }
 

@@ -66,6 +66,17 @@ pub static MODELS: &[Model] = &[
         ..BASE
     },
     Model {
+        name: "append-same-context",
+        invariants: "I1 I4 I5",
+        about: "two writers ask for the same context: the second leaves its part out",
+        quick: Bound::Preemptions(3),
+        full: Bound::Preemptions(4),
+        outcomes: &["[2]ab", "[2]ba"],
+        controls: &["StaleContext"],
+        body: same_context,
+        ..BASE
+    },
+    Model {
         name: "append-batch",
         invariants: "I1 I2 I5",
         about: "a batch of several parts and a frame of shared bytes race; neither is torn",
@@ -147,6 +158,29 @@ fn context(seen: &'static Seen) {
     assert!(allowed.contains(&text.as_str()), "I4, I5: {text}");
     let plain = text.trim_matches('c');
     seen.mark(plain);
+}
+
+fn same_context(seen: &'static Seen) {
+    let buffer = keeping(2);
+    // Context 1 is in force.
+    buffer.append_with(|marker| marker.set_context(Some(1))).expect("not fenced");
+    let mut crew = Crew::new();
+    for text in ["a", "b"] {
+        let mut writer = buffer.writer();
+        crew.spawn("selecting writer", move || {
+            let mut frame = writer.frame();
+            frame.select_context(2, b"[2]");
+            frame.put_slice(text.as_bytes());
+            frame.publish().expect("not fenced");
+        });
+    }
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let text = String::from_utf8(read_visible(&mut cursor)).expect("text");
+    assert!(["[2]ab", "[2]ba"].contains(&text.as_str()), "I4, I5: {text}");
+    seen.mark(&text);
 }
 
 fn batch(seen: &'static Seen) {

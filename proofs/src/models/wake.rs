@@ -71,6 +71,17 @@ pub static MODELS: &[Model] = &[
         body: changing_waker,
         ..BASE
     },
+    Model {
+        name: "wake-reused-slot",
+        invariants: "I6 I9",
+        about: "a cursor goes while another attaches, perhaps in its slot, and leaves a waker there",
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        outcomes: &["woken"],
+        controls: &["FreeSlotEarly"],
+        body: reused_slot,
+        ..BASE
+    },
 ];
 
 /// A waker that says whether it was used. Plain atomics: what it hands over is not the question.
@@ -168,5 +179,28 @@ fn changing_waker(seen: &'static Seen) {
     let (cursor, flag, found) = waiting.get();
     seen.mark(if found { "found it" } else { "woken" });
     assert!(found || flag.is_set(), "I9: it waits for ever");
+    drop(cursor);
+}
+
+fn reused_slot(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let gone = buffer.attach(0).expect("base");
+    let mut crew = Crew::new();
+    crew.spawn("leaving replica", move || drop(gone));
+    let attaching = buffer.clone();
+    let waiting = crew.spawn("polling replica", move || {
+        let mut cursor = attaching.attach(0).expect("base");
+        let flag = Flag::new();
+        let found = poll(&mut cursor, &flag);
+        (cursor, flag, found)
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let (cursor, flag, found) = waiting.get();
+    assert!(!found, "nothing is appended yet");
+    buffer.append(b"abc").expect("not fenced");
+    assert!(flag.is_set(), "I9: it waits for ever");
+    seen.mark("woken");
     drop(cursor);
 }

@@ -43,7 +43,15 @@ pub fn capture(
         return Ok(());
     }
     let saved = read_json(&path)?;
-    let Some(recorded) = record(explorer, exploration, directory)?.broke() else {
+    let recorded = match record(explorer, exploration, directory) {
+        Ok(alone) => alone.broke(),
+        // What broke may take the process down with it (a heap that is damaged, say): a failure all the same.
+        Err(error) => {
+            row.report += &format!("\nIt cannot be drawn: {error}\n");
+            return Ok(());
+        }
+    };
+    let Some(recorded) = recorded else {
         row.report += "\nThe execution did not break when it was run alone.\n";
         return Ok(());
     };

@@ -56,7 +56,8 @@ impl<'a> Explorer<'a> {
     /// # Errors
     /// If it cannot be run.
     pub fn row(&self, exploration: &Exploration, mut row: Row) -> Result<Option<Row>, String> {
-        let directory = self.directory("work", &row.name)?;
+        // A model's exploration and its stall points have one name and may run at the same time.
+        let directory = self.directory("work", &format!("{} {}", row.kind.word(), row.name))?;
         let seconds = self.common.seconds();
         let explanation = self.explore(exploration, &directory, Purpose::Explore, seconds)?;
         if explanation.ended.stopped {

@@ -233,6 +233,8 @@ faults! {
     IndexUnlooked;
     /// Cursor: keep the slot when the cursor goes.
     KeepSlot;
+    /// Cursor: give the slot back before its waker is out of it.
+    FreeSlotEarly;
     /// Evict: do not wake the one that is evicted.
     EvictSilently;
     /// Wake-up: do not look for an eviction after registering the waker.
