@@ -7,7 +7,7 @@ use replcore::buffer::model::{self, stall};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Pass};
-use crate::model::{Model, Seen};
+use crate::model::{Model, Seen, mutate};
 use crate::prove::keep::{Keep, Point};
 
 /// Steps a loom execution may have.
@@ -49,28 +49,6 @@ pub struct Request {
     pub stall: bool,
     /// Where the exploration stands, on disk.
     pub keep: Keep,
-}
-
-/// Switches a mutation of the shipped code on.
-///
-/// # Errors
-/// If there is none of that name.
-pub fn mutate(mutation: &str) -> Result<(), String> {
-    use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-    let known = match mutation.split_once('=') {
-        Some((row, weaker)) => {
-            let weaker = match weaker {
-                "Relaxed" => Relaxed,
-                "Acquire" => Acquire,
-                "Release" => Release,
-                "AcqRel" => AcqRel,
-                _ => return Err(format!("{weaker} is not an ordering to weaken to")),
-            };
-            model::weaken(row, weaker)
-        }
-        None => model::inject(mutation),
-    };
-    if known { Ok(()) } else { Err(format!("there is no ordering or fault named {mutation}")) }
 }
 
 /// Explores `model`, printing the result to standard output. A failure is a panic: the process

@@ -135,3 +135,28 @@ impl Seen {
         self.names.iter().map(ToString::to_string).zip(counts).collect()
     }
 }
+
+/// Switches `ROW=Weaker`, or a fault, on for the whole process.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn mutate(mutation: &str) -> Result<(), String> {
+    use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+    use replcore::buffer::model;
+
+    let known = match mutation.split_once('=') {
+        Some((row, weaker)) => {
+            let weaker = match weaker {
+                "Relaxed" => Relaxed,
+                "Acquire" => Acquire,
+                "Release" => Release,
+                "AcqRel" => AcqRel,
+                _ => return Err(format!("{weaker} is not an ordering to weaken to")),
+            };
+            model::weaken(row, weaker)
+        }
+        None => model::inject(mutation),
+    };
+    if known { Ok(()) } else { Err(format!("there is no ordering or fault named {mutation}")) }
+}

@@ -15,10 +15,10 @@ use super::campaign::{Board, Counts, Finding, Limits, Outcome, campaign};
 use super::file::ScheduleFile;
 use super::generate::Size;
 use super::minimise::minimise;
-use super::mutation::mutate;
 use super::show::show;
 use super::strategy::{Bounds, Exhaustive, Guided, Mixed, Pct, Random, RandomBytes, Replay, Strategy};
 use super::{cross, litmus, teeth};
+use crate::model::mutate;
 
 /// Prints a line; whoever reads it may have seen enough.
 macro_rules! say {

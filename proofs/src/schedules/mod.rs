@@ -22,7 +22,6 @@ pub mod judge;
 pub mod linearize;
 pub mod litmus;
 pub mod minimise;
-pub mod mutation;
 pub mod program;
 pub mod show;
 pub mod strategy;

@@ -12,8 +12,8 @@ use replcore::buffer::model;
 
 use super::campaign::{Board, Limits, campaign};
 use super::generate::Size;
-use super::mutation::mutate;
 use super::strategy::Mixed;
+use crate::model::mutate;
 
 /// What has to be found.
 pub const MUTATIONS: &[&str] = &[

@@ -12,9 +12,9 @@ use replcore::buffer::model::restore;
 use super::{Broken, Explored, Goal, Verdict, explore, unfit};
 use crate::drawing::{columns, words};
 use crate::model::Model;
+use crate::model::mutate;
 use crate::models;
 use crate::schedules::command::page;
-use crate::schedules::mutation::mutate;
 use crate::schedules::show::record;
 use crate::schedules::strategy::Bounds;
 
