@@ -52,7 +52,7 @@ mod reclaim;
 pub mod reference;
 mod segment;
 mod stats;
-mod sync;
+pub(crate) mod sync;
 #[cfg(all(test, not(any(replcore_loom, replcore_fuzz))))]
 mod tests;
 mod writer;

@@ -565,6 +565,42 @@ fn what_could_not_be_loaded_is_not_written() {
     assert_eq!(entries(&writer.finish().unwrap()).len(), 2);
 }
 
+/// Lengths about the first and the last number of each form.
+fn edge_lengths() -> impl Iterator<Item = u64> {
+    [6, 14, 32, 63].into_iter().flat_map(|bits| (1u64 << bits) - 2..=(1 << bits) + 1).chain([0, u64::MAX])
+}
+
+#[test]
+fn lengths_about_every_edge_read_back() {
+    let mut writer = Writer::new(RdbVersion::Valkey80);
+    let mut expected = Vec::new();
+    for keys in edge_lengths() {
+        writer.resize_db(keys, keys / 2).unwrap();
+        expected.push(Event::ResizeDb { keys, keys_with_deadline: keys / 2 });
+    }
+    for len in edge_lengths().filter_map(|len| usize::try_from(len).ok().filter(|len| *len < 1 << 15)) {
+        let text = Bytes::from(vec![b'x'; len]);
+        let mut values = vec![Value::String(text.clone())];
+        if len > 0 {
+            values.push(Value::List(vec![Bytes::from_static(b"e"); len]));
+        }
+        for value in values {
+            writer.entry(&text, None, &value).unwrap();
+            let key = text.clone();
+            expected.push(Event::Entry(Entry {
+                key,
+                value,
+                deadline_ms: None,
+                idle_s: None,
+                frequency: None,
+            }));
+        }
+    }
+    let file = writer.finish().unwrap();
+    expected.push(Event::End { checked: true });
+    assert!(read(&file).unwrap() == expected);
+}
+
 fn text() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         3 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from),

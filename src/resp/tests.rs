@@ -453,6 +453,17 @@ proptest! {
     }
 }
 
+/// Whole numbers about the ends of the range and about the powers of ten, in and out of it.
+#[test]
+fn integers_about_every_edge_are_read_or_refused() {
+    let powers = (0..21).flat_map(|digits| [10i128.pow(digits), -10i128.pow(digits)]);
+    for edge in powers.chain([i128::from(i64::MIN), i128::from(i64::MAX), i128::from(u64::MAX)]) {
+        for value in edge - 2..=edge + 2 {
+            assert_eq!(parse_integer(value.to_string().as_bytes()), i64::try_from(value).ok(), "{value}");
+        }
+    }
+}
+
 /// Replies as text (in which nan equals nan), fed in steps.
 fn replies_of(bytes: &[u8], step: usize) -> (Vec<String>, Option<ReplyError>) {
     let (mut parser, mut input, mut replies) =

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::ReplicationId;
+use crate::buffer::sync::ArcSwap;
+use crate::buffer::sync::table::{Fault, fault};
 
 /// The replication history a server's stream continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,10 @@ impl SharedHistory {
 
     /// Promotes: [`History::shifted`], in one step even against other writers. Returns the new history.
     pub fn shift(&self, replid: ReplicationId, end_offset: u64) -> Arc<History> {
+        if fault(Fault::ShiftInTwoSteps) {
+            self.0.store(Arc::new(self.load().shifted(replid, end_offset)));
+            return self.load();
+        }
         self.0.rcu(|current| current.shifted(replid, end_offset));
         self.load()
     }

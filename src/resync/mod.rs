@@ -7,7 +7,7 @@
 //! it asked for; in every other case it is told to take a full copy. No third answer exists, and
 //! each refusal says why, with the numbers a person needs to act on.
 //!
-//! Everything here is pure: no socket, thread or clock. Time is a parameter (`now_ms`,
+//! Everything here is pure: no socket, thread or clock ([`SharedHistory`] and [`SharedAcks`] are what threads share of it). Time is a parameter (`now_ms`,
 //! milliseconds of any monotonic clock), bytes come in as slices, and what should happen next is a
 //! return value. The embedding server owns the input and output.
 //!
@@ -20,6 +20,7 @@
 //! | `decide` | [`decide`]: (history, retained range, request) → partial or full, with the reason |
 //! | `handshake` | the arguments of `PSYNC` and `REPLCONF`, the snapshot format a replica can read |
 //! | `acks` | [`AckTable`]: acknowledged offsets, good replicas, the count for `WAIT` |
+//! | `shared_acks` | [`SharedAcks`]: the same for many threads, and those who wait |
 //! | `link` | [`Link`]: the life of one replica's connection on the primary, as transitions |
 //!
 //! # Offsets, and where the ±1 lives
@@ -41,6 +42,7 @@ mod handshake;
 mod history;
 mod link;
 mod replication_id;
+mod shared_acks;
 
 #[cfg(test)]
 mod tests;
@@ -54,3 +56,4 @@ pub use handshake::{
 pub use history::{History, Previous, SharedHistory};
 pub use link::{Framing, IllegalTransition, Link, LinkAction, LinkEvent, LinkState, LinkTimeout};
 pub use replication_id::{ParseReplicationIdError, REPLICATION_ID_LEN, ReplicationId};
+pub use shared_acks::{Reached, SharedAcks};

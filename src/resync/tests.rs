@@ -371,6 +371,11 @@ mod handshake {
 
 mod acks {
     use std::collections::HashMap;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
 
@@ -442,6 +447,50 @@ mod acks {
         acks.set_online(1, 1_000);
         assert_eq!(acks.count_good(11_000, 10_000), 1);
         assert_eq!(acks.count_good(11_001, 10_000), 0);
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn poll(reached: &mut Pin<Box<Reached<'_>>>, woken: &Arc<Woken>) -> Poll<usize> {
+        reached.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(woken))))
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_what_counts_and_leaves_nothing_behind() {
+        let acks = SharedAcks::default();
+        let woken = Arc::<Woken>::default();
+        let mut reached = Box::pin(acks.reached(10, 1));
+        assert_eq!(poll(&mut reached, &woken), Poll::Pending);
+        assert_eq!(poll(&mut reached, &woken), Poll::Pending);
+        assert_eq!(acks.waiting(), 1, "polled twice, it waits once");
+        acks.insert(1, 0);
+        assert!(!acks.acknowledge(2, 10, None, 10, 0), "nobody of that name");
+        assert_eq!(woken.0.load(Relaxed), 0);
+        assert!(acks.acknowledge(1, 10, None, 10, 0));
+        assert_eq!(poll(&mut reached, &woken), Poll::Pending, "not online");
+        acks.set_online(1, 0);
+        assert_eq!(woken.0.load(Relaxed), 2);
+        assert_eq!(poll(&mut reached, &woken), Poll::Ready(1));
+        let mut more = Box::pin(acks.reached(11, 1));
+        assert_eq!(poll(&mut more, &woken), Poll::Pending);
+        assert_eq!(acks.waiting(), 1);
+        drop(more);
+        assert_eq!(acks.waiting(), 0, "who gives up waits no more");
+        acks.remove(1);
+        assert_eq!(acks.count_acked(0), 0);
+        assert_eq!(
+            poll(&mut Box::pin(acks.reached(u64::MAX, 0)), &woken),
+            Poll::Ready(0),
+            "none are always there"
+        );
     }
 
     #[test]

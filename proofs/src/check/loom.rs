@@ -8,11 +8,6 @@ pub mod thread {
     pub use ::loom::thread::{JoinHandle, spawn};
 }
 
-/// Locks of the explorer, for models that have shared state beside the buffer.
-pub mod sync {
-    pub use ::loom::sync::{Condvar, Mutex};
-}
-
 /// Atomics of the explorer, for programs that are about the explorer itself.
 pub mod atomic {
     use std::sync::atomic::Ordering;

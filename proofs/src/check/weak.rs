@@ -30,11 +30,6 @@ pub mod thread {
     }
 }
 
-/// Locks of the explorer, for models that have shared state beside the buffer.
-pub mod sync {
-    pub use replcore::buffer::model::weak::{Condvar, Mutex};
-}
-
 /// Atomics of the explorer, for programs that are about the explorer itself.
 pub mod atomic {
     use std::sync::atomic::Ordering;

@@ -1,22 +1,18 @@
-//! What stands beside the buffer: the history at a failover, and who waits for acknowledgements.
-//!
-//! [`SharedHistory`] is an `arc-swap`, which the explorer does not see: the models give the others a
-//! turn at each use of it, so that it is met in every order all the same.
+//! What stands beside the buffer: the history when it changes, and who waits for acknowledgements.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use replcore::buffer::model::{Fault, fault};
 use replcore::buffer::{AppendError, ReplicationBuffer};
 use replcore::resync::{
-    AckTable, Decision, History, PsyncRequest, ReplicaKey, ReplicationId, RequestedId, Retained,
+    Decision, History, Previous, PsyncRequest, ReplicaKey, ReplicationId, RequestedId, Retained, SharedAcks,
     SharedHistory, decide,
 };
 
 use super::{keeping, read_visible};
-use crate::check::Crew;
-use crate::check::atomic::Word;
-use crate::check::sync::{Condvar, Mutex};
+use crate::check::{Crew, block_on};
 use crate::model::{BASE, Bound, Model, Seen};
 
 /// The models.
@@ -33,15 +29,49 @@ pub static MODELS: &[Model] = &[
         ..BASE
     },
     Model {
+        name: "history-two-shifts",
+        invariants: "I10",
+        about: "two promotions at once: the history of one grows out of the other's, and neither is lost",
+        quick: Bound::None,
+        full: Bound::None,
+        outcomes: &["the first came last", "the second came last"],
+        controls: &["ShiftInTwoSteps"],
+        body: two_shifts,
+        ..BASE
+    },
+    Model {
+        name: "history-shift-reset",
+        invariants: "I10",
+        about: "a promotion while the history breaks: nothing that was before the break may be continued from",
+        quick: Bound::None,
+        full: Bound::None,
+        outcomes: &["the break came last", "the promotion came last"],
+        controls: &["ShiftInTwoSteps"],
+        body: shift_and_reset,
+        ..BASE
+    },
+    Model {
         name: "wait-acks",
         invariants: "-",
-        about: "a client waits for an acknowledgement that comes meanwhile: a lost one is a deadlock",
+        about: "a client waits for acknowledgements of a replica that comes online meanwhile: a lost one is a deadlock",
         quick: Bound::None,
         full: Bound::None,
         outcomes: &["counted at once", "slept"],
         controls: &["CountThenSleep"],
         no_stalls: Some("its client waits for the one acknowledgement that its other thread brings"),
-        body: wait_for_acks,
+        body: |seen| wait_for_acks(seen, &[("client in WAIT", END)]),
+        ..BASE
+    },
+    Model {
+        name: "wait-acks-two",
+        invariants: "-",
+        about: "two clients wait for different acknowledgements: each is told of its own",
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        outcomes: &["counted at once", "slept"],
+        controls: &["CountThenSleep"],
+        no_stalls: Some("its clients wait for the acknowledgements that its other thread brings"),
+        body: |seen| wait_for_acks(seen, &[("client in WAIT", FIRST), ("client in WAIT for more", END)]),
         ..BASE
     },
 ];
@@ -50,28 +80,10 @@ fn id(digit: u8) -> ReplicationId {
     std::str::from_utf8(&[digit; 40]).expect("text").parse().expect("40 digits")
 }
 
-/// A history, and a word that the explorer sees, touched at each use of it.
-struct Visible {
-    history: SharedHistory,
-    word: Word,
-}
-
-impl Visible {
-    fn load(&self) -> Arc<History> {
-        self.word.load(Relaxed);
-        self.history.load()
-    }
-
-    fn shift(&self, id: ReplicationId, end: u64) {
-        self.word.load(Relaxed);
-        self.history.shift(id, end);
-    }
-}
-
 /// A replica of the old history that has `applied` bytes asks to continue; says also whether the
 /// history was still the old one. What is retained is read before the history: read after it, the
 /// end may be one of a later history, which the replica does not share.
-fn psync(buffer: &ReplicationBuffer, history: &Visible, applied: i64) -> (Option<Vec<u8>>, bool) {
+fn psync(buffer: &ReplicationBuffer, history: &SharedHistory, applied: i64) -> (Option<Vec<u8>>, bool) {
     let retained = || Retained { first: buffer.first_offset(), end: buffer.end_offset() };
     let (retained, current) = if fault(Fault::HistoryBeforeRange) {
         let current = history.load();
@@ -92,8 +104,7 @@ fn psync(buffer: &ReplicationBuffer, history: &Visible, applied: i64) -> (Option
 
 fn failover(seen: &'static Seen) {
     let buffer = keeping(2);
-    let history = SharedHistory::new(History::new(id(b'a')));
-    let history = Arc::new(Visible { history, word: Word::new() });
+    let history = Arc::new(SharedHistory::new(History::new(id(b'a'))));
     let mut crew = Crew::new();
     let (sealed, shifted) = (buffer.clone(), Arc::clone(&history));
     let mut old = buffer.writer();
@@ -116,42 +127,96 @@ fn failover(seen: &'static Seen) {
     assert_eq!(continued.as_deref(), Some(&b"new"[..]), "one that shares all is not continued");
 }
 
-/// As `server::replication` does it: the table under a lock, and a version that wakes.
-struct Acks {
-    table: Mutex<(AckTable, u64)>,
-    changed: Condvar,
+/// A promotion of either server's making, at the stream's end.
+fn shift(crew: &mut Crew, name: &'static str, history: &Arc<SharedHistory>, digit: u8) {
+    let history = Arc::clone(history);
+    crew.spawn(name, move || history.shift(id(digit), END));
 }
 
-fn wait_for_acks(seen: &'static Seen) {
+/// Where the stream ends while histories change.
+const END: u64 = 3;
+
+fn grown_out_of(digit: u8) -> Option<Previous> {
+    Some(Previous { replid: id(digit), second_offset: END + 1 })
+}
+
+fn two_shifts(seen: &'static Seen) {
     let buffer = keeping(2);
-    let offset = buffer.append(b"abc").expect("not fenced").end;
-    let key: ReplicaKey = 1;
-    let mut table = AckTable::default();
-    table.insert(key, 0);
-    table.set_online(key, 0);
-    let acks = Arc::new(Acks { table: Mutex::new((table, 0)), changed: Condvar::new() });
+    let history = Arc::new(SharedHistory::new(History::new(id(b'a'))));
     let mut crew = Crew::new();
-    let (waited, end) = (Arc::clone(&acks), offset);
-    crew.spawn_waiter("client in WAIT", move || {
-        let mut table = waited.table.lock().expect("no panic");
-        seen.mark(if table.0.count_acked(end) > 0 { "counted at once" } else { "slept" });
-        while table.0.count_acked(end) == 0 {
-            if fault(Fault::CountThenSleep) {
-                drop(table);
-                table = waited.table.lock().expect("no panic");
-            }
-            table = waited.changed.wait(table).expect("no panic");
-        }
-    });
-    let acknowledged = buffer.clone();
+    shift(&mut crew, "first promoter", &history, b'b');
+    shift(&mut crew, "second promoter", &history, b'c');
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let last = *history.load();
+    if last.replid == id(b'b') {
+        seen.mark("the first came last");
+        assert_eq!(last.previous, grown_out_of(b'c'), "a promotion is lost");
+    } else {
+        seen.mark("the second came last");
+        assert_eq!(last.replid, id(b'c'));
+        assert_eq!(last.previous, grown_out_of(b'b'), "a promotion is lost");
+    }
+}
+
+fn shift_and_reset(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let history = Arc::new(SharedHistory::new(History::new(id(b'a'))));
+    let mut crew = Crew::new();
+    shift(&mut crew, "promoter", &history, b'b');
+    let broken = Arc::clone(&history);
+    crew.spawn("whoever finds the stream broken", move || broken.reset(id(b'c')));
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let last = *history.load();
+    if last.replid == id(b'c') {
+        seen.mark("the break came last");
+        assert_eq!(last.previous, None, "a history without a past has one");
+    } else {
+        seen.mark("the promotion came last");
+        assert_eq!(last.replid, id(b'b'));
+        assert_eq!(last.previous, grown_out_of(b'c'), "what was before the break can be continued from");
+    }
+}
+
+const REPLICA: ReplicaKey = 1;
+/// Where the first of two frames ends.
+const FIRST: u64 = 2;
+
+/// Waits until the replica has `offset`.
+fn wait_for(acks: &SharedAcks, offset: u64, seen: &Seen) {
+    let mut reached = pin!(acks.reached(offset, 1));
+    let mut polls = 0;
+    let count = block_on(poll_fn(|context| {
+        polls += 1;
+        reached.as_mut().poll(context)
+    }));
+    seen.mark(if polls == 1 { "counted at once" } else { "slept" });
+    assert_eq!(count, 1, "fewer have it than were waited for");
+    assert!(acks.count_acked(offset) == 1, "an acknowledged offset has fallen");
+}
+
+fn wait_for_acks(seen: &'static Seen, clients: &[(&'static str, u64)]) {
+    let buffer = keeping(2);
+    buffer.append(b"ab").expect("not fenced");
+    buffer.append(b"c").expect("not fenced");
+    let acks = Arc::new(SharedAcks::default());
+    acks.insert(REPLICA, 0);
+    let mut crew = Crew::new();
+    for (name, offset) in clients.iter().copied() {
+        let acks = Arc::clone(&acks);
+        crew.spawn_waiter(name, move || wait_for(&acks, offset, seen));
+    }
+    let reported = Arc::clone(&acks);
     crew.spawn("replica's link", move || {
-        let end = acknowledged.end_offset();
-        let mut table = acks.table.lock().expect("no panic");
-        if table.0.acknowledge(key, offset, None, end, 1) {
-            table.1 += 1;
-            drop(table);
-            acks.changed.notify_all();
-        }
+        // It has some of it before it is online, and the rest afterwards.
+        reported.acknowledge(REPLICA, FIRST, None, END, 1);
+        reported.set_online(REPLICA, 2);
+        reported.acknowledge(REPLICA, END, None, END, 3);
     });
-    crew.finish(&buffer);
+    if crew.finish(&buffer) {
+        assert_eq!(acks.waiting(), 0, "somebody is counted as waiting who does not");
+    }
 }

@@ -19,6 +19,8 @@ mod plain;
 mod real;
 #[cfg(replcore_loom)]
 pub mod stall;
+#[cfg(any(replcore_loom, replcore_fuzz))]
+mod swap;
 pub mod table;
 #[cfg(replcore_loom)]
 pub mod trace;
@@ -31,6 +33,8 @@ pub(crate) use model::*;
 pub(crate) use plain::{Countdown, Signal};
 #[cfg(not(any(replcore_loom, replcore_fuzz)))]
 pub(crate) use real::*;
+#[cfg(any(replcore_loom, replcore_fuzz))]
+pub(crate) use swap::ArcSwap;
 #[cfg(replcore_fuzz)]
 pub(crate) use weak::*;
 

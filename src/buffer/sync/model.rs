@@ -1,7 +1,7 @@
 //! The shim of a model build: loom's types, each atomic with a shadow word.
 
 use std::any::Any;
-use std::sync::Mutex;
+use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, Ordering};
 
 use loom::sync::atomic as loomed;
@@ -9,12 +9,12 @@ use loom::sync::atomic as loomed;
 use super::stall;
 use super::trace::{self, Action, Birth};
 
-pub(crate) use loom::sync::Arc;
+pub(crate) use loom::sync::{Arc, Mutex};
 
 static SHADOW: StdAtomicBool = StdAtomicBool::new(false);
 static NEWEST: StdAtomicBool = StdAtomicBool::new(false);
 static CLOCK_MS: StdAtomicU64 = StdAtomicU64::new(0);
-static QUARANTINE: Mutex<Vec<Freed>> = Mutex::new(Vec::new());
+static QUARANTINE: StdMutex<Vec<Freed>> = StdMutex::new(Vec::new());
 
 /// What a model can set.
 pub mod model_control {
@@ -222,7 +222,7 @@ pub(crate) struct Canary {
     alive: loom::cell::UnsafeCell<bool>,
     birth: Birth,
     /// Reports the object as leaked if it never dies.
-    track: Mutex<Option<loom::alloc::Track<()>>>,
+    track: StdMutex<Option<loom::alloc::Track<()>>>,
 }
 
 impl Canary {
@@ -231,7 +231,7 @@ impl Canary {
         Self {
             alive: loom::cell::UnsafeCell::new(true),
             birth: Birth::now(),
-            track: Mutex::new(Some(loom::alloc::Track::new(()))),
+            track: StdMutex::new(Some(loom::alloc::Track::new(()))),
         }
     }
 

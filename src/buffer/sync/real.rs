@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
-pub(crate) use std::sync::Arc;
+pub(crate) use arc_swap::ArcSwap;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
+pub(crate) use std::sync::{Arc, Mutex};
 
 /// `std::cell::UnsafeCell` with loom's closure interface.
 #[derive(Debug)]

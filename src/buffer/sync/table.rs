@@ -249,7 +249,9 @@ faults! {
     ReuseBytes;
     /// Resync: read the history before what is retained. Not in the buffer: in who uses it.
     HistoryBeforeRange;
-    /// `WAIT`: count, let the lock go, and only then go to sleep. Not in the buffer, as above.
+    /// History: shift it by a load and a store.
+    ShiftInTwoSteps;
+    /// `WAIT`: count, let the lock go, and only then leave the waker.
     CountThenSleep;
     /// Publish: make the next record in the place of the one just published.
     ReuseRecord;

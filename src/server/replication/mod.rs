@@ -8,7 +8,7 @@
 //! | `snapshot` | the snapshot's bytes, made beside the runtime's threads |
 //! | `deadlines` | what becomes of replicas that cannot hold field deadlines |
 //!
-//! `WAIT` sleeps on a version number that every risen acknowledgement raises: nothing polls.
+//! `WAIT` sleeps until an acknowledgement rises or a replica comes ([`SharedAcks`]): nothing polls.
 //! Waiters ask for acknowledgements through one notified task, which writes one `REPLCONF GETACK *`
 //! however many waiters asked since its last turn.
 
@@ -18,18 +18,20 @@ mod sender;
 mod snapshot;
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::propagation::Publisher;
 use super::state::{Shared, random_id};
 use crate::buffer::ReplicationBuffer;
-use crate::resync::{AckTable, History, LinkState, ReplicaFacts, ReplicaKey, ReplicationId, SharedHistory};
+use crate::resync::{History, LinkState, ReplicaFacts, ReplicaKey, ReplicationId, SharedAcks, SharedHistory};
 use crate::rewrite::Effects;
 
 use deadlines::{Generation, Refusal, needs_field_deadlines};
@@ -57,6 +59,11 @@ impl ReplicaView {
     }
 }
 
+/// A number of replicas as clients are told it.
+fn as_count(replicas: usize) -> i64 {
+    i64::try_from(replicas).unwrap_or(i64::MAX)
+}
+
 #[derive(Debug)]
 struct Registered {
     address: String,
@@ -66,20 +73,14 @@ struct Registered {
     broken: Arc<Notify>,
 }
 
-#[derive(Debug, Default)]
-struct Replicas {
-    acks: AckTable,
-    links: BTreeMap<ReplicaKey, Registered>,
-}
-
 /// The replication state of a primary.
 pub(super) struct Replication {
     pub buffer: ReplicationBuffer,
     pub history: SharedHistory,
     publisher: Publisher,
-    replicas: Mutex<Replicas>,
-    /// Raised whenever an acknowledged offset rises or a replica comes or goes.
-    ack_version: watch::Sender<u64>,
+    /// Taken alone, or before `acks`.
+    links: Mutex<BTreeMap<ReplicaKey, Registered>>,
+    acks: SharedAcks,
     getack_wanted: Notify,
     /// The end of the stream when acknowledgements were last asked for: a write before it needs no new question.
     getack_offset: AtomicU64,
@@ -96,8 +97,8 @@ impl Replication {
             publisher: Publisher::new(buffer.clone()),
             buffer,
             history: SharedHistory::new(History::new(replid)),
-            replicas: Mutex::default(),
-            ack_version: watch::Sender::new(0),
+            links: Mutex::default(),
+            acks: SharedAcks::default(),
             getack_wanted: Notify::new(),
             getack_offset: AtomicU64::new(0),
             snapshots_running: AtomicUsize::new(0),
@@ -116,43 +117,35 @@ impl Replication {
             state: LinkState::Handshake,
             broken: Arc::clone(&broken),
         };
-        let mut replicas = self.replicas.lock();
-        replicas.acks.insert(key, now_ms);
-        replicas.links.insert(key, registered);
+        let mut links = self.links.lock();
+        self.acks.insert(key, now_ms);
+        links.insert(key, registered);
         broken
     }
 
     fn unregister(&self, key: ReplicaKey) {
-        let mut replicas = self.replicas.lock();
-        replicas.acks.remove(key);
-        replicas.links.remove(&key);
-        drop(replicas);
-        self.acks_changed();
+        self.links.lock().remove(&key);
+        self.acks.remove(key);
     }
 
     fn set_state(&self, key: ReplicaKey, state: LinkState, now_ms: u64) {
-        let mut replicas = self.replicas.lock();
-        if let Some(registered) = replicas.links.get_mut(&key) {
+        if let Some(registered) = self.links.lock().get_mut(&key) {
             registered.state = state;
         }
         if state == LinkState::Online {
-            replicas.acks.set_online(key, now_ms);
+            self.acks.set_online(key, now_ms);
         }
-        drop(replicas);
-        self.acks_changed();
     }
 
     fn acknowledge(&self, key: ReplicaKey, applied: u64, fsynced: Option<u64>, now_ms: u64) {
         let end = self.buffer.end_offset();
-        if self.replicas.lock().acks.acknowledge(key, applied, fsynced, end, now_ms) {
-            self.acks_changed();
-        }
+        self.acks.acknowledge(key, applied, fsynced, end, now_ms);
     }
 
     /// Where a replica says that it is.
     fn announced_address(&self, key: ReplicaKey) -> String {
-        let replicas = self.replicas.lock();
-        replicas.links.get(&key).map(|link| format!("{}:{}", link.address, link.port)).unwrap_or_default()
+        let links = self.links.lock();
+        links.get(&key).map(|link| format!("{}:{}", link.address, link.port)).unwrap_or_default()
     }
 
     /// The last replica that was refused.
@@ -160,15 +153,11 @@ impl Replication {
         self.last_refusal.lock().clone()
     }
 
-    fn acks_changed(&self) {
-        self.ack_version.send_modify(|version| *version = version.wrapping_add(1));
-    }
-
     /// All replicas, in the order in which they came.
     pub fn replicas(&self) -> Vec<ReplicaView> {
-        let replicas = self.replicas.lock();
+        let links = self.links.lock();
         let view = |(key, registered): (&ReplicaKey, &Registered)| {
-            let entry = replicas.acks.get(*key);
+            let entry = self.acks.look(|table| table.get(*key).copied());
             ReplicaView {
                 address: registered.address.clone(),
                 port: registered.port,
@@ -177,11 +166,11 @@ impl Replication {
                 last_ack_ms: entry.map_or(0, |entry| entry.last_ack_ms),
             }
         };
-        replicas.links.iter().map(view).collect()
+        links.iter().map(view).collect()
     }
 
     pub fn has_replicas(&self) -> bool {
-        !self.replicas.lock().links.is_empty()
+        !self.links.lock().is_empty()
     }
 
     pub fn snapshots_running(&self) -> usize {
@@ -190,41 +179,34 @@ impl Replication {
 
     /// Online replicas that have `offset`.
     pub fn count_acked(&self, offset: u64) -> i64 {
-        i64::try_from(self.replicas.lock().acks.count_acked(offset)).unwrap_or(i64::MAX)
+        as_count(self.acks.count_acked(offset))
     }
 
     /// Online replicas that reported within `max_lag_ms`.
     pub fn count_good(&self, now_ms: u64, max_lag_ms: u64) -> usize {
-        self.replicas.lock().acks.count_good(now_ms, max_lag_ms)
+        self.acks.look(|table| table.count_good(now_ms, max_lag_ms))
     }
 
     /// Waits until `wanted` replicas have `offset`, or until the timeout. Returns how many have it.
     pub async fn wait_for_replicas(&self, offset: u64, wanted: i64, timeout: Option<Duration>) -> i64 {
         // A timeout beyond what a clock can show is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut version = self.ack_version.subscribe();
-        loop {
-            // Marked as seen before the count: a change after it wakes the wait below.
-            version.borrow_and_update();
-            let count = self.count_acked(offset);
-            if count >= wanted {
-                return count;
-            }
-            if self.getack_offset.load(Ordering::Acquire) < offset {
+        // Fewer than none is none.
+        let mut reached = pin!(self.acks.reached(offset, usize::try_from(wanted).unwrap_or(0)));
+        let asking = poll_fn(|context| {
+            let count = reached.as_mut().poll(context);
+            // At each turn: a replica that has come meanwhile is asked too.
+            if count.is_pending() && self.getack_offset.load(Ordering::Acquire) < offset {
                 self.getack_wanted.notify_one();
             }
-            let changed = async {
-                // The sender lives in `self`: it cannot be gone.
-                let _ = version.changed().await;
-            };
-            match deadline {
-                None => changed.await,
-                Some(deadline) => {
-                    if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                        return self.count_acked(offset);
-                    }
-                }
-            }
+            count
+        });
+        match deadline {
+            None => as_count(asking.await),
+            Some(deadline) => match tokio::time::timeout_at(deadline, asking).await {
+                Ok(count) => as_count(count),
+                Err(_) => self.count_acked(offset),
+            },
         }
     }
 
@@ -278,9 +260,9 @@ impl Shared {
         let replid = random_id();
         self.stats.history_breaks.add(1);
         self.replication.history.reset(replid);
-        let replicas = self.replication.replicas.lock();
-        tracing::error!(reason, %replid, replicas = replicas.links.len(), "the stream cannot describe the data any more: new history");
-        for registered in replicas.links.values() {
+        let links = self.replication.links.lock();
+        tracing::error!(reason, %replid, replicas = links.len(), "the stream cannot describe the data any more: new history");
+        for registered in links.values() {
             registered.broken.notify_one();
         }
     }

@@ -57,6 +57,7 @@ pub(crate) use self::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fen
 pub(crate) use self::cell::{Arc, Canary, Countdown, Signal, UnsafeCell, free};
 pub(crate) use self::engine::spin;
 pub(super) use self::trace::note_row;
+pub(crate) use self::waiting::Mutex;
 
 /// What the adversary of `epoch` needs of a backend: words that are there from the start, for they
 /// reach other threads through a list that no model sees, and the name of the calling thread.
@@ -95,7 +96,7 @@ pub mod control {
         pub use crate::buffer::sync::weak::atomic::{AtomicUsize, fence};
     }
     pub use super::cell::{Arc, UnsafeCell};
-    pub use super::waiting::{Condvar, Mutex, MutexGuard, block_on};
+    pub use super::waiting::block_on;
 }
 
 /// The clock of the execution.

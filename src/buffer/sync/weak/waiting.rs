@@ -1,4 +1,4 @@
-//! Waiting for another thread: a lock, a condition, a future. Who waits is not among those that can go
+//! Waiting for another thread: a lock, a future. Who waits is not among those that can go
 //! on, so a wake-up that is lost shows as a deadlock; who is woken is after whoever woke.
 
 use std::future::{Future, poll_fn};
@@ -31,15 +31,14 @@ impl<T> Mutex<T> {
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let inner = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.handed_on.take();
-        Ok(MutexGuard { inner: Some(inner), mutex: self })
+        Ok(MutexGuard { inner, mutex: self })
     }
 }
 
 /// As `std::sync::MutexGuard`.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
-    /// Taken where it is given to a condition.
-    inner: Option<sync::MutexGuard<'a, T>>,
+    inner: sync::MutexGuard<'a, T>,
     mutex: &'a Mutex<T>,
 }
 
@@ -47,51 +46,19 @@ impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.inner.as_ref().expect("not waiting")
+        &self.inner
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.inner.as_mut().expect("not waiting")
+        &mut self.inner
     }
 }
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         self.mutex.handed_on.give();
-    }
-}
-
-/// As `std::sync::Condvar`. Nobody is woken without reason.
-#[derive(Debug, Default)]
-pub struct Condvar(sync::Condvar);
-
-impl Condvar {
-    /// Nobody waits.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Lets the lock go and waits to be notified.
-    ///
-    /// # Errors
-    /// Never: a panic has ended the execution.
-    ///
-    /// # Panics
-    /// Never: the guard has its lock.
-    pub fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        let (mutex, inner) = (guard.mutex, guard.inner.take().expect("not waiting"));
-        drop(guard);
-        let inner = self.0.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        mutex.handed_on.take();
-        Ok(MutexGuard { inner: Some(inner), mutex })
-    }
-
-    /// Wakes all who wait.
-    pub fn notify_all(&self) {
-        self.0.notify_all();
     }
 }
 
