@@ -10,14 +10,16 @@
 
 #[cfg(feature = "bytes")]
 pub mod bytes;
-#[cfg(replcore_fuzz)]
+#[cfg(any(replcore_fuzz, all(replcore_loom, crossbeam_loom)))]
 pub mod check;
 pub mod drawing;
-#[cfg(replcore_fuzz)]
+#[cfg(any(replcore_fuzz, all(replcore_loom, crossbeam_loom)))]
 pub mod model;
-#[cfg(replcore_fuzz)]
+#[cfg(any(replcore_fuzz, all(replcore_loom, crossbeam_loom)))]
 pub mod models;
 pub mod options;
+#[cfg(all(replcore_loom, crossbeam_loom))]
+pub mod real_epoch;
 pub mod report;
 #[cfg(replcore_fuzz)]
 pub mod schedules;

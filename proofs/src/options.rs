@@ -182,7 +182,7 @@ impl Tier {
     pub fn cases(self) -> u32 {
         match self {
             Self::Quick => 256,
-            Self::Full | Self::Deep => 4_096,
+            Self::Full | Self::Deep => 2_048,
         }
     }
 }

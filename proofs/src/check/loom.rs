@@ -41,4 +41,10 @@ pub mod atomic {
             self.inner.store(value, order);
         }
     }
+
+    impl Default for Word {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
 }

@@ -81,7 +81,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I1 I2 I5",
         about: "a batch of several parts and a frame of shared bytes race; neither is torn",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        full: Bound::Preemptions(4),
         outcomes: &["batch first", "shared first"],
         controls: &["CELL_PUBLISH=Relaxed"],
         body: batch,

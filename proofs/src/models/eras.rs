@@ -41,7 +41,7 @@ pub static MODELS: &[Model] = &[
         about: "a cursor goes and retires its waker, a trimmer begins the next era, a writer pins in it and wakes",
         threads: 4,
         quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
         outcomes: &["gone before", "woken"],
         controls: &["ERA_RETIRE=Acquire"],
         body: passed_on,

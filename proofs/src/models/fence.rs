@@ -24,7 +24,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I10",
         about: "two seals of one term: one of them finds it sealed",
         quick: Bound::Preemptions(3),
-        full: Bound::Preemptions(4),
+        full: Bound::Preemptions(5),
         outcomes: &["first seals", "second seals"],
         controls: &["StaleFence"],
         body: seal_seal,

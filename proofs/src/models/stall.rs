@@ -27,7 +27,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I2 I7 I8 I11",
         about: "a writer is stopped while it links a segment, trims and retires; others go on and memory stays bounded",
         quick: Bound::Preemptions(0),
-        full: Bound::Preemptions(1),
+        full: Bound::Preemptions(0),
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
         controls: &["ForgetRetire"],

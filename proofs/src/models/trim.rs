@@ -13,7 +13,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I3 I5 I6 I7",
         about: "a replica attaches while a writer's appends trim what it asks for",
         quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
+        full: Bound::Preemptions(1),
         outcomes: &["attached", "not retained"],
         controls: &[
             "TRIM_FENCE=AcqRel",
@@ -59,7 +59,7 @@ pub static MODELS: &[Model] = &[
         about: "a fast and a slow cursor read while a writer trims behind them",
         threads: 4,
         quick: Bound::Preemptions(1),
-        full: Bound::Preemptions(2),
+        full: Bound::Preemptions(1),
         outcomes: &["fast ahead", "fast level"],
         controls: &["TrimUnlooked", "FreeAtOnce", "REF_DROP=Relaxed", "REF_LAST=Relaxed"],
         body: two_cursors,

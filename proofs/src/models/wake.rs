@@ -76,7 +76,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I6 I9",
         about: "a cursor goes while another attaches, perhaps in its slot, and leaves a waker there",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        full: Bound::Preemptions(4),
         outcomes: &["woken"],
         controls: &["FreeSlotEarly"],
         body: reused_slot,

@@ -91,6 +91,13 @@ pub static SUITES: &[Suite] = &[
     tests("unit-resync", "lib", "resync::", "I7 I10", "unit and property tests of histories and decisions"),
     tests("unit-rewrite", "lib", "rewrite::", "", "unit and property tests of what is propagated"),
     Suite {
+        name: "crossbeam-epoch",
+        about: "small models of the retire path on the real collector, which is explored with them, and their mutations",
+        invariants: "I6 I11",
+        unit: Unit::Models,
+        runs: Runs::Cargo(&["prove-epoch"]),
+    },
+    Suite {
         name: "schedules",
         about: "random and guided schedules under weak memory find every mutation of a list",
         invariants: "I1 I2 I3 I4 I5 I9 I10",

@@ -38,14 +38,18 @@ pub(crate) use swap::ArcSwap;
 #[cfg(replcore_fuzz)]
 pub(crate) use weak::*;
 
-#[cfg(any(replcore_loom, replcore_fuzz))]
+#[cfg(all(any(replcore_loom, replcore_fuzz), not(crossbeam_loom)))]
 mod adversary;
-/// Epoch reclamation: `crossbeam-epoch`, or the adversary in a model build.
+#[cfg(all(replcore_loom, crossbeam_loom))]
+mod crossbeam;
+/// Epoch reclamation: `crossbeam-epoch`, or the adversary in a model build that does not ask for the real one.
 pub(crate) mod epoch {
-    #[cfg(any(replcore_loom, replcore_fuzz))]
+    #[cfg(all(any(replcore_loom, replcore_fuzz), not(crossbeam_loom)))]
     pub(crate) use super::adversary::{Collector, Guard, Participation, pin_known, pin_new};
+    #[cfg(all(replcore_loom, crossbeam_loom))]
+    pub(crate) use super::crossbeam::{Participation, pin_known, pin_new};
     #[cfg(not(any(replcore_loom, replcore_fuzz)))]
     pub(crate) use super::real::{Participation, pin_known, pin_new};
-    #[cfg(not(any(replcore_loom, replcore_fuzz)))]
+    #[cfg(any(crossbeam_loom, not(any(replcore_loom, replcore_fuzz))))]
     pub(crate) use crossbeam_epoch::{Collector, Guard};
 }
