@@ -49,7 +49,7 @@ pub struct Options {
 /// What a whole run and its parts have in common.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// How far to go: quick takes minutes, full an hour and more, deep has no end and goes on where it was stopped.
+    /// How far to go: quick takes minutes, full up to an hour, deep has no end and goes on where it was stopped.
     #[arg(long, value_enum, default_value_t = Tier::Quick)]
     pub tier: Tier,
     /// Proofs that run at the same time [default: one for each core].
@@ -153,7 +153,7 @@ pub struct Filtered {
 pub enum Tier {
     /// Minutes.
     Quick,
-    /// An hour and more.
+    /// Up to an hour.
     Full,
     /// Without bounds, without end; goes on where it was stopped.
     Deep,

@@ -20,8 +20,8 @@ const TRUSTED: [&str; 6] = [
     "loom explores no load buffering, treats SeqCst accesses as AcqRel (the buffer has none; its fences are modelled), and \
      keeps the seven newest stores of an atomic",
     "crossbeam-epoch keeps its contract: in the models an adversary stands in for it, which frees at the first moment that \
-     the contract allows and orders nothing that the contract does not",
-    "arc-swap (the list of eras) and bytes (the counts of shared payload) are invisible to loom",
+     the contract allows and orders nothing that the contract does not; few and small ones run on the real one too",
+    "arc-swap (the list of eras, the inside of the shared history) and bytes (the counts of shared payload) are invisible to loom",
     "a model has two to four threads with one or two operations each; larger ones are sampled",
     "the compiler translates the Rust memory model as it says",
 ];
