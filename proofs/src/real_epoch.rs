@@ -86,6 +86,12 @@ unsafe impl GlobalAlloc for Fresh {
     }
 }
 
+/// The exit status of a program that panicked.
+const PANICKED: i32 = 101;
+
+/// What loom panics with when an execution has more steps than it may.
+const TOO_MANY_BRANCHES: &str = "maximum number of branches";
+
 /// Steps a loom execution may have.
 const MAX_BRANCHES: usize = 100_000;
 
@@ -257,7 +263,9 @@ fn is_right(model: &str, mutation: Option<&str>, options: &Options) -> Result<bo
     }
     let held = ended.status.success() && said.starts_with(COMPLETE);
     let broke = why.lines().find(|line| !line.trim().is_empty() && !line.contains("panicked at"));
-    let right = held != mutation.is_some() && (held || !ended.status.success());
+    // A panic is what a model says no with; whatever else ends a process says nothing.
+    let panicked = ended.status.code() == Some(PANICKED) && !why.contains(TOO_MANY_BRANCHES);
+    let right = if mutation.is_some() { panicked } else { held };
     let with = mutation.map_or(String::new(), |mutation| format!(" with {mutation}"));
     let word = match (right, mutation) {
         (true, Some(_)) => "caught",

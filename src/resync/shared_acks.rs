@@ -55,7 +55,7 @@ impl Default for SharedAcks {
 }
 
 impl SharedAcks {
-    /// The lock is held for a few steps, of which none waits or wakes.
+    /// The lock is held for a few steps, of which none waits or runs a waker's code.
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -138,34 +138,29 @@ impl Future for Reached<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
-        if fault(Fault::CountThenSleep) {
-            let count = this.acks.count_acked(this.offset);
-            if count >= this.wanted {
-                return Poll::Ready(count);
-            }
-            this.acks.with(|state| this.waiter = Some(state.leave(this.waiter, context.waker())));
+        // Made, and dropped if it is left over, outside the lock: a waker may be anything.
+        let waker = context.waker().clone();
+        if fault(Fault::CountThenSleep) && this.acks.count_acked(this.offset) < this.wanted {
+            drop(this.acks.with(|state| state.leave(&mut this.waiter, waker)));
             return Poll::Pending;
         }
-        this.acks.with(|state| {
-            let count = state.table.count_acked(this.offset);
-            if count >= this.wanted {
-                return Poll::Ready(count);
-            }
-            this.waiter = Some(state.leave(this.waiter, context.waker()));
-            Poll::Pending
-        })
+        let (outcome, left_over) = this.acks.with(|state| match state.table.count_acked(this.offset) {
+            count if count >= this.wanted => (Poll::Ready(count), Some(waker)),
+            _ => (Poll::Pending, state.leave(&mut this.waiter, waker)),
+        });
+        drop(left_over);
+        outcome
     }
 }
 
 impl State {
-    /// Leaves the waker of this waiter, which gets a number if it has none.
-    fn leave(&mut self, waiter: Option<u64>, waker: &Waker) -> u64 {
-        let waiter = waiter.unwrap_or_else(|| {
+    /// Leaves the waker of this waiter, which gets a number if it has none. Returns the one it had left.
+    fn leave(&mut self, waiter: &mut Option<u64>, waker: Waker) -> Option<Waker> {
+        let number = *waiter.get_or_insert_with(|| {
             self.next_waiter += 1;
             self.next_waiter
         });
-        self.waiting.insert(waiter, waker.clone());
-        waiter
+        self.waiting.insert(number, waker)
     }
 }
 

@@ -30,7 +30,7 @@ pub static MODELS: &[Model] = &[
     },
     Model {
         name: "history-two-shifts",
-        invariants: "I10",
+        invariants: "-",
         about: "two promotions at once: the history of one grows out of the other's, and neither is lost",
         quick: Bound::None,
         full: Bound::None,
@@ -41,7 +41,7 @@ pub static MODELS: &[Model] = &[
     },
     Model {
         name: "history-shift-reset",
-        invariants: "I10",
+        invariants: "-",
         about: "a promotion while the history breaks: nothing that was before the break may be continued from",
         quick: Bound::None,
         full: Bound::None,

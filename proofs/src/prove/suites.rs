@@ -40,7 +40,8 @@ pub enum Runs {
     /// Tests of the library's package: the target (`lib` is the unit tests), and the part of the names to run.
     Tests { target: &'static str, named: &'static str },
     /// `cargo` with these arguments; the last line begins with how many of how many were as they should be: `3 of 3`.
-    Cargo(&'static [&'static str]),
+    /// Then what that proves.
+    Cargo(&'static [&'static str], Verdict),
 }
 
 const fn tests(
@@ -95,21 +96,21 @@ pub static SUITES: &[Suite] = &[
         about: "small models of the retire path on the real collector, which is explored with them, and their mutations",
         invariants: "I6 I11",
         unit: Unit::Models,
-        runs: Runs::Cargo(&["prove-epoch"]),
+        runs: Runs::Cargo(&["prove-epoch"], Verdict::Bounded),
     },
     Suite {
         name: "schedules",
         about: "random and guided schedules under weak memory find every mutation of a list",
         invariants: "I1 I2 I3 I4 I5 I9 I10",
         unit: Unit::Mutations,
-        runs: Runs::Cargo(&["fuzz-schedules", "--self-check"]),
+        runs: Runs::Cargo(&["fuzz-schedules", "--self-check"], Verdict::Sampled),
     },
     Suite {
         name: "cross-check",
         about: "the models under a second explorer: each comes to the outcomes that loom's exploration has to see, and to no other",
         invariants: "I1 I2 I3 I4 I5 I6 I7 I9 I10 I11",
         unit: Unit::Models,
-        runs: Runs::Cargo(&["fuzz-schedules", "cross-check"]),
+        runs: Runs::Cargo(&["fuzz-schedules", "cross-check"], Verdict::Bounded),
     },
 ];
 
@@ -142,7 +143,7 @@ pub fn build(suites: &[&Suite]) -> Result<Built, String> {
         .iter()
         .filter_map(|suite| match suite.runs {
             Runs::Tests { target, .. } => Some(target),
-            Runs::Cargo(_) => None,
+            Runs::Cargo(..) => None,
         })
         .collect();
     targets.sort_unstable();
@@ -200,7 +201,7 @@ pub fn run(
             command.args(Some(named).filter(|named| !named.is_empty())).current_dir(root());
             command
         }
-        Runs::Cargo(arguments) => {
+        Runs::Cargo(arguments, _) => {
             let mut command = cargo();
             command.args(arguments);
             command
@@ -216,7 +217,7 @@ pub fn run(
     }
     match suite.runs {
         Runs::Tests { .. } => judge_tests(&mut row, &ended),
-        Runs::Cargo(_) => judge_program(&mut row, &ended),
+        Runs::Cargo(_, proves) => judge_program(&mut row, &ended, proves),
     }
     Ok(row)
 }
@@ -250,7 +251,7 @@ fn judge_tests(row: &mut Row, ended: &Ended) {
     }
 }
 
-fn judge_program(row: &mut Row, ended: &Ended) {
+fn judge_program(row: &mut Row, ended: &Ended, proves: Verdict) {
     let last = ended.out.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let words: Vec<_> = last.split_whitespace().collect();
     let counts = match words[..] {
@@ -263,7 +264,7 @@ fn judge_program(row: &mut Row, ended: &Ended) {
         _ if !ended.status.success() => Verdict::Failed,
         None | Some((_, 0)) => Verdict::Vacuous,
         Some((good, all)) if good < all => Verdict::Failed,
-        Some(_) => Verdict::Sampled,
+        Some(_) => proves,
     };
     if row.verdict.is_good() {
         row.found = Some(last.to_owned());

@@ -10,6 +10,9 @@
 //! * [`epoch`] is an adversary that frees at the first moment the contract of epochs allows;
 //! * freed memory goes to a quarantine and its [`Canary`] dies, so a late access is a reported
 //!   race instead of undefined behaviour, and a forgotten one a reported leak.
+//!
+//! What stands beside the buffer takes its lock and its `arc-swap` from here too (`swap`). With `--cfg crossbeam_loom`
+//! beside `--cfg replcore_loom`, [`epoch`] is the real collector on loom's atomics (`crossbeam`).
 
 #[cfg(replcore_loom)]
 pub mod model;

@@ -1,8 +1,8 @@
 //! An `arc-swap` of a model build: what it holds is the real one's, and each of its steps is a step of the
-//! explorer, so that it is met in every order. Its own orderings are trusted.
+//! explorer, so that it is met in every order. Its own orderings are trusted; a load gives the newest value.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire};
 
 use super::AtomicUsize;
 
@@ -21,19 +21,19 @@ impl<T> ArcSwap<T> {
     }
 
     #[track_caller]
-    fn step(&self) {
-        self.turn.fetch_add(0, AcqRel);
+    fn step(&self, order: Ordering) {
+        self.turn.fetch_add(0, order);
     }
 
     #[track_caller]
     pub(crate) fn load_full(&self) -> Arc<T> {
-        self.step();
+        self.step(Acquire);
         self.inner.load_full()
     }
 
     #[track_caller]
     pub(crate) fn store(&self, value: Arc<T>) {
-        self.step();
+        self.step(AcqRel);
         self.inner.store(value);
     }
 
@@ -43,7 +43,7 @@ impl<T> ArcSwap<T> {
         let mut current = self.load_full();
         loop {
             let changed = change(&current).into();
-            self.step();
+            self.step(AcqRel);
             let found = arc_swap::Guard::into_inner(self.inner.compare_and_swap(&current, changed));
             if Arc::ptr_eq(&found, &current) {
                 return found;

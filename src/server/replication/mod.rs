@@ -124,16 +124,18 @@ impl Replication {
     }
 
     fn unregister(&self, key: ReplicaKey) {
-        self.links.lock().remove(&key);
+        let mut links = self.links.lock();
         self.acks.remove(key);
+        links.remove(&key);
     }
 
     fn set_state(&self, key: ReplicaKey, state: LinkState, now_ms: u64) {
-        if let Some(registered) = self.links.lock().get_mut(&key) {
-            registered.state = state;
-        }
+        // First, so that who is shown as online counts; and not under the lock, for it wakes.
         if state == LinkState::Online {
             self.acks.set_online(key, now_ms);
+        }
+        if let Some(registered) = self.links.lock().get_mut(&key) {
+            registered.state = state;
         }
     }
 
@@ -191,8 +193,9 @@ impl Replication {
     pub async fn wait_for_replicas(&self, offset: u64, wanted: i64, timeout: Option<Duration>) -> i64 {
         // A timeout beyond what a clock can show is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Fewer than none is none.
-        let mut reached = pin!(self.acks.reached(offset, usize::try_from(wanted).unwrap_or(0)));
+        // Fewer than none is none; more than can be counted is never reached.
+        let wanted = usize::try_from(wanted.max(0)).unwrap_or(usize::MAX);
+        let mut reached = pin!(self.acks.reached(offset, wanted));
         let asking = poll_fn(|context| {
             let count = reached.as_mut().poll(context);
             // At each turn: a replica that has come meanwhile is asked too.
