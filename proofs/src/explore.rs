@@ -10,8 +10,6 @@ use crate::check::{self, Pass};
 use crate::model::{Model, Seen, mutate};
 use crate::prove::keep::{Keep, Point};
 
-/// Steps a loom execution may have.
-const MAX_BRANCHES: usize = 100_000;
 /// Executions between two looks at the clock.
 const CHECK_EVERY: usize = 1_000;
 /// A thread's steps that are stopped at in turn, at most; more would be a loop.
@@ -127,12 +125,7 @@ fn check(
     deadline: Instant,
 ) -> Result<bool, String> {
     let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(false) };
-    let mut loom = loom::model::Builder::new();
-    loom.preemption_bound = request.bound;
-    loom.max_branches = MAX_BRANCHES;
-    loom.max_duration = Some(left);
-    loom.max_permutations = None;
-    loom.checkpoint_file = None;
+    let mut loom = check::exploration(request.bound, left);
     loom.checkpoint_interval = CHECK_EVERY;
     let mark = request.keep.begin(&mut loom, point, seen)?;
     loom.check(move || {

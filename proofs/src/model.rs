@@ -129,6 +129,13 @@ impl Seen {
         self.executions.load(Ordering::Relaxed)
     }
 
+    /// The outcomes that did not occur.
+    #[cfg(any(replcore_fuzz, crossbeam_loom))]
+    pub fn unseen(&self) -> Vec<&'static str> {
+        let counted = self.names.iter().zip(&self.counts);
+        counted.filter(|(_, count)| count.load(Ordering::Relaxed) == 0).map(|(name, _)| *name).collect()
+    }
+
     /// Each outcome, and how often it occurred.
     pub fn outcomes(&self) -> Vec<(String, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use replcore::buffer::model as shim;
 
+use crate::check::exploration;
 use crate::model::{Model, Seen, mutate};
 use crate::models;
 
@@ -91,9 +92,6 @@ const PANICKED: i32 = 101;
 
 /// What loom panics with when an execution has more steps than it may.
 const TOO_MANY_BRANCHES: &str = "maximum number of branches";
-
-/// Steps a loom execution may have.
-const MAX_BRANCHES: usize = 100_000;
 
 /// A model, how far it goes on the real collector, and mutations under which it has to fail.
 struct Row {
@@ -172,23 +170,16 @@ fn explore(name: &str, options: &Options) -> Result<(), String> {
     shim::shadow_words(false);
     let begun = Instant::now();
     let limit = Duration::from_secs(options.max_seconds);
-    let mut loom = loom::model::Builder::new();
-    loom.preemption_bound = Some(preemptions);
-    loom.max_branches = MAX_BRANCHES;
-    loom.max_duration = Some(limit);
-    loom.max_permutations = None;
-    loom.checkpoint_file = None;
-    loom.check(move || {
+    exploration(Some(preemptions), limit).check(move || {
         ALLOCATOR.begin_execution();
         shim::begin_execution();
         seen.begin_execution();
         (model.body)(seen);
     });
-    let unseen = seen.outcomes().iter().any(|(_, count)| *count == 0);
-    let complete = match (begun.elapsed() < limit, unseen) {
+    let complete = match (begun.elapsed() < limit, seen.unseen().is_empty()) {
         (false, _) => "UNFINISHED",
-        (true, true) => "VACUOUS",
-        (true, false) => COMPLETE,
+        (true, false) => "VACUOUS",
+        (true, true) => COMPLETE,
     };
     let outcomes: Vec<_> = seen.outcomes().iter().map(|(name, count)| format!("{name}: {count}")).collect();
     println!(

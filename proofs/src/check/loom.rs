@@ -1,7 +1,25 @@
 //! loom as the explorer.
 
+use std::time::Duration;
+
+use ::loom::model::Builder;
+
 pub use ::loom::future::block_on;
 pub use replcore::buffer::model::{provide_eras, stall, trace};
+
+/// Steps an execution may have.
+const MAX_BRANCHES: usize = 100_000;
+
+/// An exploration within so many preemptions, if they are bounded, and this time.
+pub fn exploration(preemptions: Option<usize>, limit: Duration) -> Builder {
+    let mut loom = Builder::new();
+    loom.preemption_bound = preemptions;
+    loom.max_branches = MAX_BRANCHES;
+    loom.max_duration = Some(limit);
+    loom.max_permutations = None;
+    loom.checkpoint_file = None;
+    loom
+}
 
 /// Threads of the explorer.
 pub mod thread {

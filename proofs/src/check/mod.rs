@@ -22,4 +22,6 @@ use self::weak as explorer;
 pub use self::crew::{Crew, Gives, PROBE, Pass, stops};
 #[cfg(replcore_loom)]
 pub use self::crew::{members, set_pass};
+#[cfg(replcore_loom)]
+pub use self::explorer::exploration;
 pub use self::explorer::{atomic, block_on, provide_eras, thread};

@@ -153,14 +153,18 @@ fn row(model: &Model, explored: &Explored) -> String {
         Verdict::Unfinished => ("UNFINISHED", "the time was up".to_owned()),
     };
     let outcomes: Vec<_> = explored.outcomes.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    format!("{}  [{}] {why}", figures(model, verdict, explored), outcomes.join(", "))
+}
+
+/// What every row begins with.
+fn figures(model: &Model, verdict: &str, explored: &Explored) -> String {
     format!(
-        "{:<30} {verdict:<10} {:>8} executions {:>6.1} s  {} preemptions, {} stale reads  [{}] {why}",
+        "{:<30} {verdict:<10} {:>8} executions {:>6.1} s  {} preemptions, {} stale reads",
         model.name,
         explored.executions,
         explored.time.as_secs_f64(),
         explored.bounds.preemptions,
         explored.bounds.stale_reads,
-        outcomes.join(", ")
     )
 }
 
@@ -181,14 +185,7 @@ fn control_row(model: &Model, mutation: &str, explored: &Explored) -> String {
         Verdict::Unfinished => ("UNFINISHED", "the time was up".to_owned()),
         Verdict::Agrees | Verdict::Unseen(_) => ("MISSED", String::new()),
     };
-    format!(
-        "{:<30} {verdict:<10} {:>8} executions {:>6.1} s  {} preemptions, {} stale reads  {mutation}: {why}",
-        model.name,
-        explored.executions,
-        explored.time.as_secs_f64(),
-        explored.bounds.preemptions,
-        explored.bounds.stale_reads,
-    )
+    format!("{}  {mutation}: {why}", figures(model, verdict, explored))
 }
 
 /// The execution that broke, a column for each thread.

@@ -101,7 +101,7 @@ fn explore(model: &'static Model, bounds: Bounds, time: Duration, goal: Goal) ->
         };
         let search = Search {
             tree: Exhaustive::new(explored.bounds, 1),
-            for_outcomes: (times > 0 && goal == Goal::Outcomes).then_some((model, seen)),
+            for_outcomes: (times > 0 && goal == Goal::Outcomes).then_some(seen),
             deadline: start + time,
             executions: 0,
             ended: Ending::Whole,
@@ -113,7 +113,7 @@ fn explore(model: &'static Model, bounds: Bounds, time: Duration, goal: Goal) ->
             body(seen);
         });
         explored.executions += search.executions;
-        let unseen = unseen(model, seen);
+        let unseen = seen.unseen();
         explored.verdict = match search.ended {
             Ending::Broke(broken) => Verdict::Breaks(broken),
             Ending::TimeUp => Verdict::Unfinished,
@@ -134,11 +134,6 @@ fn explore(model: &'static Model, bounds: Bounds, time: Duration, goal: Goal) ->
     explored
 }
 
-fn unseen(model: &Model, seen: &Seen) -> Vec<&'static str> {
-    let outcomes = model.outcomes.iter().zip(seen.outcomes());
-    outcomes.filter(|(_, (_, count))| *count == 0).map(|(name, _)| *name).collect()
-}
-
 /// How a search ended.
 #[derive(Debug)]
 enum Ending {
@@ -152,7 +147,7 @@ enum Ending {
 struct Search {
     tree: Exhaustive,
     /// It is over as soon as every outcome is seen.
-    for_outcomes: Option<(&'static Model, &'static Seen)>,
+    for_outcomes: Option<&'static Seen>,
     deadline: Instant,
     executions: u64,
     ended: Ending,
@@ -163,7 +158,7 @@ impl Driver for Search {
         if !matches!(self.ended, Ending::Whole) || self.executions > 0 && !self.tree.advance() {
             return false;
         }
-        if self.for_outcomes.is_some_and(|(model, seen)| unseen(model, seen).is_empty()) {
+        if self.for_outcomes.is_some_and(|seen| seen.unseen().is_empty()) {
             return false;
         }
         if Instant::now() >= self.deadline {
