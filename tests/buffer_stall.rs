@@ -341,7 +341,6 @@ fn a_thread_stopped_anywhere_stops_nobody_else() {
         .segment_bytes(SEGMENT_BYTES)
         .segment_frames(32)
         .block_bytes(4 << 10)
-        .block_records(32)
         .max_unreclaimed_bytes(UNRECLAIMED_BYTES)
         .cursor_limits(CursorLimits { hard_bytes: HARD_BYTES, soft_bytes: 0, soft_ms: 0 })
         .build()

@@ -386,7 +386,6 @@ fn run(load: &Load) -> Outcome {
         .base_offset(BASE_OFFSET)
         .backlog_bytes(LEAST_BACKLOG_BYTES)
         .block_bytes(2 << 10)
-        .block_records(12)
         .segment_frames(16)
         .segment_bytes(3 << 10)
         .pooled_blocks(8)

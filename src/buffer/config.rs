@@ -1,9 +1,9 @@
 //! Settings of a buffer: every limit by name, with its default and its bounds.
 
-use super::ReplicationBuffer;
 use super::error::BuildError;
 use super::sync::AtomicU64;
 use super::sync::table::ord;
+use super::word::{MAX_BLOCKS, MAX_NUMBERS, MAX_PLACES};
 
 /// The greatest offset a stream may reach: Valkey's offsets are signed 64-bit.
 pub const MAX_OFFSET: u64 = i64::MAX as u64;
@@ -12,17 +12,25 @@ pub const DEFAULT_BACKLOG_BYTES: u64 = 10 << 20;
 /// Default of [`Builder::block_bytes`].
 pub const DEFAULT_BLOCK_BYTES: usize = 64 << 10;
 /// Default of [`Builder::segment_frames`].
-pub const DEFAULT_SEGMENT_FRAMES: usize = 256;
+pub const DEFAULT_SEGMENT_FRAMES: usize = 1024;
 /// Default of [`Builder::segment_bytes`].
-pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 10;
+pub const DEFAULT_SEGMENT_BYTES: u64 = 512 << 10;
+/// Default, and greatest, of [`Builder::segment_blocks`].
+pub const DEFAULT_SEGMENT_BLOCKS: usize = MAX_BLOCKS;
+/// Default, and greatest, of [`Builder::segment_contexts`].
+pub const DEFAULT_SEGMENT_CONTEXTS: usize = MAX_NUMBERS;
+/// Default of [`Builder::pooled_frame_bytes`].
+pub const DEFAULT_POOLED_FRAME_BYTES: u64 = 8 << 20;
 /// Default of [`Builder::max_frame_bytes`]: Valkey's `proto-max-bulk-len`.
 pub const DEFAULT_MAX_FRAME_BYTES: u64 = 512 << 20;
 /// Default of [`Builder::max_cursors`].
 pub const DEFAULT_MAX_CURSORS: usize = 10_000;
 /// Default of [`Builder::max_unreclaimed_bytes`].
 pub const DEFAULT_MAX_UNRECLAIMED_BYTES: u64 = 4 << 20;
-/// Largest block: positions inside a block are 32-bit.
-const MAX_BLOCK_BYTES: usize = 1 << 30;
+/// Largest segment, and largest frame: the end of a publication is 32 bits, counted from the base of its
+/// segment, and one that starts below the segment's limit has to fit.
+const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+const MAX_FRAME_BYTES: u64 = 3 << 30;
 /// Smallest block: a small frame has to fit.
 const MIN_BLOCK_BYTES: usize = 64;
 
@@ -31,7 +39,7 @@ const MIN_BLOCK_BYTES: usize = 64;
 /// Lag is the number of payload bytes published and not yet read. Zero switches a limit off. A hard
 /// limit below what the backlog retains counts as that, for a partial resync may need that much.
 ///
-/// In memory a publication takes about 90 bytes beside its payload.
+/// In memory a publication takes about 10 bytes beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CursorLimits {
     /// Evicted as soon as it lags by more.
@@ -103,9 +111,10 @@ pub(crate) struct Settings {
     pub(crate) base_offset: u64,
     pub(crate) backlog_bytes: u64,
     pub(crate) block_bytes: usize,
-    pub(crate) block_records: usize,
     pub(crate) segment_frames: usize,
     pub(crate) segment_bytes: u64,
+    pub(crate) segment_blocks: usize,
+    pub(crate) segment_contexts: usize,
     pub(crate) max_frame_bytes: u64,
     pub(crate) max_offset: u64,
     pub(crate) max_cursors: usize,
@@ -114,6 +123,7 @@ pub(crate) struct Settings {
     pub(crate) pooled_blocks: usize,
     pub(crate) pooled_segments: usize,
     pub(crate) pooled_writers: usize,
+    pub(crate) pooled_frame_bytes: u64,
 }
 
 /// Builds a [`ReplicationBuffer`].
@@ -135,9 +145,10 @@ impl Default for Builder {
             base_offset: 0,
             backlog_bytes: DEFAULT_BACKLOG_BYTES,
             block_bytes: DEFAULT_BLOCK_BYTES,
-            block_records: DEFAULT_BLOCK_BYTES / 64,
             segment_frames: DEFAULT_SEGMENT_FRAMES,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
+            segment_blocks: DEFAULT_SEGMENT_BLOCKS,
+            segment_contexts: DEFAULT_SEGMENT_CONTEXTS,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             max_offset: MAX_OFFSET,
             max_cursors: DEFAULT_MAX_CURSORS,
@@ -146,6 +157,7 @@ impl Default for Builder {
             pooled_blocks: 64,
             pooled_segments: 64,
             pooled_writers: 64,
+            pooled_frame_bytes: DEFAULT_POOLED_FRAME_BYTES,
         })
     }
 }
@@ -167,15 +179,21 @@ setters! {
     base_offset: u64;
     /// So many bytes behind the end stay attachable, in bytes. Default 10 MiB.
     backlog_bytes: u64;
-    /// Staging memory a writer takes at once, in bytes, 64 to 2^30. Default 64 KiB.
+    /// Staging memory a writer takes at once, in bytes, 64 to 65,536. Default 64 KiB. A frame of more than
+    /// half of it takes memory of its own.
     block_bytes: usize;
-    /// Publications a block has room for, at least 1. Default 1024.
-    block_records: usize;
-    /// Publications a segment has room for, at least 1. Default 256.
+    /// Publications a segment has room for, at least 1. Default 1024.
     segment_frames: usize;
-    /// A segment that holds so many bytes takes no more: the grain of trimming. Default 64 KiB.
+    /// A segment that holds so many bytes takes no more: the grain of trimming, at most 1 GiB. Default
+    /// 512 KiB.
     segment_bytes: u64;
-    /// The longest publication, in bytes: one frame, or a batch. Default 512 MiB.
+    /// Blocks that the publications of a segment can lie in, 1 to 128. Default 128. A segment in which more
+    /// writers, or more long frames, meet is ended early.
+    segment_blocks: usize;
+    /// Contexts that can follow each other in a segment beside the one with which it opens, 1 to 62. Default
+    /// 62. A segment that needs more is ended early.
+    segment_contexts: usize;
+    /// The longest publication, in bytes: one frame, or a batch; at most 3 GiB. Default 512 MiB.
     max_frame_bytes: u64;
     /// The offset that the stream may not pass. Default, and greatest: [`MAX_OFFSET`].
     max_offset: u64;
@@ -191,14 +209,13 @@ setters! {
     pooled_segments: usize;
     /// Writers kept for [`ReplicationBuffer::append`]. Default 64.
     pooled_writers: usize;
+    /// Memory of long frames kept for reuse, in bytes altogether. Default 8 MiB.
+    pooled_frame_bytes: u64;
 }
 
 impl Builder {
-    /// Makes the buffer.
-    ///
-    /// # Errors
-    /// [`BuildError`] names the setting that is out of its bounds.
-    pub fn build(self) -> Result<ReplicationBuffer, BuildError> {
+    /// The settings, if each is within its bounds.
+    pub(crate) fn settings(self) -> Result<Settings, BuildError> {
         let settings = self.0;
         let within = |setting, given: u64, least: u64, most: u64| {
             if (least..=most).contains(&given) {
@@ -209,16 +226,18 @@ impl Builder {
         within("max_offset", settings.max_offset, 0, MAX_OFFSET)?;
         within("base_offset", settings.base_offset, 0, settings.max_offset)?;
         let block_bytes = settings.block_bytes as u64;
-        within("block_bytes", block_bytes, MIN_BLOCK_BYTES as u64, MAX_BLOCK_BYTES as u64)?;
-        within("block_records", settings.block_records as u64, 1, 1 << 24)?;
+        within("block_bytes", block_bytes, MIN_BLOCK_BYTES as u64, MAX_PLACES as u64)?;
         within("segment_frames", settings.segment_frames as u64, 1, 1 << 24)?;
-        within("segment_bytes", settings.segment_bytes, 1, MAX_OFFSET)?;
-        within("max_frame_bytes", settings.max_frame_bytes, 1, MAX_OFFSET)?;
+        within("segment_bytes", settings.segment_bytes, 1, MAX_SEGMENT_BYTES)?;
+        within("segment_blocks", settings.segment_blocks as u64, 1, MAX_BLOCKS as u64)?;
+        within("segment_contexts", settings.segment_contexts as u64, 1, MAX_NUMBERS as u64)?;
+        within("max_frame_bytes", settings.max_frame_bytes, 1, MAX_FRAME_BYTES)?;
         within("backlog_bytes", settings.backlog_bytes, 0, MAX_OFFSET)?;
         within("max_cursors", settings.max_cursors as u64, 1, 1 << 24)?;
         within("pooled_blocks", settings.pooled_blocks as u64, 0, 1 << 16)?;
         within("pooled_segments", settings.pooled_segments as u64, 0, 1 << 16)?;
         within("pooled_writers", settings.pooled_writers as u64, 0, 1 << 16)?;
-        Ok(ReplicationBuffer::from_settings(settings))
+        within("pooled_frame_bytes", settings.pooled_frame_bytes, 0, MAX_OFFSET)?;
+        Ok(settings)
     }
 }

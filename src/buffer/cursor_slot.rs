@@ -25,7 +25,8 @@ use std::task::Waker;
 
 use super::config::CursorLimits;
 use super::error::AttachError;
-use super::log::{Log, SendPtr};
+use super::link::Root;
+use super::reclaim::Domain;
 use super::sync::table::{Fault, fault, ord};
 use super::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Canary, fence, free, unwinding};
 
@@ -54,13 +55,13 @@ pub(crate) struct CursorSlot {
     soft_since_ms: AtomicU64,
     /// The cursor is between looking and being woken.
     waiting: AtomicBool,
-    ticket: AtomicPtr<Ticket>,
+    ticket: Root<Ticket>,
     next: *mut CursorSlot,
 }
 
 /// A waker, counted.
 #[derive(Debug)]
-struct Ticket {
+pub(crate) struct Ticket {
     /// Dropped with the last reference, apart from the ticket's memory.
     waker: ManuallyDrop<Waker>,
     references: AtomicUsize,
@@ -128,7 +129,7 @@ impl CursorSlots {
             read: AtomicU64::new(0),
             soft_since_ms: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
-            ticket: AtomicPtr::new(ptr::null_mut()),
+            ticket: Root::new(None),
             next: ptr::null_mut(),
         }));
         let mut first = self.first.load(ord::SLOTS_LOAD());
@@ -151,6 +152,17 @@ impl CursorSlots {
             {
                 return;
             }
+        }
+    }
+
+    /// Wakes every cursor that waits: an evicted one too, for its evictor may have stopped before
+    /// it did (I8).
+    pub(crate) fn wake_all(&self, domain: &Domain) {
+        if fault(Fault::ForgetWake) {
+            return;
+        }
+        for slot in self.iter() {
+            slot.wake(domain, false);
         }
     }
 
@@ -179,7 +191,7 @@ impl Drop for CursorSlots {
             unsafe {
                 let slot = next;
                 next = (*slot).next;
-                let ticket = (*slot).ticket.load(ord::WAKER_LOAD());
+                let ticket = (*slot).ticket.address(ord::WAKER_LOAD());
                 if !ticket.is_null() {
                     drop_ticket(ticket);
                 }
@@ -215,13 +227,13 @@ impl CursorSlot {
     }
 
     /// The cursor is done.
-    pub(crate) fn release(&self, log: &Log) {
+    pub(crate) fn release(&self, domain: &Domain) {
         self.awake();
         let early = fault(Fault::FreeSlotEarly);
         if early {
             self.free();
         }
-        self.set_waker(None, log);
+        self.set_waker(None, domain);
         if !early {
             self.free();
         }
@@ -290,11 +302,11 @@ impl CursorSlot {
     }
 
     /// Leaves a waker; the cursor waits from here on.
-    pub(crate) fn await_with(&self, waker: &Waker, log: &Log) {
-        let ticket = self.ticket.load(ord::WAKER_LOAD());
+    pub(crate) fn await_with(&self, waker: &Waker, domain: &Domain) {
+        let ticket = self.ticket.address(ord::WAKER_LOAD());
         // SAFETY: only the owner of the slot replaces its ticket, and that is the caller.
         if unsafe { ticket.as_ref() }.is_none_or(|ticket| !ticket.waker.will_wake(waker)) {
-            self.set_waker(Some(waker), log);
+            self.set_waker(Some(waker), domain);
         }
         self.waiting.store(true, ord::FIELD_STORE());
     }
@@ -304,62 +316,46 @@ impl CursorSlot {
         self.waiting.store(false, ord::FIELD_STORE());
     }
 
-    fn set_waker(&self, waker: Option<&Waker>, log: &Log) {
-        if waker.is_none() && self.ticket.load(ord::WAKER_LOAD()).is_null() {
+    fn set_waker(&self, waker: Option<&Waker>, domain: &Domain) {
+        if waker.is_none() && self.ticket.address(ord::WAKER_LOAD()).is_null() {
             return;
         }
-        let fresh = waker.map_or(ptr::null_mut(), |waker| {
-            Box::into_raw(Box::new(Ticket {
+        let fresh = waker.map(|waker| {
+            Box::new(Ticket {
                 waker: ManuallyDrop::new(waker.clone()),
                 references: AtomicUsize::new(1),
-                birth: log.domain.birth(),
+                birth: domain.birth(),
                 canary: Canary::new(),
-            }))
+            })
         });
-        let pin = log.domain.pin();
-        let old = self.ticket.swap(fresh, ord::WAKER_SWAP());
-        if !old.is_null() {
-            // SAFETY: the slot's reference keeps it until the release below.
-            let (birth, old) = (unsafe { (*old).birth }, SendPtr(old));
-            // SAFETY: the swap unlinked it.
-            unsafe { pin.retire(birth, size_of::<Ticket>() as u64, move || drop_ticket(old.get())) };
+        let pin = domain.pin();
+        if let Some(old) = self.ticket.swap(fresh, ord::WAKER_SWAP()) {
+            let birth = old.get().birth;
+            // SAFETY: the slot's reference, given up once.
+            old.retire(&pin, birth, size_of::<Ticket>() as u64, |ticket| unsafe { drop_ticket(ticket) });
         }
     }
 
     /// Wakes the cursor, if it waits or `surely`.
-    pub(crate) fn wake(&self, log: &Log, surely: bool) {
+    pub(crate) fn wake(&self, domain: &Domain, surely: bool) {
         if !surely && !self.waiting.load(ord::FIELD_LOAD()) {
             return;
         }
-        let ticket = log.domain.pinned(|pin| {
-            let ticket = pin.protect(|| self.ticket.load(ord::WAKER_LOAD()))?;
-            // SAFETY: protected by the pin.
-            if let Some(ticket) = unsafe { ticket.as_ref() } {
+        let ticket = domain.pinned(|pin| {
+            let ticket = self.ticket.load(pin, ord::WAKER_LOAD())?;
+            Ok(ticket.map(|ticket| {
                 ticket.canary.check();
                 ticket.references.fetch_add(1, ord::REF_TAKE());
-            }
-            Ok(ticket)
+                ticket.address()
+            }))
         });
         // Outside the pin: a waker is a user's code.
-        if !ticket.is_null() {
+        if let Some(ticket) = ticket {
             // SAFETY: the reference taken above, given up here.
             unsafe {
                 (*ticket).waker.wake_by_ref();
                 drop_ticket(ticket);
             }
-        }
-    }
-}
-
-impl Log {
-    /// Wakes every cursor that waits: an evicted one too, for its evictor may have stopped before
-    /// it did (I8).
-    pub(crate) fn wake_all(&self) {
-        if fault(Fault::ForgetWake) {
-            return;
-        }
-        for slot in self.slots.iter() {
-            slot.wake(self, false);
         }
     }
 }

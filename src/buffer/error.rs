@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// A buffer cannot be built with these settings.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BuildError {
     /// A setting is out of its bounds.
     #[error("{setting} is {given}, but has to be between {least} and {most}")]
@@ -21,6 +22,7 @@ pub enum BuildError {
 
 /// A frame was not published. Nothing of it is in the stream.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AppendError {
     /// The writer's term was sealed (I10).
     #[error("the writer's term {term} is fenced: term {sealed_term} is sealed")]
@@ -52,6 +54,7 @@ pub enum AppendError {
 
 /// A term was not sealed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SealError {
     /// That term, or a later one, is sealed already.
     #[error("term {term} is sealed already (up to term {sealed_term})")]
@@ -65,6 +68,7 @@ pub enum SealError {
 
 /// A cursor was not attached.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AttachError {
     /// The stream does not hold that offset (I7): a full resync is needed.
     #[error("offset {requested} is not retained: the backlog holds {first} to {end}")]
@@ -86,6 +90,7 @@ pub enum AttachError {
 
 /// A cursor cannot go on.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CursorError {
     /// It was too slow and was evicted: what it has not read may be gone. Attach anew, or resync.
     #[error("the cursor was evicted at offset {offset}, {lag_bytes} bytes behind the end")]

@@ -46,7 +46,11 @@ mod config;
 mod cursor;
 mod cursor_slot;
 mod error;
+mod index;
+mod link;
 mod log;
+mod memory;
+mod payload;
 mod pool;
 mod reclaim;
 pub mod reference;
@@ -55,6 +59,7 @@ mod stats;
 pub(crate) mod sync;
 #[cfg(all(test, not(any(replcore_loom, replcore_fuzz))))]
 mod tests;
+mod word;
 mod writer;
 
 use std::ops::Range;
@@ -62,19 +67,19 @@ use std::sync::atomic::Ordering;
 
 pub use self::config::{
     Builder, CursorLimits, DEFAULT_BACKLOG_BYTES, DEFAULT_BLOCK_BYTES, DEFAULT_MAX_CURSORS,
-    DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_UNRECLAIMED_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_SEGMENT_FRAMES,
-    MAX_OFFSET,
+    DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_UNRECLAIMED_BYTES, DEFAULT_POOLED_FRAME_BYTES,
+    DEFAULT_SEGMENT_BLOCKS, DEFAULT_SEGMENT_BYTES, DEFAULT_SEGMENT_CONTEXTS, DEFAULT_SEGMENT_FRAMES, MAX_OFFSET,
 };
 pub use self::cursor::{Cursor, FrameView};
 pub use self::error::{AppendError, AttachError, BuildError, CursorError, SealError};
 pub use self::stats::BufferStats;
 pub use self::writer::{StagedFrame, Writer};
 
-use self::config::Settings;
 use self::log::Log;
 use self::stats::Counters;
 use self::sync::Arc;
 use self::sync::table::ord;
+use self::writer::Desks;
 
 /// The tables of orderings and faults, and what else the proofs need of the shim.
 #[cfg(any(replcore_loom, replcore_fuzz))]
@@ -118,16 +123,27 @@ pub mod model {
 #[derive(Clone, Debug)]
 pub struct ReplicationBuffer {
     log: Arc<Log>,
+    desks: Arc<Desks>,
+}
+
+impl Builder {
+    /// Makes the buffer.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting that is out of its bounds.
+    pub fn build(self) -> Result<ReplicationBuffer, BuildError> {
+        let settings = self.settings()?;
+        let writers = settings.pooled_writers;
+        let log = Log::new(settings);
+        let desks = Arc::new(Desks::new(writers, &log.memory));
+        Ok(ReplicationBuffer { log: Arc::new(log), desks })
+    }
 }
 
 impl ReplicationBuffer {
     /// Begins to build a buffer with the default settings.
     pub fn builder() -> Builder {
         Builder::default()
-    }
-
-    fn from_settings(settings: Settings) -> Self {
-        Self { log: Arc::new(Log::new(settings)) }
     }
 
     /// A writer of the current term.
@@ -139,7 +155,7 @@ impl ReplicationBuffer {
     /// A writer of the given term.
     #[must_use]
     pub fn writer_of_term(&self, term: u64) -> Writer {
-        Writer::new(&self.log, term)
+        Writer::new(&self.log, &self.desks, term)
     }
 
     /// The term of writers made by [`writer`](Self::writer). It starts at 1.
@@ -159,7 +175,7 @@ impl ReplicationBuffer {
     /// # Errors
     /// See [`AppendError`]. Nothing is appended then.
     pub fn append(&self, bytes: &[u8]) -> Result<Range<u64>, AppendError> {
-        self.log.with_pooled(|mut frame| {
+        writer::with_lent(&self.log, &self.desks, |mut frame| {
             frame.put_slice(bytes);
             frame.publish()
         })
@@ -170,7 +186,7 @@ impl ReplicationBuffer {
     /// # Errors
     /// See [`AppendError`]. Nothing is appended then.
     pub fn append_with(&self, stage: impl FnOnce(&mut StagedFrame<'_>)) -> Result<Range<u64>, AppendError> {
-        self.log.with_pooled(|mut frame| {
+        writer::with_lent(&self.log, &self.desks, |mut frame| {
             stage(&mut frame);
             frame.publish()
         })
@@ -202,7 +218,7 @@ impl ReplicationBuffer {
     /// The end of the stream: the base offset plus all bytes published.
     #[must_use]
     pub fn end_offset(&self) -> u64 {
-        self.log.end().end
+        self.log.end().offset
     }
 
     /// So many bytes behind the end stay attachable.
@@ -245,7 +261,7 @@ impl ReplicationBuffer {
     /// # Errors
     /// [`SealError::AlreadySealed`].
     pub fn seal(&self, term: u64) -> Result<u64, SealError> {
-        self.log.seal(term)
+        writer::seal(&self.log, &self.desks, term)
     }
 
     /// The least offset that an attached cursor has read up to, if there is one.
@@ -258,16 +274,17 @@ impl ReplicationBuffer {
     #[must_use]
     pub fn stats(&self) -> BufferStats {
         let log = &*self.log;
-        let (end, counters, totals) = (log.end(), &log.pools.counters, log.domain.totals());
+        let (end, counters, totals) = (log.end(), &log.memory.counters, log.domain.totals());
+        let (segments_pooled, blocks_pooled) = log.memory.pooled();
         BufferStats {
             first_offset: log.first(),
-            end_offset: end.end,
-            frames: end.frames,
+            end_offset: end.offset,
+            publications: end.publications,
             retained_bytes: log.retained(),
             segments_live: Counters::get(&counters.segments_live),
-            segments_pooled: log.pools.segments.len() as u64,
+            segments_pooled,
             blocks_live: Counters::get(&counters.blocks_live),
-            blocks_pooled: log.pools.blocks.len() as u64,
+            blocks_pooled,
             retired: totals.waiting.load(Ordering::Relaxed),
             retired_bytes: totals.waiting_bytes.load(Ordering::Relaxed),
             eras_begun: totals.eras.load(Ordering::Relaxed),

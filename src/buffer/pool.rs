@@ -8,7 +8,7 @@ use std::ptr;
 use super::sync::table::ord;
 use super::sync::{AtomicPtr, free, unwinding};
 
-/// Spare objects, each made by `Box`.
+/// Spare objects.
 #[derive(Debug)]
 pub(crate) struct Pool<T: 'static> {
     places: Box<[AtomicPtr<T>]>,
@@ -25,37 +25,35 @@ impl<T: 'static> Pool<T> {
     }
 
     /// An object that nobody uses, if there is one.
-    pub(crate) fn take(&self) -> Option<*mut T> {
+    pub(crate) fn take(&self) -> Option<Box<T>> {
         self.places.iter().find_map(|place| {
             if place.load(ord::POOL_LOOK()).is_null() {
                 return None;
             }
             let object = place.swap(ptr::null_mut(), ord::POOL_TAKE());
-            (!object.is_null()).then_some(object)
+            // SAFETY: `put` made it of a box, and taking it made it ours.
+            (!object.is_null()).then(|| unsafe { Box::from_raw(object) })
         })
     }
 
     /// Keeps an object that nobody uses any more, or, if the pool is full, gives it back.
-    ///
-    /// # Safety
-    /// `object` came from `Box::into_raw` and has no other user.
-    pub(crate) unsafe fn put(&self, object: *mut T) -> Result<(), *mut T> {
+    pub(crate) fn put(&self, object: Box<T>) -> Result<(), Box<T>> {
+        let object = Box::into_raw(object);
         let empty = |place: &&AtomicPtr<T>| {
             place.load(ord::POOL_LOOK()).is_null()
                 && place.compare_exchange(ptr::null_mut(), object, ord::POOL_PUT(), ord::POOL_LOOK()).is_ok()
         };
-        self.places.iter().find(empty).map(|_| ()).ok_or(object)
+        match self.places.iter().find(empty) {
+            Some(_) => Ok(()),
+            // SAFETY: it found no place, and is still ours.
+            None => Err(unsafe { Box::from_raw(object) }),
+        }
     }
 
     /// As [`put`](Self::put), and frees what finds no place.
-    ///
-    /// # Safety
-    /// As there.
-    pub(crate) unsafe fn put_or_free(&self, object: *mut T) {
-        // SAFETY: the caller's promise.
-        if let Err(object) = unsafe { self.put(object) } {
-            // SAFETY: the caller's promise.
-            unsafe { free(object) }
+    pub(crate) fn put_or_free(&self, object: Box<T>) {
+        if let Err(object) = self.put(object) {
+            discard(object);
         }
     }
 
@@ -71,8 +69,13 @@ impl<T: 'static> Drop for Pool<T> {
             return;
         }
         while let Some(object) = self.take() {
-            // SAFETY: it came from `Box::into_raw`, and taking it made it ours.
-            unsafe { free(object) }
+            discard(object);
         }
     }
+}
+
+/// Frees an object; in a model build, when the execution is over.
+pub(crate) fn discard<T: 'static>(object: Box<T>) {
+    // SAFETY: the box was the only user.
+    unsafe { free(Box::into_raw(object)) }
 }

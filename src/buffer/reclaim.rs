@@ -1,7 +1,8 @@
 //! Reclamation: epochs that a stalled thread cannot hold back for ever.
 //!
 //! # Promise
-//! *Safety (I6).* A pointer loaded through [`Pin::protect`] stays valid until the pin is dropped.
+//! *Safety (I6).* A pointer that was loaded under a pin, and [validated](Pin::validate) after, stays valid until the
+//! pin is dropped. [`link`](super::link) makes that a type.
 //! What is [retired](Pin::retire) is released exactly once, after the last pin that could have
 //! loaded it.
 //!
@@ -220,16 +221,8 @@ pub(crate) struct Pin<'a> {
 }
 
 impl Pin<'_> {
-    /// Loads a shared pointer such that its target stays valid as long as this pin.
-    ///
-    /// `load` must read a location from which a target is removed before it is retired.
-    pub(crate) fn protect<T>(&self, load: impl FnOnce() -> *mut T) -> Result<*mut T, Stale> {
-        let pointer = load();
-        self.validate()?;
-        Ok(pointer)
-    }
-
     /// Says whether pointers loaded under this pin so far are protected by it.
+    #[track_caller]
     pub(crate) fn validate(&self) -> Result<(), Stale> {
         if fault(Fault::EraUnlooked) || self.domain.current.load(ord::ERA_LOAD()) == self.era {
             return Ok(());
@@ -241,8 +234,8 @@ impl Pin<'_> {
     /// reach it.
     ///
     /// # Safety
-    /// The object was made in era `birth`, is unlinked from every shared location that
-    /// [`protect`](Self::protect) loads, is retired once, and `release` frees nothing else.
+    /// The object was made in era `birth`, is unlinked from every shared location that is loaded under
+    /// pins, is retired once, and `release` frees nothing else.
     pub(crate) unsafe fn retire<F>(&self, birth: u64, bytes: u64, release: F)
     where
         F: FnOnce() + Send + 'static,

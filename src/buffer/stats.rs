@@ -21,6 +21,13 @@ impl Counters {
         counter.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Adds lost races that a writer counted for itself.
+    pub(crate) fn add_retries(&self, retries: &mut u64) {
+        if *retries > 0 {
+            Self::more(&self.publish_retries, std::mem::take(retries));
+        }
+    }
+
     pub(crate) fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
     }
@@ -34,15 +41,16 @@ pub struct BufferStats {
     pub first_offset: u64,
     /// Bytes published since the base offset, plus that offset.
     pub end_offset: u64,
-    /// Frames published.
-    pub frames: u64,
+    /// Publications so far: each is a frame, a batch of them, or a marker without bytes (a change of context, a
+    /// seal, an early end of a segment).
+    pub publications: u64,
     /// Bytes in memory, for the backlog or for cursors.
     pub retained_bytes: u64,
-    /// Segments in the chain, being read, or waiting for release.
+    /// Segments in the chain, being read, waiting for release, or of which an idle writer keeps the cells.
     pub segments_live: u64,
     /// Spare segments.
     pub segments_pooled: u64,
-    /// Blocks with a writer or with published records.
+    /// Blocks with a writer, or with published bytes of a segment in memory.
     pub blocks_live: u64,
     /// Spare blocks.
     pub blocks_pooled: u64,
@@ -57,7 +65,7 @@ pub struct BufferStats {
     /// Cursors evicted by a limit.
     pub evictions: u64,
     /// Publications that lost a race for a cell and were tried again. A writer adds its own when
-    /// it changes blocks or goes.
+    /// it leaves a segment or goes.
     pub publish_retries: u64,
     /// The highest term sealed.
     pub sealed_term: u64,

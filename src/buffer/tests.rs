@@ -12,7 +12,6 @@ use super::*;
 fn small() -> Builder {
     ReplicationBuffer::builder()
         .block_bytes(64)
-        .block_records(4)
         .segment_frames(4)
         .segment_bytes(100)
         .backlog_bytes(0)
@@ -42,7 +41,7 @@ fn frames_come_out_as_they_went_in_across_blocks_and_segments() {
     }
     assert_eq!(read_all(&mut cursor), expected, "I3, I5");
     assert_eq!(cursor.offset(), buffer.end_offset());
-    assert_eq!(buffer.stats().frames, (0..500).filter(|n| n % 90 > 0).count() as u64);
+    assert_eq!(buffer.stats().publications, (0..500).filter(|n| n % 90 > 0).count() as u64);
 }
 
 #[test]
@@ -102,7 +101,7 @@ fn a_batch_is_published_at_once_and_read_frame_by_frame() {
         batch.end_frame();
     }
     assert_eq!(batch.publish(), Ok(0..13));
-    assert_eq!(buffer.stats().frames, 3);
+    assert_eq!(buffer.stats().publications, 1);
     cursor.refresh().expect("not evicted");
     let frames: Vec<_> = std::iter::from_fn(|| cursor.next_frame()).collect();
     let expected = [(0..3, "one"), (3..8, "three"), (8..13, "five!")];

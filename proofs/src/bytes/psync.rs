@@ -90,7 +90,6 @@ impl Situation {
             .base_offset(self.base)
             .backlog_bytes(self.kept)
             .block_bytes(64)
-            .block_records(4)
             .segment_frames(2)
             .segment_bytes(16)
             .build()

@@ -46,7 +46,6 @@ fn buffer(steering: Steering) -> ReplicationBuffer {
     ReplicationBuffer::builder()
         .base_offset(base_offset)
         .block_bytes(64 << (steering.limits >> 2 & 3))
-        .block_records(4)
         .segment_frames(1 + usize::from(steering.limits >> 4 & 7))
         .segment_bytes(64)
         .cursor_limits(CursorLimits::UNLIMITED)

@@ -51,7 +51,6 @@ pub fn all() -> Vec<&'static Model> {
 fn small(cells: usize) -> Builder {
     ReplicationBuffer::builder()
         .block_bytes(64)
-        .block_records(4)
         .segment_frames(cells)
         .backlog_bytes(0)
         .cursor_limits(CursorLimits::UNLIMITED)

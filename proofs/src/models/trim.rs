@@ -193,7 +193,7 @@ fn two_trimmers(seen: &'static Seen) {
 }
 
 fn pooled(seen: &'static Seen) {
-    trimming(seen, small(1).pooled_blocks(1).pooled_segments(1).block_records(1));
+    trimming(seen, small(1).pooled_blocks(1).pooled_segments(1));
 }
 
 fn trimming(seen: &'static Seen, settings: Builder) {

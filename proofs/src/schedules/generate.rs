@@ -86,7 +86,7 @@ fn settings(source: &mut impl Source) -> Settings {
     Settings {
         segment_frames: 1 + source.below(3),
         segment_bytes: [1 << 20, 12][source.below(2)],
-        block_records: 1 + source.below(4),
+        segment_blocks: 1 + source.below(4),
         backlog_bytes: [0, 1 << 20, 5, 20][source.below(4)],
         pooled: source.below(3),
         eras: source.below(8) == 1,

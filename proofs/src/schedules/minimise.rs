@@ -98,7 +98,7 @@ impl Minimiser {
             |program| program.settings.pooled = 0,
             |program| program.settings.base_offset = 0,
             |program| program.settings.segment_bytes = 1 << 20,
-            |program| program.settings.block_records = 4,
+            |program| program.settings.segment_blocks = 4,
         ];
         for change in plainer {
             let mut program = (*self.best.program).clone();

@@ -36,8 +36,8 @@ pub struct Settings {
     pub segment_frames: usize,
     /// Bytes of a segment.
     pub segment_bytes: u64,
-    /// Publications of a block.
-    pub block_records: usize,
+    /// Blocks, and contexts, of a segment.
+    pub segment_blocks: usize,
     /// Bytes kept behind the end, at first.
     pub backlog_bytes: u64,
     /// Spare segments, blocks and writers.
@@ -78,7 +78,7 @@ impl Settings {
         within("base_offset", self.base_offset, 0)?;
         for (name, given, least) in [
             ("segment_frames", self.segment_frames, 1),
-            ("block_records", self.block_records, 1),
+            ("segment_blocks", self.segment_blocks, 1),
             ("pooled", self.pooled, 0),
         ] {
             if !(least..=MOST_OF_A_KIND).contains(&given) {
@@ -92,9 +92,10 @@ impl Settings {
     pub fn builder(&self) -> Builder {
         ReplicationBuffer::builder()
             .block_bytes(BLOCK_BYTES)
-            .block_records(self.block_records)
             .segment_frames(self.segment_frames)
             .segment_bytes(self.segment_bytes)
+            .segment_blocks(self.segment_blocks)
+            .segment_contexts(self.segment_blocks)
             .backlog_bytes(self.backlog_bytes)
             .base_offset(self.base_offset)
             .max_unreclaimed_bytes(if self.eras { 0 } else { u64::MAX })

@@ -29,10 +29,10 @@ pub fn show(finding: &Finding, mutation: Option<&str>, page: usize, all_steps: b
 fn program(finding: &Finding) -> String {
     let settings = &finding.program.settings;
     let mut text = format!(
-        "segments of {} frames and {} bytes, blocks of {} frames, a backlog of {} bytes, {} spare of each, from offset {}{}\n",
+        "segments of {} frames and {} bytes, {} blocks and contexts, a backlog of {} bytes, {} spare of each, from offset {}{}\n",
         settings.segment_frames,
         settings.segment_bytes,
-        settings.block_records,
+        settings.segment_blocks,
         settings.backlog_bytes,
         settings.pooled,
         settings.base_offset,

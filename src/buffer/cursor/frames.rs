@@ -5,20 +5,15 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Cursor;
+use super::handle::Cursor;
 
 impl Cursor {
     /// The rest of the frame at which the cursor stands, if one is visible.
     #[must_use]
     pub fn peek_frame(&self) -> Option<FrameView<'_>> {
-        let first = self.window.front()?;
-        if self.record >= first.visible {
-            return None;
-        }
-        let record = first.segment.record(self.record)?;
-        let within = record.frame_at(self.skip);
-        let start = record.start();
-        Some(FrameView { cursor: self, range: start + within.start..start + within.end })
+        let base = self.window.front()?.payload.segment().base();
+        let frame = self.publication()?.frame_at(self.place.skip);
+        Some(FrameView { cursor: self, range: base + u64::from(frame.start)..base + u64::from(frame.end) })
     }
 
     /// Reads the rest of the frame at which the cursor stands, copied, with the offsets of the
@@ -26,7 +21,7 @@ impl Cursor {
     pub fn next_frame(&mut self) -> Option<(Range<u64>, Bytes)> {
         let frame = self.peek_frame()?;
         let (range, bytes) = (frame.range(), frame.to_bytes());
-        self.consume(bytes.len() as u64);
+        self.take(bytes.len(), |_| {});
         Some((range, bytes))
     }
 }

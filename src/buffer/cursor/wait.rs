@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
 
-use super::Cursor;
+use super::handle::Cursor;
 use crate::buffer::error::CursorError;
 use crate::buffer::segment::{Frontier, Parked};
 use crate::buffer::sync::table::{Fault, fault};
@@ -24,11 +24,11 @@ impl Cursor {
                 self.slot().awake();
                 return Poll::Ready(Ok(()));
             }
-            self.slot().await_with(context.waker(), &self.log);
+            self.slot().await_with(context.waker(), &self.log.domain);
             if fault(Fault::ParkSilently) {
                 return Poll::Pending;
             }
-            let parked = self.park()?;
+            let parked = self.park();
             if parked == Parked::Ready && !fault(Fault::SkipSecondLook) {
                 continue;
             }
@@ -40,29 +40,20 @@ impl Cursor {
     }
 
     /// Marks the cell at which the stream ends for this cursor.
-    fn park(&self) -> Result<Parked, CursorError> {
-        let Some(last) = self.window.back() else { return Ok(Parked::Ready) };
-        let frontier = Frontier { index: last.visible, prior: last.segment.prior(last.visible) };
-        if !last.segment.is_closed_at(&frontier) {
-            return Ok(last.segment.park(last.visible));
+    fn park(&self) -> Parked {
+        let Some(last) = self.window.back() else { return Parked::Ready };
+        let segment = last.payload.segment();
+        let frontier = Frontier { index: last.visible, before: segment.word_before(last.visible) };
+        if !segment.is_closed_at(&frontier) {
+            return segment.park(last.visible);
         }
         if fault(Fault::ParkAtFull) {
-            return Ok(Parked::Waiting);
+            return Parked::Waiting;
         }
-        // The next record goes into the next segment: make sure that there is one, and look there.
-        let mut turned = None;
-        let looked = self.log.domain.pinned(|pin| {
-            if self.slot().is_evicted() {
-                return Ok(Err(self.evicted()));
-            }
-            self.log.successor(&last.segment, &frontier, pin, &mut turned)?;
-            Ok(Ok(()))
-        });
-        if let Some(ordinal) = turned {
-            self.log.turn_over(ordinal);
-        }
-        looked?;
-        Ok(Parked::Ready)
+        // The next publication goes into the next segment: make sure that there is one, and look there. A
+        // segment without a successor is the last of the chain, whether the cursor was evicted or not.
+        self.log.link_successor(segment, &frontier);
+        Parked::Ready
     }
 
     /// Waits until there is something to read, whatever the runtime, without polling (I9).

@@ -41,19 +41,32 @@ macro_rules! orderings {
 }
 
 orderings! {
-    /// Cell compare-exchange. Release: the record's fields and payload, read through CELL_LOAD.
-    /// Acquire: a parked cursor's registration (PARK), so that the wake-up finds its waker.
-    CELL_PUBLISH = AcqRel (Rmw);
-    /// A cell read by writers and cursors. Pairs with CELL_PUBLISH: the record is complete.
+    /// Fills an empty cell. Release: the frame's bytes, the entries that the word names, and the cells
+    /// before, for CELL_LOAD.
+    CELL_PUBLISH = Release (Rmw);
+    /// Fills an awaited cell. Release: as CELL_PUBLISH. Acquire: the parked cursor's registration
+    /// (PARK), so that the wake-up finds its waker.
+    CELL_PUBLISH_AWAITED = AcqRel (Rmw);
+    /// The publisher of a word takes its debt off. Release: as CELL_PUBLISH, for a store heads no
+    /// release sequence but its own.
+    CELL_SETTLE = Release (Store);
+    /// A cell read by writers and cursors, a lost exchange included. Pairs with the three before: the
+    /// publication is complete, and so is every one before it.
     CELL_LOAD = Acquire (Load);
     /// A cursor marks the empty cell it waits at. Release: its waker, for CELL_PUBLISH. It acquires
     /// nothing: another cursor's mark hands on, as a release sequence, what that released.
     PARK = Release (Rmw);
-    /// After a publication. Release: every cell below the hint, so that HINT_LOAD's reader finds
-    /// its predecessor published.
-    HINT_STORE = Release (Store);
-    /// Pairs with HINT_STORE; Relaxed would let a writer read a published predecessor as empty.
-    HINT_LOAD = Acquire (Load);
+    /// Fills an entry of the table of blocks. Release: the reference counted before, for BLOCK_RELEASE.
+    BLOCK_FILL = Release (Rmw);
+    /// Takes an entry out when the payload goes. Acquire: the reference behind it, which is given up next.
+    BLOCK_RELEASE = Acquire (Rmw);
+    /// Reads an entry that a word names; what filled it came before the word (CELL_LOAD).
+    BLOCK_LOAD = Relaxed (Load);
+    /// Fills an entry of the table of numbers, before any word names it.
+    NUMBER_STORE = Relaxed (Store);
+    /// Reads an entry: one that a word names came before the word (CELL_LOAD); one that another writer found
+    /// before it published a word that names it, likewise (coherence).
+    NUMBER_LOAD = Relaxed (Load);
     /// Links a new segment. Release: its header, and every cell of the segment before it. It reads
     /// null, which nobody released.
     NEXT_LINK = Release (Rmw);
@@ -122,10 +135,6 @@ orderings! {
     FIELD_STORE = Relaxed (Store);
     /// Reads such a field.
     FIELD_LOAD = Relaxed (Load);
-    /// A record's wake-up was delivered; a stale `true` costs one needless wake-up.
-    OWES_STORE = Relaxed (Store);
-    /// Reads what OWES_STORE wrote; a publisher's own initial value arrives through CELL_LOAD.
-    OWES_LOAD = Relaxed (Load);
     /// The era, read to pin in it and to validate a loaded pointer; pairs with ERA_ROTATE.
     ERA_LOAD = Acquire (Load);
     /// Read by a retirer, as a read-modify-write: either it sees the rotation, or the rotation
@@ -199,20 +208,30 @@ faults! {
     AttachUnlooked;
     /// Trim: cut one segment too many.
     TrimTooFar;
-    /// Publish: keep the start offset of a lost race.
+    /// Publish: go on from a lost race with the word before it.
     StaleStart;
     /// Publish: decide the conditional part once, before the race.
     StaleContext;
-    /// Publish: check the fence once, before the race.
+    /// Publish: keep the sealed term of the segment left behind.
     StaleFence;
     /// Eras: do not validate the era after loading a pointer.
     EraUnlooked;
     /// Eras: retire to the current era alone.
     RetireInOneEra;
-    /// Stall: wait until the writer of the predecessor has moved the hint.
-    WaitForHint;
-    /// Reference counts: forget to give a block's record back.
-    LeakRecord;
+    /// Wake-up: do not take over what is owed in the segment before.
+    ForgetOwedByHeader;
+    /// Reference counts: forget to give a block back with the payload.
+    LeakBlock;
+    /// Reference counts: forget to drop a composite with the payload.
+    LeakComposite;
+    /// Publish: forget a composite that was offered and not published.
+    LeakRefused;
+    /// Tables: fill an entry whatever stands in it.
+    FillBySwap;
+    /// Tables: leave the blocks in the table when they are given back.
+    ReleaseByLoad;
+    /// Reference counts: a writer stands on cells that it does not count.
+    UncountedSeat;
     /// Reference counts: hand out a reference that is not counted.
     UncountedReference;
     /// Retire: unlink a segment and forget it.
@@ -243,8 +262,6 @@ faults! {
     WakeEarly;
     /// Wake-up: wait at the end of a full segment, in which no cell is left.
     ParkAtFull;
-    /// Publish: move the hint past a cell that is still empty.
-    HintAhead;
     /// Publish: stage the next frame over the bytes just published.
     ReuseBytes;
     /// Resync: read the history before what is retained. Not in the buffer: in who uses it.
@@ -253,8 +270,6 @@ faults! {
     ShiftInTwoSteps;
     /// `WAIT`: count, let the lock go, and only then leave the waker.
     CountThenSleep;
-    /// Publish: make the next record in the place of the one just published.
-    ReuseRecord;
 }
 
 /// Whether `fault` is switched on: never, outside a model build.

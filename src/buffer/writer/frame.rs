@@ -5,11 +5,10 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use super::publish::Kind;
-use super::stage::Stage;
-use crate::buffer::block::NO_CONTEXT;
+use super::desk::Desk;
 use crate::buffer::error::AppendError;
 use crate::buffer::log::Log;
+use crate::buffer::segment::NO_CONTEXT;
 
 /// A frame, or a batch of frames, being staged. Dropping it publishes nothing.
 ///
@@ -28,23 +27,31 @@ use crate::buffer::log::Log;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct StagedFrame<'w> {
-    pub(super) stage: &'w mut Stage,
-    pub(super) log: &'w Log,
-    pub(super) term: u64,
+    desk: &'w mut Desk,
+    log: &'w Log,
+    term: u64,
 }
 
-impl StagedFrame<'_> {
+impl<'w> StagedFrame<'w> {
+    pub(super) fn begin(desk: &'w mut Desk, log: &'w Log, term: u64) -> Self {
+        // One that was forgotten leaves what it staged.
+        desk.stage.discard();
+        desk.stage.busy = true;
+        Self { desk, log, term }
+    }
+
+
     /// Adds bytes, copied.
     pub fn put_slice(&mut self, bytes: &[u8]) {
         if self.within_limit(bytes.len()) {
-            self.stage.put_slice(bytes, self.log);
+            self.desk.stage.put_slice(bytes, self.log);
         }
     }
 
     /// Adds bytes, not copied. The memory they hold on to stays until the frame is trimmed.
     pub fn put_bytes(&mut self, bytes: Bytes) {
         if self.within_limit(bytes.len()) {
-            self.stage.put_bytes(bytes);
+            self.desk.stage.put_bytes(bytes);
         }
     }
 
@@ -64,19 +71,19 @@ impl StagedFrame<'_> {
     /// # Panics
     /// Never; `u64::MAX` is a context like any other here, except that it is never in force.
     pub fn select_context(&mut self, context: u64, bytes: &[u8]) {
-        self.stage.select_context(context, bytes, self.log);
+        self.desk.stage.select_context(context, bytes, self.log);
     }
 
     /// From here on the context is `context`, or unknown, so that the next
     /// [`select_context`](Self::select_context) publishes its bytes whatever it asks for.
     pub fn set_context(&mut self, context: Option<u64>) {
-        self.stage.context = Some(context.unwrap_or(NO_CONTEXT));
+        self.desk.stage.context = Some(context.unwrap_or(NO_CONTEXT));
     }
 
     /// Ends a frame of a batch; what is added next belongs to the next frame. A frame without
     /// bytes is none.
     pub fn end_frame(&mut self) {
-        let stage = &mut self.stage;
+        let stage = &mut self.desk.stage;
         // A conditional part counts as bytes, although it may be left out: it never stands alone.
         if stage.len > stage.frame_ends.last().copied().unwrap_or(0) {
             stage.frame_ends.push(stage.len);
@@ -86,13 +93,13 @@ impl StagedFrame<'_> {
     /// Bytes staged so far, a conditional part apart.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.stage.len
+        self.desk.stage.len
     }
 
     /// Whether no bytes are staged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.stage.len == 0
+        self.desk.stage.len == 0
     }
 
     /// Publishes all of it at once, and returns its offsets. Without bytes it is a marker, which
@@ -101,15 +108,15 @@ impl StagedFrame<'_> {
     /// # Errors
     /// See [`AppendError`]. Nothing is published then.
     pub fn publish(mut self) -> Result<Range<u64>, AppendError> {
-        if !self.stage.frame_ends.is_empty() {
+        if !self.desk.stage.frame_ends.is_empty() {
             self.end_frame();
         }
-        self.stage.publish(self.log, Kind::Frame { term: self.term })
+        self.desk.publish(self.term, self.log)
     }
 
     /// Whether so many bytes more keep to the limit; if not they are counted, not kept.
     fn within_limit(&mut self, more: usize) -> bool {
-        let stage = &mut self.stage;
+        let stage = &mut self.desk.stage;
         let within = stage.len.saturating_add(more as u64) <= self.log.settings.max_frame_bytes;
         if !within {
             stage.len = stage.len.saturating_add(more as u64);
@@ -120,12 +127,12 @@ impl StagedFrame<'_> {
 
 impl Drop for StagedFrame<'_> {
     fn drop(&mut self) {
-        self.stage.discard();
+        self.desk.stage.discard();
     }
 }
 
 impl fmt::Debug for StagedFrame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StagedFrame").field("len", &self.stage.len).finish_non_exhaustive()
+        f.debug_struct("StagedFrame").field("len", &self.desk.stage.len).finish_non_exhaustive()
     }
 }

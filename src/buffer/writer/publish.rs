@@ -1,176 +1,234 @@
-//! Publication: what the record has to be after its predecessor, and the exchange that makes it so.
+//! Publication: what is staged becomes a word, the word wins a cell, and what it owes is paid.
+//!
+//! All that depends on the order of the stream is decided in the offer, while the word is private:
+//! offset, conditional part, context, fence. It is asked for again after each lost race.
 
 use std::ops::Range;
+use std::ptr;
 
+use super::desk::Desk;
+use super::seat::{NoWord, Published, Seat, at};
 use super::stage::Stage;
-use crate::buffer::block::{Block, NO_CONTEXT, Prior};
+use crate::buffer::block::{COMPOSITE_BYTES, Composite};
 use crate::buffer::error::AppendError;
 use crate::buffer::log::Log;
-use crate::buffer::segment::Attempt;
+use crate::buffer::segment::NO_CONTEXT;
 use crate::buffer::sync::table::{Fault, fault};
+use crate::buffer::word::Word;
 
-impl Stage {
-    /// Publishes what is staged: as a frame or a batch of a writer of `term`, or as the seal of
-    /// `term`.
-    pub(super) fn publish(&mut self, log: &Log, kind: Kind) -> Result<Range<u64>, AppendError> {
-        let conditional = self.conditional.as_ref().map_or(0, |_| self.conditional_bytes.len() as u64);
+impl Desk {
+    /// Appends `bytes` as one frame in one run, if that takes nothing but the copy and the exchange.
+    #[inline]
+    pub(super) fn append(&mut self, bytes: &[u8], term: u64, log: &Log) -> Result<Range<u64>, AppendError> {
+        let Self { seat, stage } = self;
+        let len = bytes.len();
+        let quick = len != 0 && len <= stage.quick && !stage.busy && !seat.is_nowhere();
+        let place = stage.used;
+        let Some(block) = stage.block().filter(|block| quick && place + len <= block.capacity()) else {
+            return self.append_slowly(bytes, term, log);
+        };
+        // SAFETY: the stage is the block's writer, what is published ends before `used`, and there is
+        // room.
+        unsafe { block.write(place, bytes) };
+        let max_offset = log.settings.max_offset;
+        let published = seat.race(log, |seat| {
+            seat.within_term(term)?;
+            let end = seat.end_of(len as u64, max_offset)?;
+            Ok(Word::plain(end, at(seat.entry_of(block)?, place), seat.context_entry()))
+        });
+        let published = published.or_else(|refused| refused.map(nothing))?;
+        stage.publish_up_to(place + len);
+        if published.owes_wake {
+            self.pay(log);
+        }
+        Ok(published.range)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn append_slowly(&mut self, bytes: &[u8], term: u64, log: &Log) -> Result<Range<u64>, AppendError> {
+        self.stage.discard();
+        self.stage.busy = true;
+        if bytes.len() as u64 > log.settings.max_frame_bytes {
+            self.stage.len = bytes.len() as u64;
+        } else {
+            self.stage.put_slice(bytes, log);
+        }
+        self.publish(term, log)
+    }
+
+    /// Publishes what is staged, as a writer of `term`: one frame, a batch, or a marker.
+    pub(super) fn publish(&mut self, term: u64, log: &Log) -> Result<Range<u64>, AppendError> {
         let limit_bytes = log.settings.max_frame_bytes;
-        let bytes = self.len.saturating_add(conditional);
+        let bytes = self.stage.len.saturating_add(self.stage.conditional_len());
         if bytes > limit_bytes {
-            self.discard();
+            self.stage.discard();
             return Err(AppendError::FrameTooLarge { bytes, limit_bytes });
         }
-        self.ready_block(log);
-        // SAFETY: just made ready; the stage owns it as its writer.
-        let slot = unsafe { Block::slot(self.block, self.published) };
-        // The loop below may run many times; it builds a variant only when that changes.
-        let mut with_conditional = false;
-        match self.single_run() {
-            // SAFETY: the slot is this writer's, and not published.
-            Some(run) => unsafe { (*slot).write_run(self.in_block(run)) },
-            // SAFETY: as above.
-            None => unsafe { (*slot).write(self.record(false)) },
+        let mut offer = Offer::of(&mut self.stage, term, log);
+        self.seat.stand_or_look(log);
+        let published = self.seat.race(log, |seat| offer.word(seat));
+        offer.finish(published.is_ok());
+        self.stage.discard();
+        let published = published.or_else(|refused| refused.map(nothing))?;
+        if published.owes_wake {
+            self.pay(log);
         }
-        let mut turned = None;
-        let mut first_prior = None;
-        let mut retries = 0;
-        let result = log.domain.pinned(|pin| {
-            let mut segment = log.tail(pin)?;
-            let mut awaited = false;
-            loop {
-                let frontier = segment.frontier();
-                if segment.is_closed_at(&frontier) {
-                    segment = log.successor(segment, &frontier, pin, &mut turned)?;
-                    continue;
-                }
-                let now = frontier.prior;
-                let first = *first_prior.get_or_insert(now);
-                let after = match self.decide(&now, &first, kind, log) {
-                    Ok(decided) => decided,
-                    Err(error) => return Ok(Ended::Unpublished(Err(error))),
-                };
-                if after.says_nothing_after(&now) {
-                    return Ok(Ended::Unpublished(Ok(now.end..now.end)));
-                }
-                if after.takes_conditional != with_conditional {
-                    with_conditional = after.takes_conditional;
-                    // SAFETY: the slot is this writer's, and not published.
-                    unsafe { (*slot).write(self.record(with_conditional)) };
-                }
-                let start = if fault(Fault::StaleStart) { first.end } else { now.end };
-                let end = start + after.bytes;
-                let owed = now.owes_wake && !fault(Fault::ForgetOwed);
-                let after = Prior { end, owes_wake: awaited || owed, ..after.prior };
-                // SAFETY: as above.
-                unsafe {
-                    (*slot).update(|record| {
-                        (record.start, record.after) = (start, after);
-                    });
-                }
-                if after.owes_wake && fault(Fault::WakeEarly) {
-                    log.wake_all();
-                }
-                match segment.publish(frontier.index, slot, awaited) {
-                    Attempt::Done => return Ok(Ended::Published(start..end, after.owes_wake)),
-                    Attempt::Empty { awaited: is_awaited } => awaited = is_awaited,
-                    Attempt::Lost => {
-                        retries += 1;
-                        awaited = false;
-                    }
-                }
-            }
-        });
-        self.retries += retries;
-        let (range, owes_wake) = match result {
-            Ended::Published(range, owes_wake) => (range, owes_wake),
-            Ended::Unpublished(outcome) => {
-                // SAFETY: the slot is this writer's, and not published. What it shares goes now, not
-                // with the next publication.
-                unsafe { (*slot).write_run(0..0) };
-                self.discard();
-                // Nothing is published, but it linked a segment: nobody else keeps house for that.
-                turned.into_iter().for_each(|ordinal| log.turn_over(ordinal));
-                return outcome;
-            }
-        };
-        self.used += if fault(Fault::ReuseBytes) { 0 } else { self.staged };
-        self.published += usize::from(!fault(Fault::ReuseRecord));
-        self.discard();
-        if owes_wake && !fault(Fault::WakeEarly) {
-            log.wake_all();
-            // SAFETY: this stage has not left its block, so the slot is there.
-            unsafe { (*slot).woke() };
-        }
-        if let Some(ordinal) = turned {
-            log.turn_over(ordinal);
-        }
-        Ok(range)
+        Ok(published.range)
     }
 
-    /// What the record is to be, if it follows `now`.
-    fn decide(&self, now: &Prior, first: &Prior, kind: Kind, log: &Log) -> Result<Decided, AppendError> {
-        let sealed = if fault(Fault::StaleFence) { first.sealed_term } else { now.sealed_term };
-        let sealed_term = match kind {
-            Kind::Frame { term } | Kind::Seal { term } if term <= sealed => {
-                return Err(AppendError::Fenced { term, sealed_term: sealed });
+    /// Publishes the seal of `term`. Returns its offset.
+    pub(super) fn seal(&mut self, term: u64, log: &Log) -> Result<u64, AppendError> {
+        self.seat.stand_or_look(log);
+        let published = self.seat.race(log, |seat| {
+            seat.within_term(term)?;
+            let entry = seat.entry_of_term(term)?;
+            Ok(Word::closing(seat.end(), Some(entry), seat.context_entry()))
+        });
+        let published = published.or_else(|refused| refused.map(nothing))?;
+        if published.owes_wake {
+            self.pay(log);
+        }
+        Ok(published.range.start)
+    }
+
+    /// Delivers the wake-up that the publication just made owes.
+    #[cold]
+    fn pay(&mut self, log: &Log) {
+        log.slots.wake_all(&log.domain);
+        self.seat.settle();
+    }
+}
+
+/// An append that succeeded without a publication.
+fn nothing(range: Range<u64>) -> Published {
+    Published { range, owes_wake: false }
+}
+
+/// What is staged, as it is offered to one cell after the other.
+struct Offer<'s> {
+    stage: &'s mut Stage,
+    log: &'s Log,
+    term: u64,
+    form: Form,
+    /// The form holds for this: with the conditional part, or without.
+    with_conditional: Option<bool>,
+    /// The context when this was first offered.
+    first_context: Option<u64>,
+    /// Where the block ends for what is published, if the present form is.
+    end: usize,
+}
+
+/// How the bytes are described.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// There are none.
+    Marker,
+    /// One run in the writer's block, from there on.
+    Run(usize),
+    /// One run in a block of its own.
+    Own,
+    /// A header, at that place.
+    Composite(usize, *mut Composite),
+}
+
+impl<'s> Offer<'s> {
+    fn of(stage: &'s mut Stage, term: u64, log: &'s Log) -> Self {
+        let plain = stage.is_own() || stage.is_single_run();
+        if !(plain && stage.conditional.is_none()) {
+            stage.make_room(COMPOSITE_BYTES, log);
+        }
+        let end = stage.end();
+        Self { stage, log, term, form: Form::Marker, with_conditional: None, first_context: None, end }
+    }
+
+    /// The word of what is staged, as it has to be at the seat's frontier.
+    fn word(&mut self, seat: &mut Seat) -> Result<Word, NoWord> {
+        seat.within_term(self.term)?;
+        let with_conditional = self.takes_conditional(seat.context());
+        let conditional = if with_conditional { self.stage.conditional_len() } else { 0 };
+        let bytes = self.stage.len + conditional;
+        let end = seat.end_of(bytes, self.log.settings.max_offset)?;
+        let context = match self.stage.context {
+            None => seat.context_entry(),
+            Some(context) if bytes == 0 && context == seat.context() => {
+                return Err(NoWord::Ended(Ok(seat.offset()..seat.offset())));
             }
-            Kind::Frame { .. } => now.sealed_term,
-            Kind::Seal { term } => term,
+            Some(context) => seat.entry_of_context(context)?,
         };
-        let before = if fault(Fault::StaleContext) { first.context } else { now.context };
-        let conditional = self
+        if bytes == 0 && self.stage.context.is_none() {
+            return Err(NoWord::Ended(Ok(seat.offset()..seat.offset())));
+        }
+        self.take_form(with_conditional, bytes);
+        Ok(match self.form {
+            Form::Marker => Word::plain(end, at(0, 0), context),
+            Form::Run(place) => Word::plain(end, at(self.entry(seat)?, place), context),
+            Form::Own => Word::plain(end, at(self.entry_of_own(seat)?, 0), context),
+            Form::Composite(place, _) => {
+                seat.expect_composite();
+                Word::composite(end, at(self.entry(seat)?, place), context)
+            }
+        })
+    }
+
+    fn takes_conditional(&mut self, now: u64) -> bool {
+        let first = *self.first_context.get_or_insert(now);
+        let before = if fault(Fault::StaleContext) { first } else { now };
+        self.stage
             .conditional
             .as_ref()
-            .filter(|conditional| before == NO_CONTEXT || conditional.context != before);
-        let bytes = self.len + conditional.map_or(0, |_| self.conditional_bytes.len() as u64);
-        let max_offset = log.settings.max_offset;
-        if max_offset - now.end < bytes {
-            return Err(AppendError::OffsetsExhausted { offset: now.end, bytes, max_offset });
+            .is_some_and(|conditional| before == NO_CONTEXT || conditional.context != before)
+    }
+
+    fn entry(&self, seat: &mut Seat) -> Result<u8, NoWord> {
+        self.stage.block().map_or(Err(NoWord::Closed), |block| seat.entry_of(block))
+    }
+
+    fn entry_of_own(&self, seat: &mut Seat) -> Result<u8, NoWord> {
+        self.stage.own.as_ref().map_or(Err(NoWord::Closed), |own| seat.entry_of(own.block()))
+    }
+
+    /// Describes the bytes, with the conditional part or without, unless they are already.
+    fn take_form(&mut self, with_conditional: bool, bytes: u64) {
+        if self.with_conditional == Some(with_conditional) {
+            return;
         }
-        let frames = match self.frame_ends.len() {
-            0 => u64::from(bytes > 0),
-            // A conditional part behind the last frame is one of its own.
-            ends => ends as u64 + u64::from(conditional.is_some_and(|part| part.at_frame == ends)),
+        self.drop_composite();
+        self.with_conditional = Some(with_conditional);
+        let stage = &mut *self.stage;
+        (self.form, self.end) = if bytes == 0 {
+            (Form::Marker, stage.used)
+        } else if !with_conditional && stage.is_single_run() {
+            (Form::Run(stage.used), stage.end())
+        } else if !with_conditional && stage.is_own() {
+            (Form::Own, stage.used)
+        } else if with_conditional && stage.can_join_conditional() {
+            let place = stage.join_conditional();
+            (Form::Run(place), place + bytes as usize)
+        } else {
+            let composite = Box::into_raw(stage.composite(with_conditional));
+            let place = stage.leave_composite(composite);
+            (Form::Composite(place, composite), place + COMPOSITE_BYTES)
         };
-        let prior = Prior {
-            end: now.end + bytes,
-            frames: now.frames + frames,
-            context: self.context.unwrap_or(now.context),
-            sealed_term,
-            owes_wake: false,
-        };
-        Ok(Decided { prior, bytes, takes_conditional: conditional.is_some() })
     }
-}
 
-/// What is published.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
-    Frame { term: u64 },
-    Seal { term: u64 },
-}
-
-/// A record as it has to be after a given predecessor.
-#[derive(Debug)]
-struct Decided {
-    prior: Prior,
-    bytes: u64,
-    takes_conditional: bool,
-}
-
-impl Decided {
-    /// Whether the stream would be the same without it: no bytes, and neither context nor seal
-    /// changes. Such a marker is not published, for nothing ever would trim it.
-    fn says_nothing_after(&self, now: &Prior) -> bool {
-        self.bytes == 0 && self.prior.context == now.context && self.prior.sealed_term == now.sealed_term
+    /// Drops a composite that was offered and is not published.
+    fn drop_composite(&mut self) {
+        if let Form::Composite(_, composite) = std::mem::replace(&mut self.form, Form::Marker)
+            && !fault(Fault::LeakRefused)
+        {
+            debug_assert!(!ptr::eq(composite, ptr::null()));
+            // SAFETY: made by `Box::into_raw` in `take_form`, and never shared.
+            unsafe { Box::from_raw(composite) }.release();
+        }
     }
-}
 
-/// How an attempt to publish what is staged ended.
-#[derive(Debug)]
-enum Ended {
-    /// At these offsets; true if a wake-up is owed.
-    Published(Range<u64>, bool),
-    /// It was refused, or there was nothing to say.
-    Unpublished(Result<Range<u64>, AppendError>),
+    /// The race is over.
+    fn finish(mut self, published: bool) {
+        if published {
+            self.stage.publish_up_to(self.end);
+        } else {
+            self.drop_composite();
+        }
+    }
 }

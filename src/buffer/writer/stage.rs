@@ -1,46 +1,55 @@
-//! Staging: a writer's private memory, and the record that comes of it.
+//! Staging: a writer's private memory.
+//!
+//! Nothing here is shared. What is staged lies behind what is published in the writer's block, so a frame
+//! that was staged in one piece is published where it is.
 
+use std::mem;
 use std::ops::Range;
 use std::ptr;
 
 use bytes::Bytes;
 
-use crate::buffer::block::{Block, Composite, NO_CONTEXT, Piece, Prior, Record};
-use crate::buffer::log::{Log, Pools};
-use crate::buffer::stats::Counters;
+use crate::buffer::block::{Block, Composite, Piece};
+use crate::buffer::log::Log;
+use crate::buffer::memory::{Memory, OwnBlock};
+use crate::buffer::segment::NO_CONTEXT;
+use crate::buffer::sync::table::{Fault, fault};
 
 /// A part that is published only if the predecessor's context differs.
 #[derive(Debug)]
 pub(super) struct Conditional {
     pub(super) context: u64,
     /// How many staged pieces stand before it.
-    pub(super) at_piece: usize,
+    at_piece: usize,
     /// How many frames of the publication end before it.
-    pub(super) at_frame: usize,
+    at_frame: usize,
 }
 
-/// A writer's private state: its block and the frame it is staging.
+/// A writer's block, and the frame it is staging.
+///
+/// What is staged is, in this order: `pieces`, then the bytes in the block from `open` on, or `own`.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    pub(super) block: *mut Block,
-    /// Payload bytes of the block that are taken by published frames.
+    block: *mut Block,
+    /// Bytes of the block that are taken by published frames.
     pub(super) used: usize,
-    /// Records of the block that are published.
-    pub(super) published: usize,
-    /// Lost races not yet added to the shared counter.
-    pub(super) retries: u64,
-    /// The pieces of the frame being staged; staged ranges are relative to `used`.
+    /// Bytes up to which a frame is appended without a look at anything else; 0 without a block.
+    pub(super) quick: usize,
+    /// A frame is being staged, or was forgotten.
+    pub(super) busy: bool,
     pub(super) pieces: Vec<Piece>,
-    pub(super) frame_ends: Vec<u64>,
-    /// Staged bytes in the block, and bytes altogether.
+    /// Bytes staged in the block, and where the run that is still growing starts; relative to `used`.
     pub(super) staged: usize,
+    open: usize,
+    /// The only piece, if it is long.
+    pub(super) own: Option<OwnBlock>,
+    pub(super) frame_ends: Vec<u64>,
+    /// Bytes altogether, the conditional part apart.
     pub(super) len: u64,
     pub(super) conditional: Option<Conditional>,
     pub(super) conditional_bytes: Vec<u8>,
     /// The context after the staged bytes, once something has set it.
     pub(super) context: Option<u64>,
-    /// The next bytes may not join the piece before them.
-    pub(super) split: bool,
 }
 
 // SAFETY: a stage owns its block as the block's only writer, wherever it is moved.
@@ -51,16 +60,17 @@ impl Default for Stage {
         Self {
             block: ptr::null_mut(),
             used: 0,
-            published: 0,
-            retries: 0,
+            quick: 0,
+            busy: false,
             pieces: Vec::new(),
-            frame_ends: Vec::new(),
             staged: 0,
+            open: 0,
+            own: None,
+            frame_ends: Vec::new(),
             len: 0,
             conditional: None,
             conditional_bytes: Vec::new(),
             context: None,
-            split: false,
         }
     }
 }
@@ -73,89 +83,111 @@ impl Stage {
 
     /// Forgets what is staged.
     pub(super) fn discard(&mut self) {
+        if !mem::take(&mut self.busy) {
+            return;
+        }
         self.pieces.clear();
         self.frame_ends.clear();
         self.conditional_bytes.clear();
-        (self.staged, self.len, self.conditional, self.context, self.split) = (0, 0, None, None, false);
+        (self.staged, self.open, self.len, self.own) = (0, 0, 0, None);
+        (self.conditional, self.context) = (None, None);
     }
 
-    /// Leaves the block to its published records. To be called before a stage is dropped.
-    pub(crate) fn leave_block(&mut self, pools: &Pools) {
-        let block = std::mem::replace(&mut self.block, ptr::null_mut());
-        // SAFETY: the stage owned it as its writer until here.
-        if let Some(left) = unsafe { block.as_ref() }
-            && left.leave(self.published as u64)
-        {
-            // SAFETY: no record is left in it: it is ours.
-            unsafe { pools.release_block(block) };
+    /// Leaves the block to what is published of it. To be called before a stage is dropped.
+    pub(super) fn leave_block(&mut self, memory: &Memory) {
+        let block = mem::replace(&mut self.block, ptr::null_mut());
+        if !block.is_null() {
+            // SAFETY: the writer's reference, given up once.
+            unsafe { memory.drop_block(block) }
         }
-        Counters::more(&pools.counters.publish_retries, std::mem::take(&mut self.retries));
-        (self.used, self.published) = (0, 0);
+        (self.used, self.quick) = (0, 0);
     }
 
     /// Takes a fresh block and carries over what is staged: moved if it is short, otherwise made
     /// a shared piece of its own.
+    #[cold]
     fn change_block(&mut self, log: &Log) {
-        let settings = &log.settings;
-        let fresh = match log.pools.blocks.take() {
-            Some(spare) => {
-                // SAFETY: taking it from the pool made it ours alone.
-                unsafe { (*spare).reset() };
-                spare
-            }
-            // `build` checked that the size fits.
-            None => Block::allocate(settings.block_bytes as u32, settings.block_records),
-        };
-        Counters::more(&log.pools.counters.blocks_live, 1);
-        if let Some(old) = self.block()
-            && self.staged > 0
+        let fresh = log.memory.block();
+        if self.staged > 0
+            && let Some(old) = self.block()
         {
-            let from = self.used as u32;
             // SAFETY: these bytes were staged, and are not written while the slice lives.
-            let staged = unsafe { old.read(from..from + self.staged as u32) };
+            let staged = unsafe { old.read(self.used..self.used + self.staged) };
             if self.staged <= old.capacity() / 4 {
                 // SAFETY: the fresh block is ours and empty.
                 unsafe { (*fresh).write(0, staged) };
             } else {
-                let shared = Bytes::copy_from_slice(staged);
+                let shared = Bytes::from_owner(OwnBlock::copy_of(staged, &log.memory));
+                self.close_run();
                 for piece in &mut self.pieces {
                     if let Piece::Staged(range) = piece {
                         *piece = Piece::Shared(shared.slice(range.start as usize..range.end as usize));
                     }
                 }
-                self.staged = 0;
+                (self.staged, self.open) = (0, 0);
             }
         }
-        self.leave_block(&log.pools);
+        self.leave_block(&log.memory);
         self.block = fresh;
+        self.quick = (log.settings.block_bytes / 2)
+            .min(usize::try_from(log.settings.max_frame_bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Makes sure of a block with room for so many bytes more, at most half a block.
+    pub(super) fn make_room(&mut self, more: usize, log: &Log) {
+        let needed = self.used + self.staged + more;
+        if self.block().is_none_or(|block| needed > block.capacity()) {
+            self.change_block(log);
+        }
+    }
+
+    /// Whether there is room for so many bytes more, as things stand.
+    pub(super) fn has_room(&self, more: usize) -> bool {
+        let needed = self.used + self.staged + more;
+        self.block().is_some_and(|block| needed <= block.capacity())
+    }
+
+    /// Ends the run that is growing: what is staged next is another piece.
+    fn close_run(&mut self) {
+        if self.staged > self.open {
+            self.pieces.push(Piece::Staged(self.open as u32..self.staged as u32));
+            self.open = self.staged;
+        }
+        if let Some(own) = self.own.take() {
+            self.pieces.push(Piece::Shared(Bytes::from_owner(own)));
+        }
     }
 
     pub(super) fn put_slice(&mut self, bytes: &[u8], log: &Log) {
-        if bytes.len() > log.settings.block_bytes / 2 {
-            return self.put_bytes(Bytes::copy_from_slice(bytes));
-        }
         if bytes.is_empty() {
             return;
         }
-        if self.block().is_none_or(|block| self.used + self.staged + bytes.len() > block.capacity()) {
-            self.change_block(log);
+        if bytes.len() > log.settings.block_bytes / 2 {
+            let first = self.len == 0;
+            let own = OwnBlock::copy_of(bytes, &log.memory);
+            if first {
+                self.own = Some(own);
+                self.len += bytes.len() as u64;
+            } else {
+                self.put_bytes(Bytes::from_owner(own));
+            }
+            return;
         }
+        if self.own.is_some() {
+            self.close_run();
+        }
+        self.make_room(bytes.len(), log);
         let Some(block) = self.block() else { return };
-        // SAFETY: the stage is the block's writer; published records end before `used`, and there
+        // SAFETY: the stage is the block's writer; what is published ends before `used`, and there
         // is room.
         unsafe { block.write(self.used + self.staged, bytes) };
-        let (start, end) = (self.staged as u32, (self.staged + bytes.len()) as u32);
-        match self.pieces.last_mut() {
-            Some(Piece::Staged(range)) if !self.split && range.end == start => range.end = end,
-            _ => self.pieces.push(Piece::Staged(start..end)),
-        }
-        self.split = false;
         self.staged += bytes.len();
         self.len += bytes.len() as u64;
     }
 
     pub(super) fn put_bytes(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
+            self.close_run();
             self.len += bytes.len() as u64;
             self.pieces.push(Piece::Shared(bytes));
         }
@@ -164,67 +196,94 @@ impl Stage {
     pub(super) fn select_context(&mut self, context: u64, bytes: &[u8], log: &Log) {
         match self.context.replace(context) {
             None => {
-                self.conditional = Some(Conditional {
-                    context,
-                    at_piece: self.pieces.len(),
-                    at_frame: self.frame_ends.len(),
-                });
+                self.close_run();
+                let (at_piece, at_frame) = (self.pieces.len(), self.frame_ends.len());
+                self.conditional = Some(Conditional { context, at_piece, at_frame });
                 self.conditional_bytes.extend_from_slice(bytes);
-                self.split = true;
             }
             Some(known) if known == context && context != NO_CONTEXT => {}
             Some(_) => self.put_slice(bytes, log),
         }
     }
 
-    /// The staged bytes as one run, if they are: the common case, which allocates nothing.
-    pub(super) fn single_run(&self) -> Option<Range<u32>> {
-        let mut run = 0..0;
-        for piece in &self.pieces {
-            match piece {
-                Piece::Staged(range) if range.start == run.end => run.end = range.end,
-                _ => return None,
-            }
-        }
-        (self.frame_ends.len() < 2).then_some(run)
+    /// Whether the staged bytes are one frame in one run in the block: the common case.
+    pub(super) fn is_single_run(&self) -> bool {
+        self.staged as u64 == self.len && self.frame_ends.len() < 2
     }
 
-    /// A staged range as it lies in the block.
-    pub(super) fn in_block(&self, range: Range<u32>) -> Range<u32> {
-        let base = self.used as u32;
-        base + range.start..base + range.end
+    /// Whether the staged bytes are one long frame in a block of its own.
+    pub(super) fn is_own(&self) -> bool {
+        self.own.is_some() && self.frame_ends.len() < 2
     }
 
-    /// The record of what is staged, with or without the conditional part.
-    pub(super) fn record(&self, with_conditional: bool) -> Record {
-        let after = Prior { end: 0, frames: 0, context: NO_CONTEXT, sealed_term: 0, owes_wake: false };
-        let record = Record { start: 0, after, staged: 0..0, composite: None };
-        if !with_conditional && let Some(run) = self.single_run() {
-            return Record { staged: self.in_block(run), ..record };
+    /// Whether the conditional part, if it is published, is the front of a single run that there is
+    /// room to stage once more.
+    pub(super) fn can_join_conditional(&self) -> bool {
+        let at_front = self.conditional.as_ref().is_some_and(|conditional| conditional.at_piece == 0);
+        at_front && self.is_single_run() && self.has_room(self.conditional_bytes.len() + self.staged)
+    }
+
+    /// Bytes of the conditional part.
+    pub(super) fn conditional_len(&self) -> u64 {
+        self.conditional.as_ref().map_or(0, |_| self.conditional_bytes.len() as u64)
+    }
+
+    /// Stages the conditional part and, once more, the single run behind it, so that both are one
+    /// run; returns where it starts. There has to be room.
+    pub(super) fn join_conditional(&mut self) -> usize {
+        let from = self.used + self.staged;
+        let Some(block) = self.block() else { return from };
+        // SAFETY: the stage is the block's writer, and there is room behind what is staged. The run
+        // was staged, and is not written while the slice lives.
+        unsafe {
+            block.write(from, &self.conditional_bytes);
+            block.write(from + self.conditional_bytes.len(), block.read(self.used..from));
         }
-        let mut pieces: Vec<Piece> = self
-            .pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Staged(range) => Piece::Staged(self.in_block(range.clone())),
-                Piece::Shared(bytes) => Piece::Shared(bytes.clone()),
-            })
-            .collect();
+        from
+    }
+
+    /// The composite of what is staged, with or without the conditional part.
+    pub(super) fn composite(&mut self, with_conditional: bool) -> Box<Composite> {
+        self.close_run();
+        let in_block = |range: &Range<u32>| {
+            let base = self.used as u32;
+            Piece::Staged(base + range.start..base + range.end)
+        };
+        let copied = |piece: &Piece| match piece {
+            Piece::Staged(range) => in_block(range),
+            Piece::Shared(bytes) => Piece::Shared(bytes.clone()),
+        };
+        let mut pieces: Vec<Piece> = self.pieces.iter().map(copied).collect();
         let mut frame_ends = self.frame_ends.clone();
         if with_conditional && let Some(conditional) = &self.conditional {
             let bytes = Bytes::copy_from_slice(&self.conditional_bytes);
             for end in &mut frame_ends[conditional.at_frame..] {
                 *end += bytes.len() as u64;
             }
-            pieces.insert(conditional.at_piece, Piece::Shared(bytes));
+            if !bytes.is_empty() {
+                pieces.insert(conditional.at_piece, Piece::Shared(bytes));
+            }
         }
-        Record { composite: Some(Box::new(Composite { pieces, frame_ends })), ..record }
+        Composite::new(pieces, frame_ends)
     }
 
-    /// Makes sure of a block with room for one more record.
-    pub(super) fn ready_block(&mut self, log: &Log) {
-        if self.block().is_none_or(|block| self.published == block.records()) {
-            self.change_block(log);
+    /// Leaves the address of a composite in the block, behind what is staged; returns where.
+    pub(super) fn leave_composite(&self, composite: *mut Composite) -> usize {
+        let place = self.end();
+        if let Some(block) = self.block() {
+            // SAFETY: the stage is the block's writer, and `make_room` saw to the room.
+            unsafe { block.write_composite(place, composite) };
         }
+        place
+    }
+
+    /// The block up to here belongs to what is published.
+    pub(super) fn publish_up_to(&mut self, place: usize) {
+        self.used = if fault(Fault::ReuseBytes) { self.used } else { place };
+    }
+
+    /// Where what is staged next would start.
+    pub(super) fn end(&self) -> usize {
+        self.used + self.staged
     }
 }

@@ -236,7 +236,7 @@ fn replcore(shared: &Shared, out: &mut String) {
     let buffer = shared.replication.buffer.stats();
     fields!(
         out,
-        "buffer_frames" = buffer.frames,
+        "buffer_publications" = buffer.publications,
         "buffer_retained_bytes" = buffer.retained_bytes,
         "buffer_segments_live" = buffer.segments_live,
         "buffer_segments_pooled" = buffer.segments_pooled,

@@ -20,7 +20,7 @@ impl Shipped {
     #[must_use]
     pub fn new(base_offset: u64, backlog_bytes: u64) -> Self {
         let builder = ReplicationBuffer::builder().base_offset(base_offset).backlog_bytes(backlog_bytes);
-        let builder = builder.block_bytes(64).block_records(4).segment_frames(2).segment_bytes(60);
+        let builder = builder.block_bytes(64).segment_frames(2).segment_bytes(60);
         Self(builder.cursor_limits(CursorLimits::UNLIMITED).build().expect("these are within the bounds"))
     }
 }

@@ -1,0 +1,93 @@
+//! Desks: all that a writer has, and the pool of those that nobody uses.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use super::seat::Seat;
+use super::stage::Stage;
+use crate::buffer::memory::Memory;
+use crate::buffer::pool::Pool;
+use crate::buffer::sync::unwinding;
+
+/// Where a writer stands, and what it stages.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(super) seat: Seat,
+    pub(super) stage: Stage,
+}
+
+impl Desk {
+    fn new() -> Box<Self> {
+        Box::new(Self { seat: Seat::nowhere(), stage: Stage::default() })
+    }
+
+    /// Gives everything back. To be called before a desk is dropped.
+    fn clear(&mut self, memory: &Memory) {
+        self.stage.discard();
+        self.stage.leave_block(memory);
+        self.seat.leave(memory);
+    }
+}
+
+/// Desks of writers that are gone, for those to come. A desk keeps what is left of its block, so that
+/// writers which come and go do not each pin a block for the few bytes they appended (I11).
+#[derive(Debug)]
+pub(crate) struct Desks {
+    pool: Pool<Desk>,
+    memory: Arc<Memory>,
+}
+
+impl Desks {
+    pub(crate) fn new(desks: usize, memory: &Arc<Memory>) -> Self {
+        Self { pool: Pool::new(desks), memory: Arc::clone(memory) }
+    }
+
+    /// A desk: a used one, or an empty one.
+    pub(super) fn take(&self) -> Box<Desk> {
+        self.pool.take().unwrap_or_else(Desk::new)
+    }
+
+    /// Takes a desk back.
+    pub(super) fn put(&self, mut desk: Box<Desk>) {
+        desk.stage.discard();
+        if desk.seat.is_nowhere() && desk.stage.block().is_none() {
+            return;
+        }
+        if let Err(mut desk) = self.pool.put(desk) {
+            desk.clear(&self.memory);
+        }
+    }
+
+    /// A desk on loan. It goes back even if the caller's code panics: it counts on memory.
+    pub(super) fn lend(&self) -> Lent<'_> {
+        Lent { desk: ManuallyDrop::new(self.take()), desks: self }
+    }
+}
+
+impl Drop for Desks {
+    fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
+        while let Some(mut desk) = self.pool.take() {
+            desk.clear(&self.memory);
+        }
+    }
+}
+
+/// A desk on loan.
+pub(super) struct Lent<'d> {
+    /// Given back when the loan ends.
+    pub(super) desk: ManuallyDrop<Box<Desk>>,
+    desks: &'d Desks,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
+        // SAFETY: taken once, here.
+        self.desks.put(unsafe { ManuallyDrop::take(&mut self.desk) });
+    }
+}
