@@ -28,7 +28,6 @@
 //! pinned goes at once, and what it borrows goes when it lets go.
 
 use std::ops::ControlFlow;
-use std::ptr;
 use std::sync::Arc;
 
 use super::config::{CursorLimits, Settings, SharedLimits};
@@ -152,11 +151,17 @@ impl Log {
     /// The segment and the place in it where the stream ended when looked at. The segment is open,
     /// or had no successor yet.
     pub(crate) fn frontier<'p>(&self, pin: &'p Pin<'_>) -> Result<(Protected<'p, Segment>, Frontier), Stale> {
+        let last = self.last(pin)?;
+        Ok((last, last.frontier()))
+    }
+
+    /// The last segment.
+    fn last<'p>(&self, pin: &'p Pin<'_>) -> Result<Protected<'p, Segment>, Stale> {
         let mut segment = self.tail(pin)?;
         while let Some(next) = self.next(segment)? {
             segment = next;
         }
-        Ok((segment, segment.frontier()))
+        Ok(segment)
     }
 
     /// Where the stream ends.
@@ -262,12 +267,9 @@ impl Log {
             if !fault(Fault::FloorUnraised) {
                 self.floor.fetch_max(ordinal, ord::FLOOR_RAISE());
             }
-            let tail = self.tail(pin)?;
-            if ptr::eq(backlog.get(), tail.get()) {
-                return Ok(ordinal);
-            }
+            let last = self.last(pin)?;
             let Some(next) = self.next(backlog)? else { return Ok(ordinal) };
-            if tail.base() - next.base() < keep {
+            if last.base() - next.base() < keep {
                 return Ok(ordinal);
             }
             self.backlog.advance(backlog, next, ord::BACKLOG_MOVE(), ord::BACKLOG_LOAD());

@@ -36,7 +36,10 @@ impl Desk {
             let end = seat.end_of(len as u64, max_offset)?;
             Ok(Word::plain(end, at(seat.entry_of(block)?, place), seat.context_entry()))
         });
-        let published = published.or_else(|refused| refused.map(nothing))?;
+        let Ok(published) = published else {
+            // Refused by a seat that may be old: ask again where the stream ends now.
+            return self.append_slowly(bytes, term, log);
+        };
         stage.publish_up_to(place + len);
         if published.owes_wake {
             self.pay(log);
@@ -70,7 +73,7 @@ impl Desk {
         let published = self.seat.race(log, |seat| offer.word(seat));
         offer.finish(published.is_ok());
         self.stage.discard();
-        let published = published.or_else(|refused| refused.map(nothing))?;
+        let published = published.or_else(|ended| ended.map(nothing))?;
         if published.owes_wake {
             self.pay(log);
         }
@@ -85,7 +88,7 @@ impl Desk {
             let entry = seat.entry_of_term(term)?;
             Ok(Word::closing(seat.end(), Some(entry), seat.context_entry()))
         });
-        let published = published.or_else(|refused| refused.map(nothing))?;
+        let published = published.or_else(|ended| ended.map(nothing))?;
         if published.owes_wake {
             self.pay(log);
         }
