@@ -234,13 +234,14 @@ fn write<S: Stream>(stream: &S, number: usize, round: &Round<'_>) -> Delays {
     delays.hidden.reserve(load.measured);
     delays.readable.reserve(load.measured);
     round.barrier.wait();
+    let is_over = || round.manner == Manner::Stopped && round.enough.load(Ordering::Acquire);
     let mut count = 0;
     while count < load.warm + load.measured {
         if count == load.warm {
             // From here on it can be stopped.
             gate.enter();
         }
-        if round.manner == Manner::Stopped && round.enough.load(Ordering::Acquire) {
+        if is_over() {
             break;
         }
         let index = number * (load.warm + load.measured) + count;
@@ -262,7 +263,7 @@ fn write<S: Stream>(stream: &S, number: usize, round: &Round<'_>) -> Delays {
         }
         count += 1;
         think(round.manner);
-        keep_pace(&round.progress, count, WRITERS, round.shape.frame_bytes);
+        keep_pace(&round.progress, count, WRITERS, round.shape.frame_bytes, is_over);
     }
     round.appended.fetch_add(count, Ordering::AcqRel);
     round.done.fetch_add(1, Ordering::AcqRel);

@@ -1,7 +1,7 @@
 //! Stops a writer in the midst of an append, wherever in it that is: inside a lock, or between reserving and filling.
 //!
-//! A signal's handler sleeps. It sleeps only when the thread it interrupts is in an append, so signals are sent, to one writer
-//! after the other at random, until one of them finds its target there.
+//! A signal's handler sleeps. It sleeps only when the thread it interrupts is in an append, so signals are sent
+//! to the writers, in a random turn, until one of them finds its target there.
 
 use std::cell::Cell;
 use std::ptr;
@@ -107,10 +107,14 @@ pub fn stop_at_random(gates: &[Gate], stops: usize, over: impl Fn() -> bool) {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let writer = gates[random as usize % gates.len()].thread.load(Ordering::Acquire);
-            if writer != 0 {
-                // SAFETY: the thread is there, for it leaves only after this function returned.
-                unsafe { libc::pthread_kill(writer as libc::pthread_t, libc::SIGUSR1) };
+            // To all, for whoever is in an append; who hears it first is chosen at random.
+            for turn in 0..gates.len() {
+                let gate = &gates[(random as usize % gates.len() + turn) % gates.len()];
+                let writer = gate.thread.load(Ordering::Acquire);
+                if writer != 0 && WANTED.load(Ordering::Relaxed) {
+                    // SAFETY: the thread is there, for it leaves only after this function returned.
+                    unsafe { libc::pthread_kill(writer as libc::pthread_t, libc::SIGUSR1) };
+                }
             }
             thread::sleep(BETWEEN_SIGNALS);
         }

@@ -190,20 +190,27 @@ fn write_all<S: Stream>(
     barrier.wait();
     for count in 0..work.warm {
         writer.append(&frame);
-        keep_pace(progress, count + 1, work.writers, shape.frame_bytes);
+        keep_pace(progress, count + 1, work.writers, shape.frame_bytes, || false);
     }
     barrier.wait();
     let begun = Instant::now();
     for count in work.warm..work.warm + work.measured {
         writer.append(&frame);
-        keep_pace(progress, count + 1, work.writers, shape.frame_bytes);
+        keep_pace(progress, count + 1, work.writers, shape.frame_bytes, || false);
     }
     (begun, Instant::now())
 }
 
 /// Holds a writer back when the slowest reader is a backlog behind: the same for all peers, for
-/// some would lose frames and others take any amount of memory.
-pub fn keep_pace(progress: &[AtomicU64], frames: usize, writers: usize, frame_bytes: usize) {
+/// some would lose frames and others take any amount of memory. It takes all writers to be as far as this one, and gives up once the
+/// round is over, when they are not.
+pub fn keep_pace(
+    progress: &[AtomicU64],
+    frames: usize,
+    writers: usize,
+    frame_bytes: usize,
+    is_over: impl Fn() -> bool,
+) {
     const LOOK_EVERY_BYTES: usize = 16 << 10;
     if progress.is_empty() || !frames.is_multiple_of(LOOK_EVERY_BYTES.div_ceil(frame_bytes)) {
         return;
@@ -211,7 +218,7 @@ pub fn keep_pace(progress: &[AtomicU64], frames: usize, writers: usize, frame_by
     let appended = frames * writers * frame_bytes;
     loop {
         let slowest = progress.iter().map(|read| read.load(Ordering::Acquire)).min().unwrap_or(0);
-        if appended.saturating_sub(slowest as usize) <= BACKLOG_BYTES {
+        if appended.saturating_sub(slowest as usize) <= BACKLOG_BYTES || is_over() {
             return;
         }
         thread::yield_now();
