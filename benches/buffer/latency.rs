@@ -22,9 +22,12 @@ const FRAMES: [(usize, usize); 2] = [(1 << 10, 48_000), (64 << 10, 1600)];
 /// The same where a writer is stopped. A round ends with the stops, seldom with the frames.
 const FRAMES_STOPPED: [(usize, usize); 2] = [(60, 200_000), (1 << 10, 160_000)];
 /// Stops of a round.
-const STOPS: usize = 12;
+const STOPS: usize = 24;
 /// A writer does something else so long between two appends.
 const THINKING: Duration = Duration::from_micros(5);
+/// Where one is stopped, the others sleep so long instead: what they wait for is the stopped one and not a core, and one that goes on
+/// unhindered does not outnumber, with thousands of appends, those that wait.
+const SLEEPING: Duration = Duration::from_micros(50);
 
 /// What writers do beside appending.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub enum Manner {
     /// They leave the core between two appends, as tasks do: so the reader's turn comes soon, and
     /// what it waits for is the stream more than the scheduler.
     Yielding,
-    /// Busy, and one after the other is stopped in the midst of an append. The appends that are stopped do not count.
+    /// They sleep between two appends, and one after the other is stopped in the midst of an append. The appends that are stopped do not count.
     Stopped,
 }
 
@@ -142,7 +145,7 @@ struct Round<'a> {
     gates: [Gate; WRITERS],
     /// When the append of each frame returned, by the frame's number; 0 for those that warm up.
     returned: Vec<AtomicU64>,
-    /// Frames of the writers that are done, and how many are.
+    /// Frames of all writers, and how many writers are done.
     appended: AtomicUsize,
     done: AtomicUsize,
     /// There were stops enough.
@@ -256,16 +259,19 @@ fn write<S: Stream>(stream: &S, number: usize, round: &Round<'_>) -> Delays {
                 readable_ns = round.now_ns();
             }
         }
-        if count >= load.warm && !was_stopped {
+        let is_chosen = gate.is_chosen();
+        if count >= load.warm && !was_stopped && !is_chosen {
             round.returned[index].store(returned_ns, Ordering::Relaxed);
             delays.hidden.push(readable_ns - returned_ns);
             delays.readable.push(readable_ns - called_ns);
         }
         count += 1;
-        think(round.manner);
-        keep_pace(&round.progress, count, WRITERS, round.shape.frame_bytes, is_over);
+        let appended = 1 + round.appended.fetch_add(1, Ordering::AcqRel);
+        if !is_chosen && count >= load.warm {
+            think(round.manner);
+        }
+        keep_pace(&round.progress, appended, 1, round.shape.frame_bytes, is_over);
     }
-    round.appended.fetch_add(count, Ordering::AcqRel);
     round.done.fetch_add(1, Ordering::AcqRel);
     // The others may need its reader to move on, and who stops threads needs it to be there.
     while !round.is_written() || !round.enough.load(Ordering::Acquire) {
@@ -277,6 +283,9 @@ fn write<S: Stream>(stream: &S, number: usize, round: &Round<'_>) -> Delays {
 }
 
 fn think(manner: Manner) {
+    if manner == Manner::Stopped {
+        return thread::sleep(SLEEPING);
+    }
     let thinking = Instant::now();
     while thinking.elapsed() < THINKING {
         std::hint::spin_loop();

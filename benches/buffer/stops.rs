@@ -1,7 +1,7 @@
 //! Stops a writer in the midst of an append, wherever in it that is: inside a lock, or between reserving and filling.
 //!
-//! A signal's handler sleeps. It sleeps only when the thread it interrupts is in an append, so signals are sent
-//! to the writers, in a random turn, until one of them finds its target there.
+//! A signal's handler sleeps, if the thread it interrupts is in an append. So that it is soon found there, the writer that is chosen
+//! appends without a pause until it is stopped; what it appends then does not count.
 
 use std::cell::Cell;
 use std::ptr;
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 /// A stopped writer stands still for so long.
 const STOP: Duration = Duration::from_millis(10);
-/// Between two signals, for most of them find their writer elsewhere.
-const BETWEEN_SIGNALS: Duration = Duration::from_micros(100);
+/// Between two signals, for some find their writer elsewhere, and how many one writer gets.
+const BETWEEN_SIGNALS: Duration = Duration::from_micros(50);
+const SIGNALS: usize = 20;
 /// Between a stop and the search for the next.
 const BETWEEN_STOPS: Duration = Duration::from_millis(1);
 /// If stops do not come about: as long as this at most.
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Gate {
     thread: AtomicU64,
     appending: AtomicBool,
+    chosen: AtomicBool,
     stops: AtomicU64,
 }
 
@@ -42,6 +44,11 @@ impl Gate {
         GATE.set(self);
         // SAFETY: it has no precondition.
         self.thread.store(unsafe { libc::pthread_self() } as u64, Ordering::Release);
+    }
+
+    /// Whether this writer is to be stopped next: it appends without a pause.
+    pub fn is_chosen(&self) -> bool {
+        self.chosen.load(Ordering::Relaxed)
     }
 
     /// Runs an append. Says also whether it was stopped.
@@ -95,28 +102,19 @@ fn install_handler() {
 /// Stops one after the other of the writers, `stops` times or until `over`. The writers leave their gates only after this returned.
 pub fn stop_at_random(gates: &[Gate], stops: usize, over: impl Fn() -> bool) {
     install_handler();
+    while gates.iter().any(|gate| gate.thread.load(Ordering::Acquire) == 0) {
+        thread::sleep(BETWEEN_STOPS);
+    }
     let begun = Instant::now();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..stops {
         let before = STOPS.load(Ordering::Acquire);
         WANTED.store(true, Ordering::Relaxed);
-        while WANTED.load(Ordering::Relaxed) {
-            if over() || begun.elapsed() > PATIENCE {
-                break;
-            }
+        while WANTED.load(Ordering::Relaxed) && !over() && begun.elapsed() < PATIENCE {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            // To all, for whoever is in an append; who hears it first is chosen at random.
-            for turn in 0..gates.len() {
-                let gate = &gates[(random as usize % gates.len() + turn) % gates.len()];
-                let writer = gate.thread.load(Ordering::Acquire);
-                if writer != 0 && WANTED.load(Ordering::Relaxed) {
-                    // SAFETY: the thread is there, for it leaves only after this function returned.
-                    unsafe { libc::pthread_kill(writer as libc::pthread_t, libc::SIGUSR1) };
-                }
-            }
-            thread::sleep(BETWEEN_SIGNALS);
+            aim_at(&gates[random as usize % gates.len()]);
         }
         // Taken back, unless a handler sleeps by now: then it is waited for.
         if WANTED.swap(false, Ordering::Relaxed) {
@@ -127,4 +125,19 @@ pub fn stop_at_random(gates: &[Gate], stops: usize, over: impl Fn() -> bool) {
         }
         thread::sleep(BETWEEN_STOPS);
     }
+}
+
+/// Interrupts a writer until a handler sleeps; for a while, for the writer may be done already.
+fn aim_at(gate: &Gate) {
+    gate.chosen.store(true, Ordering::Relaxed);
+    for _ in 0..SIGNALS {
+        thread::sleep(BETWEEN_SIGNALS);
+        if !WANTED.load(Ordering::Relaxed) {
+            break;
+        }
+        let writer = gate.thread.load(Ordering::Acquire) as libc::pthread_t;
+        // SAFETY: the thread has entered its gate, and leaves only after who stops it returned.
+        unsafe { libc::pthread_kill(writer, libc::SIGUSR1) };
+    }
+    gate.chosen.store(false, Ordering::Relaxed);
 }
