@@ -18,7 +18,7 @@ const READERS: [usize; 3] = [1, 4, 16];
 /// Writers of the loads that vary readers.
 const WRITERS_BESIDE_READERS: usize = 2;
 /// The lengths of frames, and how many of them make a round.
-const FRAMES: [(usize, usize); 3] = [(60, 320_000), (1 << 10, 48_000), (64 << 10, 800)];
+const FRAMES: [(usize, usize); 3] = [(60, 960_000), (1 << 10, 128_000), (64 << 10, 1600)];
 /// The lengths of the curve over lengths, and the bytes of a round there.
 const LENGTHS: [usize; 7] = [16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10];
 const LENGTHS_BYTES: usize = 24 << 20;
