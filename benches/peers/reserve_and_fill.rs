@@ -6,8 +6,10 @@
 //! reserved and not yet filled, whoever filled the ones behind it.
 
 use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{Append, Arc, AtomicU64, AtomicUsize, Ordering, Read, Shape, Stream};
+use super::{Append, Kind, Read, Shape, Stream};
 
 /// The memory: words, so that the frames' headers are aligned.
 struct Memory {
@@ -41,6 +43,8 @@ pub struct ReserveAndFill(Arc<Memory>);
 
 impl Stream for ReserveAndFill {
     const NAME: &'static str = "reserve-and-fill";
+    const KIND: Kind = Kind::Floor;
+    const KEEPS_UNREAD: bool = true;
     type Writer<'s> = FillWriter;
     type Reader = FillReader;
 
