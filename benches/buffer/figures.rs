@@ -7,10 +7,11 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::cells::{Cell, Metric, bytes_name};
+use super::cells::{Cell, Line, Metric, bytes_name};
 use super::peers::Kind;
 
 const SIZE: (u32, u32) = (900, 520);
+const LEGEND_WIDTH: u32 = 190;
 const COLOURS: [RGBColor; 9] = [
     RGBColor(214, 39, 40),
     RGBColor(31, 119, 180),
@@ -104,7 +105,7 @@ fn curves(area: &Area<'_>, figure: &Figure, cells: &[&Cell]) -> Result<(), Box<d
     let mut chart = ChartBuilder::on(area)
         .caption(figure.title, ("sans-serif", 20))
         .margin(12)
-        .margin_right(190)
+        .margin_right(LEGEND_WIDTH + 12)
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(-0.1..last + 0.1, (least * 0.8..most * 1.25).log_scale())?;
@@ -125,40 +126,32 @@ fn curves(area: &Area<'_>, figure: &Figure, cells: &[&Cell]) -> Result<(), Box<d
         .draw()?;
     for index in 0..cells[0].lines.len() {
         let line = &cells[0].lines[index];
-        let colour = COLOURS[index % COLOURS.len()];
-        let width = if line.kind == Kind::Product { 4 } else { 2 };
+        let style = style(index, line);
         let points: Vec<_> =
             cells.iter().enumerate().map(|(at, cell)| (at as f64, cell.lines[index].spread)).collect();
         let medians = points.iter().map(|(at, spread)| (*at, spread.median));
-        chart
-            .draw_series(LineSeries::new(medians, colour.stroke_width(width)))?
-            .label(line.peer)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(width)));
+        chart.draw_series(LineSeries::new(medians, style))?;
         let spreads = points.iter().map(|(at, spread)| {
-            PathElement::new([(*at, spread.least), (*at, spread.most)], colour.stroke_width(1))
+            PathElement::new([(*at, spread.least), (*at, spread.most)], style.stroke_width(1))
         });
         chart.draw_series(spreads)?;
     }
-    legend(&mut chart)?;
+    legend(area, &cells[0].lines)?;
     area.present()?;
     Ok(())
 }
 
-type Chart<'a, 'b> = ChartContext<
-    'a,
-    SVGBackend<'b>,
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::combinators::LogCoord<f64>>,
->;
-
 /// Beside the curves, where none of them is.
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<(), Box<dyn Error>> {
-    let (right, top) = (SIZE.0 as i32 - 64 - 12 - 185, 10);
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(right, top))
-        .background_style(WHITE)
-        .border_style(WHITE)
-        .label_font(("sans-serif", 13))
-        .draw()?;
+fn legend(area: &Area<'_>, lines: &[Line]) -> Result<(), Box<dyn Error>> {
+    let left = SIZE.0 as i32 - LEGEND_WIDTH as i32;
+    for (index, line) in lines.iter().enumerate() {
+        let (y, style) = (50 + 24 * index as i32, style(index, line));
+        area.draw(&PathElement::new([(left, y), (left + 22, y)], style))?;
+        area.draw(&Text::new(line.peer, (left + 30, y - 7), ("sans-serif", 13)))?;
+    }
     Ok(())
+}
+
+fn style(index: usize, line: &Line) -> ShapeStyle {
+    COLOURS[index % COLOURS.len()].stroke_width(if line.kind == Kind::Product { 4 } else { 2 })
 }
