@@ -67,7 +67,12 @@ impl Index {
 
     /// Lists a segment just linked, and drops what is older than `head`. If this thread stops here, one
     /// entry is missing.
-    pub(crate) fn add(&self, segment: Protected<'_, Segment>, head: u64, domain: &Domain) -> Result<(), Stale> {
+    pub(crate) fn add(
+        &self,
+        segment: Protected<'_, Segment>,
+        head: u64,
+        domain: &Domain,
+    ) -> Result<(), Stale> {
         let pin: &Pin<'_> = segment.pin();
         let old = self.0.load(pin, ord::INDEX_LOAD())?;
         let kept = old.map_or(&[][..], |old| &old.get().entries);

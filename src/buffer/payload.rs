@@ -4,9 +4,10 @@
 //! segment's cells, with that reference. So reading bytes needs no unsafe code above this file.
 
 use std::ops::Range;
+use std::ptr;
 use std::sync::Arc;
 
-use super::block::{Composite, Piece, Run};
+use super::block::{Block, Composite, Piece, Run};
 use super::link::Protected;
 use super::memory::Memory;
 use super::segment::Segment;
@@ -89,6 +90,14 @@ impl<'a> Publication<'a> {
         let len = self.len() as usize;
         // SAFETY: a `Payload` lent the segment, and the word was in a cell.
         (len > 0 && !self.word.is_composite()).then(|| unsafe { self.segment.run(self.word, len) })
+    }
+
+    /// Whether its bytes are one run that starts at that place of that block.
+    #[inline]
+    pub(crate) fn starts_at(&self, block: &Block, place: usize) -> bool {
+        let same_place = usize::from(self.word.at().place) == place && !self.word.is_composite();
+        // SAFETY: as above.
+        same_place && ptr::eq(unsafe { self.segment.block_of(self.word) }, block)
     }
 
     fn composite(&self) -> Option<&'a Composite> {

@@ -255,9 +255,15 @@ impl Segment {
         Frontier { index, before: self.word_before(index) }
     }
 
-    /// The first cell whose publication ends behind `end`, among the first `filled`, which are full.
-    pub(crate) fn cell_at(&self, end: u32, filled: usize) -> usize {
-        let (mut from, mut to) = (0, filled);
+    /// The first cell from `from` on whose publication ends behind `end`, among the first `filled`, which
+    /// are full; near ones are found sooner.
+    pub(crate) fn cell_behind(&self, end: u32, from: usize, filled: usize) -> usize {
+        let (mut from, mut step) = (from, 1);
+        while from + step <= filled && self.word(from + step - 1).end() <= end {
+            from += step;
+            step *= 2;
+        }
+        let mut to = filled.min(from + step - 1);
         while from < to {
             let middle = from.midpoint(to);
             if self.word(middle).end() <= end {

@@ -28,6 +28,14 @@ pub(super) struct View {
     pub(super) visible: usize,
 }
 
+impl View {
+    /// Where what the cursor has seen of it ends.
+    fn end(&self) -> u64 {
+        let segment = self.payload.segment();
+        segment.base() + u64::from(segment.word_before(self.visible).end())
+    }
+}
+
 /// A reader of the stream. `Send`; drop it to let go of what it keeps.
 ///
 /// As a [`Buf`](bytes::Buf) it holds the bytes that the last [`refresh`](Self::refresh) or
@@ -66,6 +74,14 @@ pub(super) struct Place {
     pub(super) start: u32,
     /// Bytes of it that were read.
     pub(super) skip: u32,
+}
+
+impl Place {
+    /// Behind the publication that stands here.
+    #[inline]
+    pub(super) fn after(self, publication: &Publication<'_>) -> Self {
+        Self { index: self.index + 1, start: publication.end(), skip: 0 }
+    }
 }
 
 // SAFETY: the slot lives as long as the log, and only its cursor owns it, wherever it is moved.
@@ -185,7 +201,7 @@ impl Cursor {
         if !fault(Fault::ScanBeforeNext) {
             last.visible = segment.filled_from(last.visible);
         }
-        self.visible_end = segment.base() + u64::from(segment.word_before(last.visible).end());
+        self.visible_end = last.end();
         has_next
     }
 
@@ -238,7 +254,7 @@ impl Cursor {
                 if publication.len() > self.place.skip {
                     return;
                 }
-                self.place = Place { index: self.place.index + 1, start: publication.end(), skip: 0 };
+                self.place = self.place.after(&publication);
             }
             if !self.leave_segment() {
                 return;
@@ -275,11 +291,26 @@ impl Cursor {
         let Some(first) = self.window.front() else { return };
         let segment = first.payload.segment();
         let within = (offset.min(self.visible_end) - segment.base()) as u32;
-        let index = segment.cell_at(within, first.visible);
+        let index = segment.cell_behind(within, 0, first.visible);
         let start = segment.word_before(index).end();
         self.place = Place { index, start, skip: within - start };
         self.offset = segment.base() + u64::from(within);
         self.slot().set_read(self.offset);
+    }
+
+    /// Passes `n` visible bytes.
+    pub(super) fn pass(&mut self, n: usize) {
+        debug_assert!(n <= self.visible());
+        self.offset += n as u64;
+        self.slot().set_read(self.offset);
+        while self.window.front().is_some_and(|first| self.offset >= first.end()) && self.leave_segment() {}
+        if let Some(first) = self.window.front() {
+            let segment = first.payload.segment();
+            let within = (self.offset - segment.base()) as u32;
+            let index = segment.cell_behind(within, self.place.index, first.visible);
+            let start = segment.word_before(index).end();
+            self.place = Place { index, start, skip: within - start };
+        }
     }
 
     /// Takes `n` visible bytes, and hands them over piece by piece.
@@ -289,19 +320,23 @@ impl Cursor {
         self.offset += n as u64;
         self.slot().set_read(self.offset);
         while n > 0 {
-            let Some(publication) = self.publication() else { return };
-            let Place { index, skip, .. } = self.place;
-            let left = publication.len() - skip;
-            let taken = n.min(left as usize);
-            hand_over(&publication, skip as usize, taken, &mut each);
-            n -= taken;
-            if taken < left as usize {
-                self.place.skip += taken as u32;
-                return;
+            let Some(first) = self.window.front() else { return };
+            let mut place = self.place;
+            while n > 0 && place.index < first.visible {
+                let publication = first.payload.publication(place.index, place.start);
+                let (skip, left) = (place.skip as usize, (publication.len() - place.skip) as usize);
+                let taken = n.min(left);
+                hand_over(&publication, skip, taken, &mut each);
+                n -= taken;
+                if taken == left {
+                    place = place.after(&publication);
+                } else {
+                    place.skip += taken as u32;
+                }
             }
-            self.place = Place { index: index + 1, start: publication.end(), skip: 0 };
-            if self.publication().is_none() {
-                self.settle();
+            self.place = place;
+            if place.index == first.visible && !self.leave_segment() {
+                return;
             }
         }
         self.settle();

@@ -4,67 +4,118 @@ use std::io::IoSlice;
 
 use bytes::Buf;
 
-use super::handle::{Cursor, Place, View};
+use super::handle::{Cursor, Place};
 use crate::buffer::block::Run;
-use crate::buffer::payload::Publication;
+
+/// The runs of bytes from a place to the end of what is visible.
+pub(super) struct Pieces<'c> {
+    cursor: &'c Cursor,
+    /// The segment of the window, the publication in it, and the next of its runs.
+    view: usize,
+    place: Place,
+    run: usize,
+}
+
+impl<'c> Pieces<'c> {
+    fn of(cursor: &'c Cursor) -> Self {
+        Self { cursor, view: 0, place: cursor.place, run: 0 }
+    }
+
+    /// The next run of a publication that has several, without what was skipped.
+    #[cold]
+    fn next_of_composite(&mut self) -> Option<Run<'c>> {
+        let publication =
+            self.cursor.window[self.view].payload.publication(self.place.index, self.place.start);
+        while let Some(run) = publication.run(self.run) {
+            self.run += 1;
+            let skipped = (self.place.skip as usize).min(run.len());
+            self.place.skip -= skipped as u32;
+            if skipped < run.len() {
+                return Some(run.skip(skipped));
+            }
+        }
+        None
+    }
+
+    /// Takes in the frames that lie right behind a run in the same block, one after the other.
+    #[inline]
+    fn extend(&mut self, run: &mut Run<'c>) {
+        let Run::Staged { block, range } = run else { return };
+        let Some(view) = self.cursor.window.get(self.view) else { return };
+        while self.place.index < view.visible {
+            let publication = view.payload.publication(self.place.index, self.place.start);
+            let len = publication.len() as usize;
+            if len > 0 && !publication.starts_at(block, range.end) {
+                return;
+            }
+            range.end += len;
+            self.place = self.place.after(&publication);
+        }
+    }
+}
+
+impl<'c> Iterator for Pieces<'c> {
+    type Item = Run<'c>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Run<'c>> {
+        loop {
+            let view = self.cursor.window.get(self.view)?;
+            if self.place.index == view.visible {
+                (self.view, self.place) = (self.view + 1, Place::default());
+                continue;
+            }
+            let publication = view.payload.publication(self.place.index, self.place.start);
+            if let Some(run) = publication.single_run() {
+                let run = run.skip(self.place.skip as usize);
+                self.place = self.place.after(&publication);
+                return Some(run);
+            }
+            if publication.len() > 0
+                && let Some(run) = self.next_of_composite()
+            {
+                return Some(run);
+            }
+            (self.place, self.run) = (self.place.after(&publication), 0);
+        }
+    }
+}
+
+/// As [`Pieces`], neighbours in memory joined.
+struct Runs<'c> {
+    pieces: Pieces<'c>,
+    ahead: Option<Run<'c>>,
+}
+
+impl<'c> Iterator for Runs<'c> {
+    type Item = &'c [u8];
+
+    fn next(&mut self) -> Option<&'c [u8]> {
+        let mut run = self.ahead.take().or_else(|| self.pieces.next())?;
+        loop {
+            if self.pieces.run == 0 {
+                self.pieces.extend(&mut run);
+            }
+            match self.pieces.next() {
+                Some(next) if run.join(&next) => {}
+                ahead => {
+                    self.ahead = ahead;
+                    return Some(run.bytes());
+                }
+            }
+        }
+    }
+}
 
 impl Cursor {
     /// The runs of bytes from the cursor to the end of what is visible, publication by publication.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = Run<'_>> {
-        let mut skip = self.place.skip as usize;
-        let mut from = self.place;
-        self.window
-            .iter()
-            .flat_map(move |view| Publications::of(view, std::mem::take(&mut from)))
-            .flat_map(Publication::runs)
-            .filter_map(move |run| {
-                let skipped = skip.min(run.len());
-                skip -= skipped;
-                (skipped < run.len()).then(|| run.skip(skipped))
-            })
+    pub(super) fn pieces(&self) -> Pieces<'_> {
+        Pieces::of(self)
     }
 
-    /// As [`pieces`](Self::pieces), neighbours in memory joined.
-    fn runs(&self) -> impl Iterator<Item = &[u8]> {
-        let mut pieces = self.pieces();
-        let mut ahead = pieces.next();
-        std::iter::from_fn(move || {
-            let mut run = ahead.take()?;
-            for next in pieces.by_ref() {
-                if !run.join(&next) {
-                    ahead = Some(next);
-                    break;
-                }
-            }
-            Some(run.bytes())
-        })
-    }
-}
-
-/// The visible publications of a view, from a place on.
-struct Publications<'c> {
-    view: &'c View,
-    index: usize,
-    start: u32,
-}
-
-impl<'c> Publications<'c> {
-    fn of(view: &'c View, from: Place) -> Self {
-        Self { view, index: from.index, start: from.start }
-    }
-}
-
-impl<'c> Iterator for Publications<'c> {
-    type Item = Publication<'c>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Publication<'c>> {
-        if self.index >= self.view.visible {
-            return None;
-        }
-        let publication = self.view.payload.publication(self.index, self.start);
-        (self.index, self.start) = (self.index + 1, publication.end());
-        Some(publication)
+    /// The same, neighbours in memory joined.
+    fn runs(&self) -> Runs<'_> {
+        Runs { pieces: self.pieces(), ahead: None }
     }
 }
 
@@ -85,7 +136,7 @@ impl Buf for Cursor {
     /// If `n` is more than [`remaining`](Buf::remaining), as `Buf` demands.
     fn advance(&mut self, n: usize) {
         assert!(n <= self.visible(), "cannot advance {n} bytes: {} are visible", self.visible());
-        self.take(n, |_| {});
+        self.pass(n);
     }
 
     /// # Panics

@@ -40,7 +40,6 @@ impl<'w> StagedFrame<'w> {
         Self { desk, log, term }
     }
 
-
     /// Adds bytes, copied.
     pub fn put_slice(&mut self, bytes: &[u8]) {
         if self.within_limit(bytes.len()) {
