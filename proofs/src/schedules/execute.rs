@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, Bytes};
-use replcore::buffer::model::weak::{self, Stamp};
+use replcore_checkers::weak::{self, Stamp};
 use replcore::buffer::{
     AppendError, AttachError, BufferStats, Cursor, CursorError, CursorLimits, ReplicationBuffer, SealError,
     Writer,

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::{Mutex, PoisonError};
 
-use replcore::buffer::model::weak::atomic::{AtomicUsize, fence};
-use replcore::buffer::model::weak::{Arc, UnsafeCell, spawn};
+use replcore_checkers::weak::atomics::{AtomicUsize, fence};
+use replcore_checkers::weak::{Arc, UnsafeCell, spawn};
 
 use super::{Litmus, RACE};
 use crate::schedules::strategy::Bounds;
