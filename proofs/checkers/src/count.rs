@@ -79,3 +79,31 @@ pub(crate) fn note(kind: Kind) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+    use super::{Accesses, count_accesses, counted};
+    use crate::sync::AtomicU64;
+
+    #[test]
+    fn each_thread_counts_its_own() {
+        loom::model(|| {
+            crate::model::begin_execution();
+            let word = Arc::new(AtomicU64::new(0));
+            word.store(1, Release);
+            count_accesses();
+            let other = {
+                let word = Arc::clone(&word);
+                loom::thread::spawn(move || word.fetch_or(4, Relaxed))
+            };
+            word.load(Acquire);
+            word.fetch_and(!2, Relaxed);
+            let _ = word.compare_exchange(9, 8, AcqRel, Acquire);
+            other.join().expect("no panic");
+            assert_eq!(counted(), Accesses { loads: 1, stores: 0, exchanges: 1, refused: 1 });
+        });
+    }
+}

@@ -24,6 +24,11 @@ pub struct Marks {
     birth: Birth,
 }
 
+// SAFETY: loom runs all threads of a model on one thread of the system, and judges their accesses.
+unsafe impl Send for Marks {}
+// SAFETY: as above.
+unsafe impl Sync for Marks {}
+
 impl Marks {
     /// Marks on so many bytes.
     #[track_caller]
@@ -63,5 +68,44 @@ impl Marks {
         for cell in cells {
             cell.with(|_| ());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Marks;
+
+    /// Two threads write these bytes of so many, without order.
+    fn write_both(bytes: usize, one: std::ops::Range<usize>, other: std::ops::Range<usize>) {
+        loom::model(move || {
+            let marks = Arc::new(Marks::new(bytes));
+            let writer = {
+                let (marks, one) = (Arc::clone(&marks), one.clone());
+                loom::thread::spawn(move || marks.write(one))
+            };
+            marks.write(other.clone());
+            writer.join().expect("no panic");
+        });
+    }
+
+    #[test]
+    fn bytes_beside_each_other_do_not_meet() {
+        write_both(8, 0..4, 4..8);
+        write_both(2 * 4096, 0..64, 64..256);
+        write_both(8, 3..3, 0..8);
+    }
+
+    #[test]
+    #[should_panic(expected = "concurrent")]
+    fn a_byte_that_two_write_is_a_race() {
+        write_both(8, 0..5, 4..8);
+    }
+
+    #[test]
+    #[should_panic(expected = "concurrent")]
+    fn so_it_is_among_many() {
+        write_both(2 * 4096, 0..65, 64..256);
     }
 }

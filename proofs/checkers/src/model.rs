@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, 
 use loom::sync::atomic as loomed;
 
 use crate::count::{self, Kind};
-use crate::trace::{self, Action, Birth};
 use crate::stall;
+use crate::trace::{self, Action, Birth};
 
 pub use loom::sync::{Arc, Mutex};
 
@@ -78,7 +78,7 @@ struct Shadow(Option<loomed::AtomicUsize>);
 
 impl Shadow {
     fn new() -> Self {
-        Self(model_control::has_shadow_words().then(|| loomed::AtomicUsize::new(0)))
+        Self(has_shadow_words().then(|| loomed::AtomicUsize::new(0)))
     }
 
     fn touch(&self) {

@@ -138,12 +138,6 @@ macro_rules! integer {
                 Self(Word::new(value as u64, None))
             }
 
-            /// Makes a location that was there from the start.
-            #[track_caller]
-            pub(crate) fn ageless(value: $value) -> Self {
-                Self(Word::ageless(value as u64))
-            }
-
             /// Reads a store that the thread may read.
             #[track_caller]
             pub fn load(&self, order: Ordering) -> $value {
@@ -219,6 +213,14 @@ integer! {
 integer! {
     /// As `std::sync::atomic::AtomicUsize`.
     pub AtomicUsize, usize
+}
+
+impl AtomicUsize {
+    /// Makes a location that was there from the start.
+    #[track_caller]
+    pub(crate) fn ageless(value: usize) -> Self {
+        Self(Word::ageless(value as u64))
+    }
 }
 
 /// As `std::sync::atomic::AtomicBool`.

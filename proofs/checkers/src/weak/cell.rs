@@ -25,7 +25,12 @@ impl Accesses {
     }
 
     /// One more, by the running thread; what it is not ordered with, if so.
-    pub(super) fn note(&mut self, state: &State, writes: bool, place: &'static Place<'static>) -> Option<Race> {
+    pub(super) fn note(
+        &mut self,
+        state: &State,
+        writes: bool,
+        place: &'static Place<'static>,
+    ) -> Option<Race> {
         let (clock, me) = (state.memory.clock(state.current), state.memory.moment(state.current));
         let race = match self.written {
             Some((moment, written_at)) if !moment.is_before(clock) => {

@@ -118,6 +118,9 @@ pub struct Failure {
     pub step: usize,
 }
 
+/// Pairs that are found again without a look at the set of them all.
+const RECENT: usize = 2048;
+
 /// The state of all executions that a driver asks for.
 pub(super) struct State {
     pub(super) driver: Box<dyn Driver>,
@@ -142,6 +145,8 @@ pub(super) struct State {
     /// Who touched each location last, and where.
     touched: Vec<Option<(usize, Site)>>,
     seen: HashSet<Pair, FixedState>,
+    /// Some of those seen.
+    recent: Box<[Option<Pair>; RECENT]>,
     fresh: Vec<Pair>,
 }
 
@@ -169,12 +174,14 @@ impl State {
             alive: Vec::new(),
             touched: Vec::new(),
             seen: HashSet::default(),
+            recent: Box::new([None; RECENT]),
             fresh: Vec::new(),
         }
     }
 
     pub(super) fn begin(&mut self) -> bool {
-        (self.memory, self.failure, self.cut_off, self.stopping) = (Memory::new(), None, false, false);
+        self.memory.begin();
+        (self.failure, self.cut_off, self.stopping) = (None, false, false);
         (self.current, self.running, self.steps, self.clock_ms) = (0, 1, 0, 0);
         self.next = None;
         self.can_run.forget();
@@ -219,11 +226,8 @@ impl State {
             }
         }
         let (stays, yields) = (at.is_some() && !yields, at.is_some() && yields);
-        let chosen = if candidates.len() == 1 {
-            0
-        } else {
-            self.choose(Choice::Thread { candidates, stays, yields })
-        };
+        let chosen =
+            if candidates.len() == 1 { 0 } else { self.choose(Choice::Thread { candidates, stays, yields }) };
         candidates[chosen]
     }
 
@@ -260,8 +264,13 @@ impl State {
     }
 
     fn cover(&mut self, pair: Pair) {
-        if self.seen.insert(pair) {
-            self.fresh.push(pair);
+        // Nearly every pair was seen a moment ago, at a place of its own among the last ones.
+        let recent = &mut self.recent[pair.slot() % RECENT];
+        if *recent != Some(pair) {
+            *recent = Some(pair);
+            if self.seen.insert(pair) {
+                self.fresh.push(pair);
+            }
         }
     }
 

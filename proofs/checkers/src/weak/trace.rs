@@ -163,6 +163,18 @@ pub enum Pair {
     },
 }
 
+impl Pair {
+    /// A number that two pairs rarely share.
+    pub(super) fn slot(self) -> usize {
+        let (one, other, kind) = match self {
+            Self::ReadsFrom { store, load, by_one_thread } => (store, load, usize::from(by_one_thread)),
+            Self::Interleaving { first, second } => (first, second, 2),
+        };
+        let mixed = (one.address() >> 3).wrapping_mul(3) ^ (other.address() >> 3) ^ kind << 60;
+        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize) >> (usize::BITS / 2)
+    }
+}
+
 /// A moment of a thread: when it was, and what the thread knew.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
