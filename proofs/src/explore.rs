@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use replcore::buffer::model::{self, stall};
+use replcore_checkers::{model as checker, stall};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Pass};
@@ -64,8 +64,8 @@ pub fn work(model: &'static Model, request: &Request) -> Result<(), String> {
         return Err(format!("{} is not run with a stopped thread: {reason}", model.name));
     }
     let stall = request.stall || model.stalls;
-    model::shadow_words(model.shadow && !stall);
-    model::read_newest(stall);
+    checker::shadow_words(model.shadow && !stall);
+    checker::read_newest(stall);
     let seen: &'static Seen = Box::leak(Box::new(Seen::new(model.outcomes)));
     let start = Instant::now();
     let deadline = Duration::from_secs(request.max_seconds);
@@ -129,10 +129,10 @@ fn check(
     loom.checkpoint_interval = CHECK_EVERY;
     let mark = request.keep.begin(&mut loom, point, seen)?;
     loom.check(move || {
-        model::begin_execution();
+        checker::begin_execution();
         mark.execution(seen);
         if stall::aimed().is_some() {
-            model::provide_eras(STALL_ERAS);
+            checker::provide_eras(STALL_ERAS);
         }
         seen.begin_execution();
         (model.body)(seen);

@@ -2,7 +2,7 @@
 //!
 //! # Promise
 //! `cargo prove` runs the models on an adversary that frees at the first moment at which the contract of epochs allows
-//! it ([`replcore`]'s shim). That the collector which ships keeps this contract is trusted there. Here it is looked
+//! it ([`replcore_checkers`]). That the collector which ships keeps this contract is trusted there. Here it is looked
 //! at: the same models run on `crossbeam-epoch` itself, compiled for loom, so that its own atomics are explored too.
 //!
 //! # Limits
@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use replcore::buffer::model as shim;
+use replcore_checkers::model as checker;
 
 use crate::check::exploration;
 use crate::model::{Model, Seen, mutate};
@@ -167,12 +167,12 @@ fn explore(name: &str, options: &Options) -> Result<(), String> {
     let preemptions = options.bound.or(row.map(|row| row.preemptions)).ok_or("say --bound")?;
     let seen: &'static Seen = Box::leak(Box::new(Seen::new(model.outcomes)));
     // The collector's atomics have none either.
-    shim::shadow_words(false);
+    checker::shadow_words(false);
     let begun = Instant::now();
     let limit = Duration::from_secs(options.max_seconds);
     exploration(Some(preemptions), limit).check(move || {
         ALLOCATOR.begin_execution();
-        shim::begin_execution();
+        checker::begin_execution();
         seen.begin_execution();
         (model.body)(seen);
     });

@@ -35,7 +35,8 @@
 //!
 //! Read on in this order: `block` (records), `segment` (cells), `log` (the chain, trimming),
 //! `writer`, `cursor`, `cursor_slot` (limits, wake-ups), `reclaim` (epochs that a stalled thread
-//! cannot hold back), `sync` (the shim that lets loom run this very code).
+//! cannot hold back), `sync` (the shim that lets checkers run this very
+//! code).
 //!
 //! # What is trusted
 //! `crossbeam-epoch`'s guarantee, `bytes`' reference counts and `arc-swap` are not modelled; the
@@ -82,21 +83,13 @@ use self::sync::Arc;
 use self::sync::table::ord;
 use self::writer::Desks;
 
-/// The tables of orderings and faults, and what else the proofs need of the shim.
+/// The tables of orderings and faults, and what else of the buffer is for the proofs alone.
 #[cfg(any(replcore_loom, replcore_fuzz))]
 pub mod model {
-    #[cfg(replcore_loom)]
-    pub use super::sync::model::model_control::*;
-    #[cfg(replcore_loom)]
-    pub use super::sync::stall;
     #[cfg(replcore_fuzz)]
     pub use super::sync::table::run_time::restore;
     pub use super::sync::table::run_time::{fault, inject, weaken};
     pub use super::sync::table::{Access, FAULTS, Fault, ORDERINGS, Row};
-    #[cfg(replcore_loom)]
-    pub use super::sync::trace;
-    #[cfg(replcore_fuzz)]
-    pub use super::sync::weak::control as weak;
 
     /// Evicts every cursor, over a limit or not.
     pub fn evict_all(buffer: &super::ReplicationBuffer) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use ::loom::model::Builder;
 
 pub use ::loom::future::block_on;
-pub use replcore::buffer::model::{provide_eras, stall, trace};
+pub use replcore_checkers::model::provide_eras;
+pub use replcore_checkers::{stall, trace};
 
 /// Steps an execution may have.
 const MAX_BRANCHES: usize = 100_000;

@@ -2,11 +2,11 @@
 //!
 //! It stops no thread for good, so of a model's two kinds of run it has the ordinary one alone.
 
-pub use replcore::buffer::model::weak::block_on;
+pub use replcore_checkers::weak::block_on;
 
 /// Threads of the explorer.
 pub mod thread {
-    use replcore::buffer::model::weak;
+    use replcore_checkers::weak;
 
     /// A thread that was started.
     #[derive(Debug)]
@@ -34,9 +34,9 @@ pub mod thread {
 pub mod atomic {
     use std::sync::atomic::Ordering;
 
-    use replcore::buffer::model::weak::atomic::AtomicUsize;
+    use replcore_checkers::weak::atomics::AtomicUsize;
 
-    pub use replcore::buffer::model::weak::atomic::fence;
+    pub use replcore_checkers::weak::atomics::fence;
 
     /// A word. The engine has no reduction to be shown what it would miss.
     #[derive(Debug)]

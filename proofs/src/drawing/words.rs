@@ -236,7 +236,7 @@ impl Explained {
 mod tests {
     use super::*;
 
-    const WORKER: &str = "\nthread 'main' (13147) panicked at src/buffer/sync/model.rs:266:37:\n\
+    const WORKER: &str = "\nthread 'main' (13147) panicked at proofs/checkers/src/model.rs:266:37:\n\
         I6: used after it was freed\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
 
     #[test]

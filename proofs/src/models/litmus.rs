@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use std::sync::Arc;
 
+use replcore_checkers::sync::Marks;
+
 use crate::check::atomic::{Word, fence};
 use crate::check::thread;
 use crate::model::{BASE, Model, Seen};
@@ -59,6 +61,13 @@ pub static MODELS: &[Model] = &[
         about: "two reads of one place never go back in its modification order",
         outcomes: &["00", "01", "11"],
         body: coherence,
+        ..LITMUS
+    },
+    Model {
+        name: "litmus-marks",
+        about: "bytes that are handed over are read while those beside them are written",
+        outcomes: &["flag unset", "flag and data"],
+        body: marks,
         ..LITMUS
     },
 ];
@@ -116,6 +125,27 @@ fn load_hiding(seen: &'static Seen) {
     };
     seen.mark(["before", "after"][x.load(Relaxed)]);
     other.join().expect("no panic");
+}
+
+fn marks(seen: &'static Seen) {
+    let (bytes, flag) = (Arc::new(Marks::new(4)), Arc::new(Word::new()));
+    let writer = {
+        let (bytes, flag) = (bytes.clone(), flag.clone());
+        thread::spawn(move || {
+            bytes.write(0..2);
+            flag.store(1, Release);
+            bytes.write(2..4);
+        })
+    };
+    let reader = thread::spawn(move || {
+        let handed_over = flag.load(Acquire) == 1;
+        if handed_over {
+            bytes.read(0..2);
+        }
+        seen.mark(if handed_over { "flag and data" } else { "flag unset" });
+    });
+    writer.join().expect("no panic");
+    reader.join().expect("no panic");
 }
 
 fn coherence(seen: &'static Seen) {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use replcore::buffer::model::{FAULTS, ORDERINGS, trace};
+use replcore::buffer::model::{FAULTS, ORDERINGS};
+use replcore_checkers::trace;
 use replcore_proofs::drawing::naming::{self, Raw, Thing, Value};
 use replcore_proofs::drawing::{Execution, Failure, Recorded, SCHEMA};
 use replcore_proofs::options::Purpose;
@@ -225,7 +226,7 @@ fn raw(step: trace::Step) -> Raw {
         }
         Action::RunDeferred => ("run retired", None, Vec::new(), Value::Nothing),
     };
-    let place = step.place.filter(|place| !place.file().contains("/sync/"));
+    let place = step.place.filter(|place| !place.file().contains("/checkers/src/"));
     let place = place.filter(|place| !place.file().contains("/library/"));
     Raw {
         thread: step.thread,

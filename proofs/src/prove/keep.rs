@@ -178,7 +178,7 @@ impl Mark {
         let number = self.executions.fetch_add(1, Relaxed) + 1;
         EXECUTIONS.fetch_add(1, Relaxed);
         match &self.keep {
-            Some((_, Purpose::Draw)) => replcore::buffer::model::trace::record(),
+            Some((_, Purpose::Draw)) => replcore_checkers::trace::record(),
             // loom has just written the path of this one.
             Some((directory, Purpose::Resume)) if number.is_multiple_of(self.interval) => {
                 let saved = save(directory, self.point, seen.executions(), seen.outcomes());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use replcore::buffer::model::weak::{self, Choice, Driver, Ended, Failure, Pair, Step, explore};
+use replcore_checkers::weak::{self, Choice, Driver, Ended, Failure, Pair, Step, explore};
 use serde::Serialize;
 
 use super::execute::{History, Shared, run};

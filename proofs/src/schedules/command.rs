@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use replcore::buffer::model::weak::MAX_THREADS;
+use replcore_checkers::weak::MAX_THREADS;
 use serde::Serialize;
 
 use super::campaign::{Board, Counts, Finding, Limits, Outcome, campaign};

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, Bytes};
-use replcore::buffer::model::weak::{self, Stamp};
 use replcore::buffer::{
     AppendError, AttachError, BufferStats, Cursor, CursorError, CursorLimits, ReplicationBuffer, SealError,
     Writer,
 };
+use replcore_checkers::weak::{self, Stamp};
 
 use super::program::{Frame, From, Operation, Program, payload, select};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use replcore::buffer::model::weak::MAX_THREADS;
+use replcore_checkers::weak::MAX_THREADS;
 use serde::{Deserialize, Serialize};
 
 use super::campaign::Finding;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use replcore::buffer::model::weak::{Choice, Ended};
+use replcore_checkers::weak::{Choice, Ended};
 
 use super::campaign::{Board, Finding, Limits, campaign};
 use super::generate::Size;

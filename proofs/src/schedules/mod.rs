@@ -2,7 +2,7 @@
 //!
 //! # How
 //! A [`program`] says what each thread does with one buffer. Its execution is a sequence of bounded choices
-//! (`replcore::buffer::model::weak`): which thread goes on, and which store a load reads. A [`strategy`] makes
+//! (`replcore_checkers::weak`): which thread goes on, and which store a load reads. A [`strategy`] makes
 //! them. [`execute`] takes every call and its answer down; [`linearize`] finds one order that explains the
 //! publications, and [`judge`] checks all else against it. A [`campaign`](mod@campaign) does so many times; a
 //! finding is made small by [`minimise`], drawn by [`show`] and saved in a [file](mod@file).

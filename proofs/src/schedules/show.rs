@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use replcore::buffer::model::weak;
-use replcore::buffer::model::weak::{Access, MAX_THREADS};
+use replcore_checkers::weak;
+use replcore_checkers::weak::{Access, MAX_THREADS};
 
 use super::campaign::Finding;
 use super::execute::Outcome;
@@ -97,7 +97,7 @@ fn told(finding: &Finding) -> &[weak::Step] {
 
 /// A word of the collector, which no site of the buffer names; what it does is in the trace beside it.
 fn is_bookkeeping(step: &weak::Step) -> bool {
-    step.thing.is_some_and(|thing| thing.made.file().ends_with("sync/weak/mod.rs"))
+    step.thing.is_some_and(|thing| thing.made.file().ends_with("checkers/src/weak/mod.rs"))
 }
 
 fn said(step: &weak::Step, did: String) -> Option<Step> {

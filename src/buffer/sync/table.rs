@@ -325,10 +325,7 @@ pub mod run_time {
         [Ordering::Relaxed, Ordering::Acquire, Ordering::Release, Ordering::AcqRel, Ordering::SeqCst];
 
     pub(crate) fn ordering(row: usize) -> Ordering {
-        #[cfg(replcore_fuzz)]
-        crate::buffer::sync::weak::note_row(row);
-        #[cfg(replcore_loom)]
-        crate::buffer::sync::trace::name_next(ORDERINGS[row].name);
+        replcore_checkers::name_next(ORDERINGS[row].name);
         if WEAKENED.load(Ordering::Relaxed) == row {
             return ALL[WEAKER.load(Ordering::Relaxed)];
         }

@@ -22,7 +22,7 @@ pub mod command;
 
 use std::time::{Duration, Instant};
 
-use replcore::buffer::model::weak::{self, Choice, Driver, Ended, Failure};
+use replcore_checkers::weak::{self, Choice, Driver, Ended, Failure};
 
 use super::strategy::{Bounds, Exhaustive};
 use crate::model::{Model, Seen};

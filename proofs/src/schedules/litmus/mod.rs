@@ -9,7 +9,7 @@ mod programs;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use replcore::buffer::model::weak::{Choice, Driver, Ended, explore};
+use replcore_checkers::weak::{Choice, Driver, Ended, explore};
 
 use self::programs::ALL;
 use super::strategy::{Bounds, Exhaustive};

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::{Mutex, PoisonError};
 
-use replcore::buffer::model::weak::atomic::{AtomicUsize, fence};
-use replcore::buffer::model::weak::{Arc, UnsafeCell, spawn};
+use replcore_checkers::sync::Marks;
+use replcore_checkers::weak::atomics::{AtomicUsize, fence};
+use replcore_checkers::weak::{Arc, UnsafeCell, spawn};
 
 use super::{Litmus, RACE};
 use crate::schedules::strategy::Bounds;
@@ -142,6 +143,24 @@ pub(super) static ALL: &[Litmus] = &[
         body: || publication(Relaxed),
         ..BASE
     },
+    Litmus {
+        name: "marks, the bytes beside are written meanwhile",
+        outcomes: &["flag and data", "no flag"],
+        body: || marked_message(Release, 8),
+        ..BASE
+    },
+    Litmus {
+        name: "marks, the last byte is written again",
+        outcomes: &["no flag", RACE],
+        body: || marked_message(Release, 7),
+        ..BASE
+    },
+    Litmus {
+        name: "marks, the store relaxed",
+        outcomes: &["no flag", RACE],
+        body: || marked_message(Relaxed, 8),
+        ..BASE
+    },
 ];
 
 fn message_passing(store: Ordering, load: Ordering, fences: Option<(Ordering, Ordering)>) -> String {
@@ -189,6 +208,29 @@ fn plain_message(store: Ordering) -> String {
     };
     writing.join();
     outcome.to_owned()
+}
+
+#[derive(Debug)]
+struct Marked {
+    bytes: Marks,
+    flag: AtomicUsize,
+}
+
+/// The first eight bytes are handed over; then some from `beyond` on are written.
+fn marked_message(store: Ordering, beyond: usize) -> String {
+    let shared = Arc::new(Marked { bytes: Marks::new(16), flag: AtomicUsize::new(0) });
+    let writer = Arc::clone(&shared);
+    let writing = spawn(move || {
+        writer.bytes.write(0..8);
+        writer.flag.store(1, store);
+        writer.bytes.write(beyond..16);
+    });
+    let flag = shared.flag.load(Acquire);
+    if flag == 1 {
+        shared.bytes.read(0..8);
+    }
+    writing.join();
+    if flag == 1 { "flag and data" } else { "no flag" }.to_owned()
 }
 
 fn store_buffering(between: Option<Ordering>) -> String {

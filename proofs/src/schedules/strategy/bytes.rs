@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use replcore::buffer::model::weak::Choice;
+use replcore_checkers::weak::Choice;
 
 use super::{MAX_STALE_READS_IN_A_ROW, Strategy};
 use crate::schedules::generate::{ByteSource, Size, program};

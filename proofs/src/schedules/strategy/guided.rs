@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use replcore::buffer::model::weak::{Choice, Ended};
+use replcore_checkers::weak::{Choice, Ended};
 
 use super::{Random, Strategy};
 use crate::schedules::program::Program;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use replcore::buffer::model::weak::{Choice, Ended};
+use replcore_checkers::weak::{Choice, Ended};
 
 use super::{Guided, Pct, Random, Strategy};
 use crate::schedules::program::Program;

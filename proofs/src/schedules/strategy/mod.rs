@@ -22,7 +22,7 @@ pub use replay::Replay;
 
 use std::sync::Arc;
 
-use replcore::buffer::model::weak::{Choice, Ended};
+use replcore_checkers::weak::{Choice, Ended};
 
 use super::program::Program;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use replcore::buffer::model::weak::{Choice, Ended, MAX_THREADS};
+use replcore_checkers::weak::{Choice, Ended, MAX_THREADS};
 
 use super::{MAX_STALE_READS_IN_A_ROW, Strategy};
 use crate::schedules::program::Program;

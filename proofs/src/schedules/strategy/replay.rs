@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use replcore::buffer::model::weak::Choice;
+use replcore_checkers::weak::Choice;
 
 use super::Strategy;
 use crate::schedules::program::Program;

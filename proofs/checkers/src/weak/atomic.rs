@@ -42,20 +42,22 @@ impl Word {
     /// A scheduling point; then one step, by a thread that is after the making of the location.
     fn step<R>(&self, place: &'static Place<'static>, step: impl FnOnce(&mut State) -> R) -> R {
         scheduling_point();
-        let early = with(|state| state.memory.too_early(state.current, self.location));
-        if let Some(made) = early
-            && !super::unwinding()
-        {
+        let done = with(|state| {
+            if let Some(made) = state.memory.too_early(state.current, self.location)
+                && !super::unwinding()
+            {
+                return Err(made);
+            }
+            let result = step(state);
+            state.memory.step(state.current);
+            Ok(result)
+        });
+        done.unwrap_or_else(|made| {
             let made = format!("{}:{}", made.file(), made.line());
             fail_at(
                 format!("I6: a data race: the atomic made at {made} is used by who has not seen it made"),
                 place,
-            );
-        }
-        with(|state| {
-            let result = step(state);
-            state.memory.step(state.current);
-            result
+            )
         })
     }
 
@@ -129,18 +131,11 @@ macro_rules! integer {
         #[derive(Debug)]
         $vis struct $name(Word);
 
-        #[allow(dead_code)]
         impl $name {
             /// Makes a location.
             #[track_caller]
             pub fn new(value: $value) -> Self {
                 Self(Word::new(value as u64, None))
-            }
-
-            /// Makes a location that was there from the start.
-            #[track_caller]
-            pub(in crate::buffer::sync) fn ageless(value: $value) -> Self {
-                Self(Word::ageless(value as u64))
             }
 
             /// Reads a store that the thread may read.
@@ -179,6 +174,18 @@ macro_rules! integer {
                 self.0.exchange(|now| (now as $value).max(value) as u64, &At::here("fetch_max", order)) as $value
             }
 
+            /// As [`swap`](Self::swap), setting bits.
+            #[track_caller]
+            pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                self.0.exchange(|now| (now as $value | value) as u64, &At::here("fetch_or", order)) as $value
+            }
+
+            /// As [`swap`](Self::swap), keeping bits.
+            #[track_caller]
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                self.0.exchange(|now| (now as $value & value) as u64, &At::here("fetch_and", order)) as $value
+            }
+
             /// Succeeds on the newest store alone; may fail on any that the thread may read.
             ///
             /// # Errors
@@ -208,30 +215,41 @@ integer! {
     pub AtomicUsize, usize
 }
 
+impl AtomicUsize {
+    /// Makes a location that was there from the start.
+    #[track_caller]
+    pub(crate) fn ageless(value: usize) -> Self {
+        Self(Word::ageless(value as u64))
+    }
+}
+
 /// As `std::sync::atomic::AtomicBool`.
 #[derive(Debug)]
-pub(crate) struct AtomicBool(Word);
+pub struct AtomicBool(Word);
 
 impl AtomicBool {
+    /// Makes a location.
     #[track_caller]
-    pub(crate) fn new(value: bool) -> Self {
+    pub fn new(value: bool) -> Self {
         Self(Word::new(u64::from(value), None))
     }
 
+    /// Reads a store that the thread may read.
     #[track_caller]
-    pub(crate) fn load(&self, order: Ordering) -> bool {
+    pub fn load(&self, order: Ordering) -> bool {
         self.0.load(&At::here("load", order)) != 0
     }
 
+    /// Appends a store.
     #[track_caller]
-    pub(crate) fn store(&self, value: bool, order: Ordering) {
+    pub fn store(&self, value: bool, order: Ordering) {
         self.0.store(u64::from(value), &At::here("store", order));
     }
 }
 
 /// As `std::sync::atomic::AtomicPtr`.
 #[derive(Debug)]
-pub(crate) struct AtomicPtr<T>(Word, PhantomData<*mut T>);
+pub struct AtomicPtr<T>(Word, PhantomData<*mut T>);
 
 // SAFETY: it holds a number; what that points to is its users' concern, as with the standard one.
 unsafe impl<T> Send for AtomicPtr<T> {}
@@ -247,8 +265,9 @@ fn pointer<T>(number: u64) -> *mut T {
 }
 
 impl<T> AtomicPtr<T> {
+    /// Makes a location.
     #[track_caller]
-    pub(crate) fn new(value: *mut T) -> Self {
+    pub fn new(value: *mut T) -> Self {
         Self(
             Word::new(
                 number(value),
@@ -258,18 +277,24 @@ impl<T> AtomicPtr<T> {
         )
     }
 
+    /// Reads a store that the thread may read.
     #[track_caller]
-    pub(crate) fn load(&self, order: Ordering) -> *mut T {
+    pub fn load(&self, order: Ordering) -> *mut T {
         pointer(self.0.load(&At::here("load", order)))
     }
 
+    /// Reads the newest store and appends another.
     #[track_caller]
-    pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
+    pub fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
         pointer(self.0.exchange(|_| number(value), &At::here("swap", order)))
     }
 
+    /// Succeeds on the newest store alone; may fail on any that the thread may read.
+    ///
+    /// # Errors
+    /// The value read.
     #[track_caller]
-    pub(crate) fn compare_exchange(
+    pub fn compare_exchange(
         &self,
         now: *mut T,
         then: *mut T,

@@ -10,6 +10,7 @@ use std::task::{Context, Wake, Waker};
 use shuttle::sync;
 
 use super::cell::HandedOn;
+use super::execution::try_with;
 
 /// As `std::sync::Mutex`.
 #[derive(Debug)]
@@ -31,14 +32,15 @@ impl<T> Mutex<T> {
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let inner = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.handed_on.take();
-        Ok(MutexGuard { inner, mutex: self })
+        Ok(MutexGuard { inner: Some(inner), mutex: self })
     }
 }
 
 /// As `std::sync::MutexGuard`.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
-    inner: sync::MutexGuard<'a, T>,
+    /// There until it is dropped.
+    inner: Option<sync::MutexGuard<'a, T>>,
     mutex: &'a Mutex<T>,
 }
 
@@ -46,19 +48,22 @@ impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.inner
+        self.inner.as_ref().expect("the guard is there")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.inner
+        self.inner.as_mut().expect("the guard is there")
     }
 }
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         self.mutex.handed_on.give();
+        drop(self.inner.take());
+        // Who waited for it can go on.
+        try_with(|state| state.can_run.forget());
     }
 }
 
@@ -72,6 +77,7 @@ impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
         self.handed_on.give();
         self.thread.wake_by_ref();
+        try_with(|state| state.can_run.forget());
     }
 }
 

@@ -12,7 +12,7 @@ use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use super::cell::empty_quarantine;
-use super::execution::{Choice, Driver, State, replace, try_with, with};
+use super::execution::{Driver, State, Turn, replace, try_with, with};
 use super::trace::{Access, At};
 
 /// Stack of a thread, in bytes: unoptimised code with assertions in it needs some.
@@ -120,18 +120,16 @@ pub(super) fn scheduling_point() {
     if super::unwinding() {
         return;
     }
-    let (go_on, alone) = with(|state| (state.count() && !state.stopping, state.running == 1));
-    if !go_on {
-        stop();
-    }
-    if !alone {
+    match with(State::turn) {
+        Turn::Stay => {}
         // shuttle has no other name for "someone else may go on".
-        shuttle::thread::sleep(Duration::ZERO);
+        Turn::AskShuttle => shuttle::thread::sleep(Duration::ZERO),
+        Turn::Stop => stop(),
     }
 }
 
 /// Gives the others a turn, in a loop that waits for them.
-pub(crate) fn spin() {
+pub fn spin() {
     if !with(State::count) {
         stop();
     }
@@ -162,6 +160,7 @@ pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Joi
         with(|state| state.running -= 1);
         result
     });
+    with(|state| state.can_run.forget());
     JoinHandle { thread, handle }
 }
 
@@ -207,29 +206,13 @@ impl Scheduler for Turns {
             if state.stopping {
                 return None;
             }
-            let current = current.map(usize::from);
-            let mut candidates = [0; super::memory::MAX_THREADS];
-            for (place, task) in candidates.iter_mut().zip(runnable) {
-                *place = usize::from(task.id());
-            }
-            let candidates = &mut candidates[..runnable.len()];
-            // The one that runs stands first, so that the first choice is to stay; who yields, last.
-            let at = candidates.iter().position(|candidate| Some(*candidate) == current);
-            if let Some(at) = at {
-                if yields {
-                    candidates[at..].rotate_left(1);
-                } else {
-                    candidates[..=at].rotate_right(1);
-                }
-            }
-            let (stays, yields) = (at.is_some() && !yields, at.is_some() && yields);
-            let chosen = if candidates.len() == 1 {
-                0
-            } else {
-                state.choose(Choice::Thread { candidates, stays, yields })
+            state.can_run.learn(runnable.iter().map(|task| usize::from(task.id())));
+            let next = match state.next.take() {
+                Some(chosen) => chosen,
+                None => state.choose_thread(current.map(usize::from), yields),
             };
-            state.current = candidates[chosen];
-            Some(TaskId::from(candidates[chosen]))
+            state.current = next;
+            Some(TaskId::from(next))
         })
     }
 

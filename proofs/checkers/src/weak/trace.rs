@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 
 use super::execution::try_with;
 use super::view::{Clock, Moment};
-use crate::buffer::sync::table::ORDERINGS;
 
 /// What a step was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +54,11 @@ pub enum Action {
 
 /// The orderings that a step of the collector names: none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::buffer::sync) struct Names(());
+pub(crate) struct Names(());
 
 /// The collector tells of a step.
 #[track_caller]
-pub(in crate::buffer::sync) fn step(_: Names, action: impl FnOnce() -> Action) {
+pub(crate) fn step(_: Names, action: impl FnOnce() -> Action) {
     let at = At::here("", Ordering::Relaxed);
     try_with(|state| state.observe_thread(Access::Collector(action()), &at));
 }
@@ -93,7 +92,7 @@ pub struct Step {
     pub thread: usize,
     /// What.
     pub access: Access,
-    /// The row of the table of orderings that the site names.
+    /// The ordering's name at the site.
     pub row: Option<&'static str>,
     /// The ordering in force.
     pub order: Ordering,
@@ -164,6 +163,18 @@ pub enum Pair {
     },
 }
 
+impl Pair {
+    /// A number that two pairs rarely share.
+    pub(super) fn slot(self) -> usize {
+        let (one, other, kind) = match self {
+            Self::ReadsFrom { store, load, by_one_thread } => (store, load, usize::from(by_one_thread)),
+            Self::Interleaving { first, second } => (first, second, 2),
+        };
+        let mixed = (one.address() >> 3).wrapping_mul(3) ^ (other.address() >> 3) ^ kind << 60;
+        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize) >> (usize::BITS / 2)
+    }
+}
+
 /// A moment of a thread: when it was, and what the thread knew.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -188,31 +199,30 @@ impl Stamp {
 }
 
 thread_local! {
-    /// The rows that the running thread has looked up since its last access.
-    static ROWS: Cell<[Option<usize>; 2]> = const { Cell::new([None; 2]) };
+    /// The orderings that the running thread has looked up since its last access.
+    static NAMES: Cell<[Option<&'static str>; 2]> = const { Cell::new([None; 2]) };
 }
 
-/// A site has looked the ordering of a row up, to use it in the access that comes next.
-pub(in crate::buffer::sync) fn note_row(row: usize) {
-    ROWS.set([ROWS.get()[1], Some(row)]);
+/// The name of the ordering that the next access uses: of two, the first is for success.
+pub fn name_next(name: &'static str) {
+    NAMES.set([NAMES.get()[1], Some(name)]);
 }
 
-/// The rows that an access names, for success and for failure: to be taken before anyone else goes on.
+/// The orderings that an access names, for success and for failure: to be taken before anyone else goes on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rows([Option<usize>; 2]);
+pub(super) struct Named([Option<&'static str>; 2]);
 
-impl Rows {
+impl Named {
     pub(super) fn take() -> Self {
-        Self(ROWS.replace([None; 2]))
+        Self(NAMES.replace([None; 2]))
     }
 
     /// The name of the one that was in force.
     fn name(self, refused: bool) -> Option<&'static str> {
-        let row = match self.0 {
+        match self.0 {
             [Some(success), Some(_)] if !refused => Some(success),
             [_, last] => last,
-        };
-        row.map(|row| ORDERINGS[row].name)
+        }
     }
 }
 
@@ -221,7 +231,7 @@ impl Rows {
 pub(super) struct At {
     pub(super) method: &'static str,
     pub(super) order: Ordering,
-    pub(super) rows: Rows,
+    pub(super) names: Named,
     /// The value that a compare-exchange expects.
     pub(super) expected: Option<u64>,
     pub(super) place: &'static Place<'static>,
@@ -231,13 +241,13 @@ impl At {
     /// Called by whom `#[track_caller]` leads to, before any other thread goes on.
     #[track_caller]
     pub(super) fn here(method: &'static str, order: Ordering) -> Self {
-        Self { method, order, rows: Rows::take(), expected: None, place: Place::caller() }
+        Self { method, order, names: Named::take(), expected: None, place: Place::caller() }
     }
 
     /// As a step of `thread`, which reads and writes nothing yet.
     pub(super) fn step(&self, thread: usize, access: Access, thing: Option<Thing>) -> Step {
-        let &Self { method, order, rows, place, .. } = self;
-        let row = rows.name(access == Access::Refused);
+        let &Self { method, order, names, place, .. } = self;
+        let row = names.name(access == Access::Refused);
         Step {
             thread,
             access,

@@ -1,4 +1,4 @@
-//! The shim of a model build: loom's types, each atomic with a shadow word.
+//! loom's types, each atomic with a shadow word, and what a model can set.
 
 use std::any::Any;
 use std::sync::Mutex as StdMutex;
@@ -6,71 +6,68 @@ use std::sync::atomic::{AtomicBool as StdAtomicBool, AtomicU64 as StdAtomicU64, 
 
 use loom::sync::atomic as loomed;
 
-use super::stall;
-use super::trace::{self, Action, Birth};
+use crate::count::{self, Kind};
+use crate::stall;
+use crate::trace::{self, Action, Birth};
 
-pub(crate) use loom::sync::{Arc, Mutex};
+pub use loom::sync::{Arc, Mutex};
 
 static SHADOW: StdAtomicBool = StdAtomicBool::new(false);
 static NEWEST: StdAtomicBool = StdAtomicBool::new(false);
 static CLOCK_MS: StdAtomicU64 = StdAtomicU64::new(0);
 static QUARANTINE: StdMutex<Vec<Freed>> = StdMutex::new(Vec::new());
 
-/// What a model can set.
-pub mod model_control {
-    use super::{CLOCK_MS, NEWEST, Ordering, QUARANTINE, SHADOW};
+/// Gives every atomic a shadow word from the next execution on: each access touches it first,
+/// so that loom's reduction misses no interleaving, at three to five times the executions.
+pub fn shadow_words(on: bool) {
+    SHADOW.store(on, Ordering::Relaxed);
+}
 
-    /// Gives every atomic a shadow word from the next execution on: each access touches it first,
-    /// so that loom's reduction misses no interleaving, at three to five times the executions.
-    pub fn shadow_words(on: bool) {
-        SHADOW.store(on, Ordering::Relaxed);
-    }
+/// Whether atomics have shadow words.
+pub fn has_shadow_words() -> bool {
+    SHADOW.load(Ordering::Relaxed)
+}
 
-    /// Whether atomics have shadow words.
-    pub fn has_shadow_words() -> bool {
-        SHADOW.load(Ordering::Relaxed)
-    }
+/// Lets every load read the newest store, from the next execution on: each is made a
+/// read-modify-write that changes nothing, and each store an exchange. For runs that are about
+/// what threads wait for, and not about what they may see; each pair of accesses is visible to
+/// the reduction then.
+pub fn read_newest(on: bool) {
+    NEWEST.store(on, Ordering::Relaxed);
+}
 
-    /// Lets every load read the newest store, from the next execution on: each is made a
-    /// read-modify-write that changes nothing, and each store an exchange. For runs that are about
-    /// what threads wait for, and not about what they may see; each pair of accesses is visible to
-    /// the reduction then.
-    pub fn read_newest(on: bool) {
-        NEWEST.store(on, Ordering::Relaxed);
+/// Begins an execution: what the last one freed goes, and the clock stands at 0.
+pub fn begin_execution() {
+    if let Ok(mut quarantine) = QUARANTINE.lock() {
+        quarantine.clear();
     }
+    set_clock_ms(0);
+    trace::begin();
+    stall::forget();
+    count::forget();
+    provide_eras(0);
+}
 
-    /// Begins an execution: what the last one freed goes, and the clock stands at 0.
-    pub fn begin_execution() {
-        if let Ok(mut quarantine) = QUARANTINE.lock() {
-            quarantine.clear();
-        }
-        set_clock_ms(0);
-        super::trace::begin();
-        crate::buffer::sync::stall::forget();
-        provide_eras(0);
-    }
+/// Makes what so many eras to come need; for models in which eras change.
+pub fn provide_eras(eras: usize) {
+    #[cfg(not(crossbeam_loom))]
+    crate::adversary::provide(eras);
+    #[cfg(crossbeam_loom)]
+    let _ = eras;
+}
 
-    /// Makes what so many eras to come need; for models in which eras change.
-    pub fn provide_eras(eras: usize) {
-        #[cfg(not(crossbeam_loom))]
-        crate::buffer::sync::adversary::provide(eras);
-        #[cfg(crossbeam_loom)]
-        let _ = eras;
-    }
-
-    /// Sets the buffer's clock.
-    pub fn set_clock_ms(now_ms: u64) {
-        CLOCK_MS.store(now_ms, Ordering::Relaxed);
-    }
+/// Sets the buffer's clock.
+pub fn set_clock_ms(now_ms: u64) {
+    CLOCK_MS.store(now_ms, Ordering::Relaxed);
 }
 
 /// The model's clock.
-pub(crate) fn monotonic_ms() -> u64 {
+pub fn monotonic_ms() -> u64 {
     CLOCK_MS.load(Ordering::Relaxed)
 }
 
 /// Whether a failed model is being taken down: destructors leave everything alone then.
-pub(crate) fn unwinding() -> bool {
+pub fn unwinding() -> bool {
     std::thread::panicking()
 }
 
@@ -81,7 +78,7 @@ struct Shadow(Option<loomed::AtomicUsize>);
 
 impl Shadow {
     fn new() -> Self {
-        Self(model_control::has_shadow_words().then(|| loomed::AtomicUsize::new(0)))
+        Self(has_shadow_words().then(|| loomed::AtomicUsize::new(0)))
     }
 
     fn touch(&self) {
@@ -92,10 +89,38 @@ impl Shadow {
     }
 }
 
+/// How an access of this kind counts.
+trait Counted {
+    fn kind(&self) -> Kind;
+}
+
+macro_rules! counted {
+    ($($value:ty $(, $generic:ident)?;)*) => {$(
+        impl$(<$generic>)? Counted for $value {
+            fn kind(&self) -> Kind {
+                Kind::Exchange
+            }
+        }
+    )*};
+}
+
+counted! {
+    u64;
+    usize;
+    *mut T, T;
+}
+
+impl<T> Counted for Result<T, T> {
+    fn kind(&self) -> Kind {
+        if self.is_ok() { Kind::Exchange } else { Kind::Refused }
+    }
+}
+
 macro_rules! atomic {
     (@store $value:ty) => {
+        /// Writes it.
         #[track_caller]
-        pub(crate) fn store(&self, value: $value, order: Ordering) {
+        pub fn store(&self, value: $value, order: Ordering) {
             let names = trace::take_names();
             self.shadow.touch();
             if NEWEST.load(Ordering::Relaxed) {
@@ -105,39 +130,47 @@ macro_rules! atomic {
             } else {
                 self.inner.store(value, order);
             }
+            count::note(Kind::Store);
             trace::atomic(names, "store", self, self.birth, &[&value, &order], &());
         }
     };
     ($name:ident $(<$generic:ident>)?, $value:ty, |$inner:ident, $order:ident| $newest:expr, { $($method:ident($($arg:ident: $type:ty),*) -> $result:ty;)* }) => {
+        #[doc = concat!("As `std::sync::atomic::", stringify!($name), "`.")]
         #[derive(Debug)]
-        pub(crate) struct $name $(<$generic>)? {
+        pub struct $name $(<$generic>)? {
             inner: loomed::$name $(<$generic>)?,
             shadow: Shadow,
             birth: Birth,
         }
 
-        #[allow(dead_code)]
         impl $(<$generic>)? $name $(<$generic>)? {
-            pub(crate) fn new(value: $value) -> Self {
+            /// Makes one.
+            pub fn new(value: $value) -> Self {
                 Self { inner: loomed::$name::new(value), shadow: Shadow::new(), birth: Birth::now() }
             }
 
+            /// Reads it.
             #[track_caller]
-            pub(crate) fn load(&self, $order: Ordering) -> $value {
+            pub fn load(&self, $order: Ordering) -> $value {
                 let names = trace::take_names();
                 self.shadow.touch();
                 let $inner = &self.inner;
                 let result = if NEWEST.load(Ordering::Relaxed) { $newest } else { $inner.load($order) };
+                count::note(Kind::Load);
                 trace::atomic(names, "load", self, self.birth, &[&$order], &result);
                 result
             }
 
-            $(#[track_caller]
-            pub(crate) fn $method(&self, $($arg: $type),*) -> $result {
+            $(
+            #[doc = concat!("As the standard one's `", stringify!($method), "`.")]
+            #[allow(clippy::missing_errors_doc, reason = "as the standard one")]
+            #[track_caller]
+            pub fn $method(&self, $($arg: $type),*) -> $result {
                 // Before the others get a turn: they take names too.
                 let names = trace::take_names();
                 self.shadow.touch();
                 let result = self.inner.$method($($arg),*);
+                count::note(result.kind());
                 trace::atomic(names, stringify!($method), self, self.birth, &[$(&$arg),*], &result);
                 result
             })*
@@ -145,25 +178,28 @@ macro_rules! atomic {
     };
 }
 
-atomic!(AtomicU64, u64, |inner, order| inner.fetch_add(0, order), {
-    fetch_add(value: u64, order: Ordering) -> u64;
-    fetch_sub(value: u64, order: Ordering) -> u64;
-    fetch_max(value: u64, order: Ordering) -> u64;
-    compare_exchange(now: u64, then: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
-});
-atomic!(AtomicUsize, usize, |inner, order| inner.fetch_add(0, order), {
-    fetch_add(value: usize, order: Ordering) -> usize;
-    fetch_sub(value: usize, order: Ordering) -> usize;
-});
+macro_rules! integer {
+    ($name:ident, $value:ty) => {
+        atomic!($name, $value, |inner, order| inner.fetch_add(0, order), {
+            swap(value: $value, order: Ordering) -> $value;
+            fetch_add(value: $value, order: Ordering) -> $value;
+            fetch_sub(value: $value, order: Ordering) -> $value;
+            fetch_max(value: $value, order: Ordering) -> $value;
+            fetch_or(value: $value, order: Ordering) -> $value;
+            fetch_and(value: $value, order: Ordering) -> $value;
+            compare_exchange(now: $value, then: $value, success: Ordering, failure: Ordering) -> Result<$value, $value>;
+        });
+
+        impl $name {
+            atomic!(@store $value);
+        }
+    };
+}
+
+integer!(AtomicU64, u64);
+integer!(AtomicUsize, usize);
+
 atomic!(AtomicBool, bool, |inner, order| inner.fetch_or(false, order), {});
-
-impl AtomicU64 {
-    atomic!(@store u64);
-}
-
-impl AtomicUsize {
-    atomic!(@store usize);
-}
 
 impl AtomicBool {
     atomic!(@store bool);
@@ -178,13 +214,13 @@ atomic!(AtomicPtr<T>, *mut T, |inner, order| {
 });
 
 /// Gives the others a turn, in a loop that waits for them.
-pub(crate) fn spin() {
+pub fn spin() {
     loom::thread::yield_now();
 }
 
 /// A fence; one weakened to Relaxed is none.
 #[track_caller]
-pub(crate) fn fence(order: Ordering) {
+pub fn fence(order: Ordering) {
     let names = trace::take_names();
     if order != Ordering::Relaxed {
         loomed::fence(order);
@@ -194,25 +230,28 @@ pub(crate) fn fence(order: Ordering) {
 
 /// loom's cell, whose accesses are recorded.
 #[derive(Debug)]
-pub(crate) struct UnsafeCell<T> {
+pub struct UnsafeCell<T> {
     inner: loom::cell::UnsafeCell<T>,
     birth: Birth,
 }
 
 impl<T> UnsafeCell<T> {
+    /// Makes a cell.
     #[track_caller]
-    pub(crate) fn new(value: T) -> Self {
+    pub fn new(value: T) -> Self {
         Self { inner: loom::cell::UnsafeCell::new(value), birth: Birth::now() }
     }
 
+    /// Reads.
     #[track_caller]
-    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+    pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
         trace::cell(self, self.birth, false);
         self.inner.with(read)
     }
 
+    /// Writes.
     #[track_caller]
-    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+    pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
         trace::cell(self, self.birth, true);
         self.inner.with_mut(write)
     }
@@ -221,7 +260,7 @@ impl<T> UnsafeCell<T> {
 /// Says whether the object that contains it is still alive. Each check is a read, and the death
 /// a write, of a cell that loom tracks: one that the other does not happen before is reported.
 #[derive(Debug)]
-pub(crate) struct Canary {
+pub struct Canary {
     alive: loom::cell::UnsafeCell<bool>,
     birth: Birth,
     /// Reports the object as leaked if it never dies.
@@ -229,8 +268,10 @@ pub(crate) struct Canary {
 }
 
 impl Canary {
+    /// Makes one that is alive.
+    #[expect(clippy::new_without_default, reason = "where it is made matters")]
     #[track_caller]
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             alive: loom::cell::UnsafeCell::new(true),
             birth: Birth::now(),
@@ -238,8 +279,9 @@ impl Canary {
         }
     }
 
+    /// The object is used.
     #[track_caller]
-    pub(crate) fn check(&self) {
+    pub fn check(&self) {
         if !unwinding() {
             trace::object(self, self.birth, false);
             // SAFETY: loom reports a write that is not ordered with this read.
@@ -247,8 +289,9 @@ impl Canary {
         }
     }
 
+    /// The object is freed.
     #[track_caller]
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         trace::object(self, self.birth, true);
         self.alive.with_mut(|alive| {
             // SAFETY: loom reports an access that is not ordered with this one.
@@ -268,7 +311,7 @@ unsafe impl Send for Freed {}
 ///
 /// # Safety
 /// `object` came from `Box::into_raw`, and nobody ought to use it any more.
-pub(crate) unsafe fn free<T: 'static>(object: *mut T) {
+pub unsafe fn free<T: 'static>(object: *mut T) {
     // SAFETY: the caller's promise.
     let object = unsafe { Box::from_raw(object) };
     if let Ok(mut quarantine) = QUARANTINE.lock() {

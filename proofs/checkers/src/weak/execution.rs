@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use foldhash::fast::FixedState;
 
 use super::atomic::Word;
-use super::memory::Memory;
-use super::trace::{Access, At, Pair, Rows, Site, Stamp, Step, Thing};
+use super::memory::{MAX_THREADS, Memory};
+use super::trace::{Access, At, Named, Pair, Site, Stamp, Step, Thing};
 use super::view::Known;
 
 /// A place where an execution could go on in several ways. The first is always the plain one: stay
@@ -71,6 +71,40 @@ pub struct Ended<'a> {
     pub fresh: &'a [Pair],
 }
 
+/// What becomes of a thread at a scheduling point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It goes on.
+    Stay,
+    /// shuttle has to switch to another, or to say who could go on.
+    AskShuttle,
+    /// The execution is over.
+    Stop,
+}
+
+/// The threads that can go on, as shuttle said last. To choose among them here, and to stay, costs little beside a
+/// switch to shuttle's scheduler and back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CanRun {
+    known: bool,
+    threads: [usize; MAX_THREADS],
+    count: usize,
+}
+
+impl CanRun {
+    pub(super) fn learn(&mut self, threads: impl ExactSizeIterator<Item = usize>) {
+        (self.known, self.count) = (true, threads.len());
+        for (place, thread) in self.threads.iter_mut().zip(threads) {
+            *place = thread;
+        }
+    }
+
+    /// Someone may have been started or woken.
+    pub(super) fn forget(&mut self) {
+        self.known = false;
+    }
+}
+
 /// How an execution broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -84,6 +118,9 @@ pub struct Failure {
     pub step: usize,
 }
 
+/// Pairs that are found again without a look at the set of them all.
+const RECENT: usize = 2048;
+
 /// The state of all executions that a driver asks for.
 pub(super) struct State {
     pub(super) driver: Box<dyn Driver>,
@@ -93,6 +130,9 @@ pub(super) struct State {
     /// The execution is given up: nobody goes on.
     pub(super) stopping: bool,
     pub(super) current: usize,
+    /// Who goes on next, if that is chosen already.
+    pub(super) next: Option<usize>,
+    pub(super) can_run: CanRun,
     /// Threads that have not finished.
     pub(super) running: usize,
     step_limit: usize,
@@ -105,6 +145,8 @@ pub(super) struct State {
     /// Who touched each location last, and where.
     touched: Vec<Option<(usize, Site)>>,
     seen: HashSet<Pair, FixedState>,
+    /// Some of those seen.
+    recent: Box<[Option<Pair>; RECENT]>,
     fresh: Vec<Pair>,
 }
 
@@ -121,6 +163,8 @@ impl State {
             cut_off: false,
             stopping: false,
             current: 0,
+            next: None,
+            can_run: CanRun::default(),
             running: 1,
             step_limit: usize::MAX,
             steps: 0,
@@ -130,19 +174,23 @@ impl State {
             alive: Vec::new(),
             touched: Vec::new(),
             seen: HashSet::default(),
+            recent: Box::new([None; RECENT]),
             fresh: Vec::new(),
         }
     }
 
     pub(super) fn begin(&mut self) -> bool {
-        (self.memory, self.failure, self.cut_off, self.stopping) = (Memory::new(), None, false, false);
+        self.memory.begin();
+        (self.failure, self.cut_off, self.stopping) = (None, false, false);
         (self.current, self.running, self.steps, self.clock_ms) = (0, 1, 0, 0);
+        self.next = None;
+        self.can_run.forget();
         self.trace.clear();
         self.choices.clear();
         self.alive.clear();
         self.touched.clear();
         self.fresh.clear();
-        Rows::take();
+        Named::take();
         self.driver.begin()
     }
 
@@ -164,6 +212,44 @@ impl State {
         chosen
     }
 
+    /// Chooses the thread that goes on among those that can run.
+    pub(super) fn choose_thread(&mut self, current: Option<usize>, yields: bool) -> usize {
+        let CanRun { threads: mut candidates, count, .. } = self.can_run;
+        let candidates = &mut candidates[..count];
+        // The one that runs stands first, so that the first choice is to stay; who yields, last.
+        let at = candidates.iter().position(|candidate| Some(*candidate) == current);
+        if let Some(at) = at {
+            if yields {
+                candidates[at..].rotate_left(1);
+            } else {
+                candidates[..=at].rotate_right(1);
+            }
+        }
+        let (stays, yields) = (at.is_some() && !yields, at.is_some() && yields);
+        let chosen =
+            if candidates.len() == 1 { 0 } else { self.choose(Choice::Thread { candidates, stays, yields }) };
+        candidates[chosen]
+    }
+
+    /// The running thread is about to access an atomic: who goes on?
+    pub(super) fn turn(&mut self) -> Turn {
+        if !self.count() || self.stopping {
+            return Turn::Stop;
+        }
+        if self.running == 1 {
+            return Turn::Stay;
+        }
+        if !self.can_run.known {
+            return Turn::AskShuttle;
+        }
+        let next = self.choose_thread(Some(self.current), false);
+        if next == self.current {
+            return Turn::Stay;
+        }
+        self.next = Some(next);
+        Turn::AskShuttle
+    }
+
     /// Says what broke; the first one to say so is right.
     pub(super) fn fail(&mut self, message: String, place: String) {
         let (thread, step) = (self.current, self.trace.len());
@@ -178,8 +264,13 @@ impl State {
     }
 
     fn cover(&mut self, pair: Pair) {
-        if self.seen.insert(pair) {
-            self.fresh.push(pair);
+        // Nearly every pair was seen a moment ago, at a place of its own among the last ones.
+        let recent = &mut self.recent[pair.slot() % RECENT];
+        if *recent != Some(pair) {
+            *recent = Some(pair);
+            if self.seen.insert(pair) {
+                self.fresh.push(pair);
+            }
         }
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Memory {
     locations: Vec<Location>,
     /// What `SeqCst` fences exchange views with.
     fenced: View,
+    /// Room for the messages of locations to come, from executions before.
+    spare: Vec<VecDeque<Message>>,
 }
 
 fn acquires(order: Ordering) -> bool {
@@ -67,9 +69,20 @@ fn releases(order: Ordering) -> bool {
 impl Memory {
     pub(super) fn new() -> Self {
         let mut memory = Self::default();
-        memory.threads.push(Thread::default());
-        memory.step(0);
+        memory.begin();
         memory
+    }
+
+    /// The memory of another execution: one thread, and no location.
+    pub(super) fn begin(&mut self) {
+        self.threads.clear();
+        self.fenced = View::default();
+        for mut location in self.locations.drain(..) {
+            location.messages.clear();
+            self.spare.push(location.messages);
+        }
+        self.threads.push(Thread::default());
+        self.step(0);
     }
 
     /// A thread more, which knows what `parent` knows.
@@ -119,7 +132,9 @@ impl Memory {
     ) -> usize {
         let made = thread.map(|thread| self.moment(thread));
         let message = Message { stamp: 1, value, thread: thread.unwrap_or(0), place, releases: None };
-        self.locations.push(Location { made, made_at: place, messages: VecDeque::from([message]) });
+        let mut messages = self.spare.pop().unwrap_or_default();
+        messages.push_back(message);
+        self.locations.push(Location { made, made_at: place, messages });
         self.locations.len() - 1
     }
 

@@ -1,4 +1,4 @@
-//! The shim of a fuzzing build (`--cfg replcore_fuzz`): atomics with weak memory, scheduled by a
+//! The checker of a fuzzing build (`--cfg replcore_fuzz`): atomics with weak memory, scheduled by a
 //! sequence of choices.
 //!
 //! # Promise
@@ -44,67 +44,59 @@
 //! All threads of an execution are coroutines on one thread of the system, so the state is a
 //! thread-local, and several executions can run on several threads of the system.
 
-mod atomic;
-mod cell;
-mod engine;
+pub(crate) mod atomic;
+pub(crate) mod cell;
+pub(crate) mod engine;
 mod execution;
+pub(crate) mod marks;
 mod memory;
-mod trace;
+pub(crate) mod trace;
 mod view;
-mod waiting;
+pub(crate) mod waiting;
 
-pub(crate) use self::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
-pub(crate) use self::cell::{Arc, Canary, Countdown, Signal, UnsafeCell, free};
-pub(crate) use self::engine::spin;
-pub(super) use self::trace::note_row;
-pub(crate) use self::waiting::Mutex;
+pub use self::cell::{Arc, UnsafeCell};
+pub use self::engine::{JoinHandle, explore, spawn};
+pub use self::execution::{Choice, Driver, Ended, Failure, fail, set_clock_ms, stamp, step_limit};
+pub use self::memory::MAX_THREADS;
+pub use self::trace::{Access, Action, Pair, Pointee, Site, Stamp, Step, Thing};
+pub use self::waiting::block_on;
+
+/// The atomics, for programs whose outcomes are known.
+pub mod atomics {
+    pub use super::atomic::{AtomicUsize, fence};
+}
 
 /// What the adversary of `epoch` needs of a backend: words that are there from the start, for they
 /// reach other threads through a list that no model sees, and the name of the calling thread.
-pub(super) mod adversary_needs {
-    pub(in crate::buffer::sync) use super::atomic::AtomicUsize;
+pub(crate) mod adversary_needs {
+    pub(crate) use super::atomic::AtomicUsize;
 
     /// Threads of an execution, at most.
-    pub(in crate::buffer::sync) const PARTICIPANTS: usize = super::memory::MAX_THREADS;
+    pub(crate) const PARTICIPANTS: usize = super::memory::MAX_THREADS;
 
-    pub(in crate::buffer::sync) type ThreadId = usize;
+    pub(crate) type ThreadId = usize;
 
-    pub(in crate::buffer::sync) fn current_thread() -> ThreadId {
+    pub(crate) fn current_thread() -> ThreadId {
         super::execution::current_thread()
     }
 
     /// What the collector does, for the trace.
-    pub(in crate::buffer::sync) mod trace {
-        pub(in crate::buffer::sync) use super::super::trace::{Action, Names, step};
+    pub(crate) mod trace {
+        pub(crate) use super::super::trace::{Action, Names, step};
     }
 
     /// A word that no one is too early for.
-    pub(in crate::buffer::sync) fn word() -> AtomicUsize {
+    pub(crate) fn word() -> AtomicUsize {
         AtomicUsize::ageless(0)
     }
 }
 
-/// What a fuzzer can do: run executions, choose in them, and look at what they did.
-pub mod control {
-    pub use super::engine::{JoinHandle, explore, spawn};
-    pub use super::execution::{Choice, Driver, Ended, Failure, fail, set_clock_ms, stamp, step_limit};
-    pub use super::memory::MAX_THREADS;
-    pub use super::trace::{Access, Action, Pair, Pointee, Site, Stamp, Step, Thing};
-
-    /// The atomics of the model, for programs whose outcomes are known.
-    pub mod atomic {
-        pub use crate::buffer::sync::weak::atomic::{AtomicUsize, fence};
-    }
-    pub use super::cell::{Arc, UnsafeCell};
-    pub use super::waiting::block_on;
-}
-
 /// The clock of the execution.
-pub(crate) fn monotonic_ms() -> u64 {
+pub fn monotonic_ms() -> u64 {
     execution::clock_ms()
 }
 
 /// Whether a failed execution is being taken down: destructors leave everything alone then.
-pub(crate) fn unwinding() -> bool {
+pub fn unwinding() -> bool {
     std::thread::panicking()
 }

@@ -35,24 +35,24 @@ mod checker {
 }
 
 #[cfg(replcore_fuzz)]
-use super::weak::adversary_needs as checker;
+use crate::weak::adversary_needs as checker;
 
 #[cfg(replcore_loom)]
-use super::trace::{self, Action};
+use crate::trace::{self, Action};
 #[cfg(replcore_fuzz)]
 use checker::trace::{self, Action};
 
 /// Names a collector in a normal build; here each collector keeps its own list of threads.
-pub(crate) type Participation = (u64, u64);
+pub type Participation = (u64, u64);
 
 /// Never knows: the adversary finds the thread itself.
-pub(crate) fn pin_known(_: Participation) -> Option<Guard> {
+pub fn pin_known(_: Participation) -> Option<Guard> {
     None
 }
 
 /// Pins the calling thread in `collector`.
 #[track_caller]
-pub(crate) fn pin_new(collector: &Collector, _: Participation, _: &StdArc<()>) -> Guard {
+pub fn pin_new(collector: &Collector, _: Participation, _: &StdArc<()>) -> Guard {
     collector.pin()
 }
 
@@ -110,7 +110,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// As `crossbeam_epoch::Collector`.
 #[derive(Debug)]
-pub(crate) struct Collector(StdArc<State>);
+pub struct Collector(StdArc<State>);
 
 // SAFETY: the checker runs all threads of a model on one thread of the system.
 unsafe impl Send for Collector {}
@@ -118,14 +118,18 @@ unsafe impl Send for Collector {}
 unsafe impl Sync for Collector {}
 
 impl Collector {
+    /// One that was made beforehand, if there is one left.
+    #[expect(clippy::new_without_default, reason = "as the real one")]
     #[cfg(replcore_loom)]
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let spare = lock(&SPARES).pop();
         spare.map_or_else(Self::make, |spare| spare.0)
     }
 
+    /// Makes one.
+    #[expect(clippy::new_without_default, reason = "as the real one")]
     #[cfg(replcore_fuzz)]
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::make()
     }
 
@@ -192,7 +196,7 @@ impl State {
 
 /// As `crossbeam_epoch::Guard`.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     state: StdArc<State>,
     index: usize,
 }
@@ -203,7 +207,7 @@ impl Guard {
     /// # Safety
     /// As there.
     #[track_caller]
-    pub(crate) unsafe fn defer_unchecked<F: FnOnce() + 'static>(&self, run: F) {
+    pub unsafe fn defer_unchecked<F: FnOnce() + 'static>(&self, run: F) {
         let state = &self.state;
         state.registry.fetch_add(1, Ordering::Release);
         let mut waits_for = Vec::new();
@@ -224,12 +228,12 @@ impl Guard {
     }
 
     /// There is nothing to flush: what can go has gone.
-    pub(crate) fn flush(&self) {}
+    pub fn flush(&self) {}
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if super::unwinding() {
+        if crate::sync::unwinding() {
             return;
         }
         let last = lock(&self.state.participants)[self.index].guards == 1;

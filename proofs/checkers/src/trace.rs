@@ -162,11 +162,11 @@ pub(crate) fn begin() {
 }
 
 fn recording() -> bool {
-    RECORDING.load(Ordering::Relaxed) && !super::unwinding()
+    RECORDING.load(Ordering::Relaxed) && !crate::sync::unwinding()
 }
 
 /// The ordering that the next access uses.
-pub(crate) fn name_next(name: &'static str) {
+pub fn name_next(name: &'static str) {
     if recording() {
         NAMES.with_borrow_mut(|names| names.push(name));
     }

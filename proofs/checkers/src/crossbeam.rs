@@ -5,18 +5,18 @@
 //! thread that has ended would stay closed until then. A collector that is made while others run cannot be handed over
 //! by the list of eras, which loom does not see: no model here begins an era.
 
-use crossbeam_epoch::{Collector, Guard};
+pub use crossbeam_epoch::{Collector, Guard};
 
 /// Names a collector in a normal build; here nobody remembers one.
-pub(crate) type Participation = (u64, u64);
+pub type Participation = (u64, u64);
 
 /// Never knows.
-pub(crate) fn pin_known(_: Participation) -> Option<Guard> {
+pub fn pin_known(_: Participation) -> Option<Guard> {
     None
 }
 
 /// Pins the calling thread in `collector`.
-pub(crate) fn pin_new(collector: &Collector, _: Participation, _: &std::sync::Arc<()>) -> Guard {
+pub fn pin_new(collector: &Collector, _: Participation, _: &std::sync::Arc<()>) -> Guard {
     // The guard keeps the participation until it goes.
     collector.register().pin()
 }

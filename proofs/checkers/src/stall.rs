@@ -70,7 +70,7 @@ pub fn ever_reached() -> bool {
 }
 
 /// Begins an execution.
-pub(super) fn forget() {
+pub(crate) fn forget() {
     let before = stopped(|stopped| std::mem::replace(stopped, Stopped::nowhere()));
     drop(before);
 }
@@ -133,8 +133,8 @@ pub fn release() {
 }
 
 /// A step of some thread.
-pub(super) fn step() {
-    if aimed().is_none() || super::unwinding() {
+pub(crate) fn step() {
+    if aimed().is_none() || crate::sync::unwinding() {
         return;
     }
     let current = loom::thread::current().id();

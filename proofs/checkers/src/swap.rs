@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire};
 
-use super::AtomicUsize;
+use crate::sync::AtomicUsize;
 
 /// As `arc_swap::ArcSwap`.
 #[derive(Debug)]
-pub(crate) struct ArcSwap<T> {
+pub struct ArcSwap<T> {
     inner: arc_swap::ArcSwap<T>,
     /// Never changes its value. All of its accesses are exchanges, so whoever comes later is after those
     /// before.
@@ -16,7 +16,8 @@ pub(crate) struct ArcSwap<T> {
 }
 
 impl<T> ArcSwap<T> {
-    pub(crate) fn from_pointee(value: T) -> Self {
+    /// Makes one that holds `value`.
+    pub fn from_pointee(value: T) -> Self {
         Self { inner: arc_swap::ArcSwap::from_pointee(value), turn: AtomicUsize::new(0) }
     }
 
@@ -25,21 +26,23 @@ impl<T> ArcSwap<T> {
         self.turn.fetch_add(0, order);
     }
 
+    /// What it holds.
     #[track_caller]
-    pub(crate) fn load_full(&self) -> Arc<T> {
+    pub fn load_full(&self) -> Arc<T> {
         self.step(Acquire);
         self.inner.load_full()
     }
 
+    /// Puts another in its place.
     #[track_caller]
-    pub(crate) fn store(&self, value: Arc<T>) {
+    pub fn store(&self, value: Arc<T>) {
         self.step(AcqRel);
         self.inner.store(value);
     }
 
     /// As the real one: a load, the caller's change, and an exchange, until nobody came in between.
     #[track_caller]
-    pub(crate) fn rcu<R: Into<Arc<T>>>(&self, mut change: impl FnMut(&Arc<T>) -> R) -> Arc<T> {
+    pub fn rcu<R: Into<Arc<T>>>(&self, mut change: impl FnMut(&Arc<T>) -> R) -> Arc<T> {
         let mut current = self.load_full();
         loop {
             let changed = change(&current).into();

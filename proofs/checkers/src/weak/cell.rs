@@ -5,16 +5,74 @@ use std::cell::RefCell;
 use std::panic::Location as Place;
 use std::sync::atomic::Ordering;
 
-use super::execution::{fail_at, try_with};
+use super::execution::{State, fail_at, try_with};
 use super::trace::{Access, At, Thing};
 use super::view::{Clock, Known, Moment};
 
 /// Who wrote a cell last, and who has read it.
-#[derive(Debug)]
-struct Accesses {
+#[derive(Clone, Debug)]
+pub(super) struct Accesses {
     written: Option<(Moment, &'static Place<'static>)>,
     reads: Clock,
     read_at: &'static Place<'static>,
+}
+
+impl Accesses {
+    /// Of a cell that is made here, which is a write.
+    pub(super) fn made_at(place: &'static Place<'static>) -> Self {
+        let written = try_with(|state| (state.memory.moment(state.current), place));
+        Self { written, reads: Clock::default(), read_at: place }
+    }
+
+    /// One more, by the running thread; what it is not ordered with, if so.
+    pub(super) fn note(
+        &mut self,
+        state: &State,
+        writes: bool,
+        place: &'static Place<'static>,
+    ) -> Option<Race> {
+        let (clock, me) = (state.memory.clock(state.current), state.memory.moment(state.current));
+        let race = match self.written {
+            Some((moment, written_at)) if !moment.is_before(clock) => {
+                Some(("write", moment.thread, written_at))
+            }
+            _ if !writes => None,
+            _ => self.reads.beyond(clock).map(|reader| ("read", reader, self.read_at)),
+        };
+        if writes {
+            // Who is after this is after the reads, with which it is ordered.
+            (self.written, self.reads) = (Some((me, place)), Clock::default());
+        } else {
+            self.reads.set(me.thread, me.step);
+            self.read_at = place;
+        }
+        race.map(|(what, thread, other)| Race { writes, place, what, thread, other })
+    }
+}
+
+/// Two accesses without order: this one, and another one.
+#[derive(Debug)]
+pub(super) struct Race {
+    writes: bool,
+    place: &'static Place<'static>,
+    what: &'static str,
+    thread: usize,
+    other: &'static Place<'static>,
+}
+
+impl Race {
+    /// Ends the execution.
+    pub(super) fn report(&self) -> ! {
+        let Self { what, thread, .. } = self;
+        let (this, file, line) =
+            (if self.writes { "write" } else { "read" }, self.other.file(), self.other.line());
+        fail_at(
+            format!(
+                "I6: a data race: this {this} is not ordered with the {what} of thread {thread} at {file}:{line}"
+            ),
+            self.place,
+        );
+    }
 }
 
 /// `std::cell::UnsafeCell` with loom's closure interface. An access that is not ordered with another,
@@ -33,10 +91,8 @@ impl<T> UnsafeCell<T> {
     /// Makes a cell, which is a write.
     #[track_caller]
     pub fn new(value: T) -> Self {
-        let place = Place::caller();
-        let written = try_with(|state| (state.memory.moment(state.current), place));
-        let accesses = Accesses { written, reads: Clock::default(), read_at: place };
-        Self { value: std::cell::UnsafeCell::new(value), accesses: RefCell::new(accesses) }
+        let accesses = RefCell::new(Accesses::made_at(Place::caller()));
+        Self { value: std::cell::UnsafeCell::new(value), accesses }
     }
 
     /// Reads.
@@ -57,32 +113,9 @@ impl<T> UnsafeCell<T> {
         if super::unwinding() {
             return;
         }
-        let race = try_with(|state| {
-            let (clock, me) = (state.memory.clock(state.current), state.memory.moment(state.current));
-            let mut accesses = self.accesses.borrow_mut();
-            let race = match accesses.written {
-                Some((moment, written_at)) if !moment.is_before(clock) => {
-                    Some(("write", moment.thread, written_at))
-                }
-                _ if !writes => None,
-                _ => accesses.reads.beyond(clock).map(|reader| ("read", reader, accesses.read_at)),
-            };
-            if writes {
-                accesses.written = Some((me, place));
-            } else {
-                accesses.reads.set(me.thread, me.step);
-                accesses.read_at = place;
-            }
-            race
-        });
-        if let Some((what, thread, other)) = race.flatten() {
-            let (this, file, line) = (if writes { "write" } else { "read" }, other.file(), other.line());
-            fail_at(
-                format!(
-                    "I6: a data race: this {this} is not ordered with the {what} of thread {thread} at {file}:{line}"
-                ),
-                place,
-            );
+        let race = try_with(|state| self.accesses.borrow_mut().note(state, writes, place));
+        if let Some(race) = race.flatten() {
+            race.report();
         }
     }
 }
@@ -90,22 +123,25 @@ impl<T> UnsafeCell<T> {
 /// Says whether the object that contains it is still alive. Each check is a read of a cell, and the
 /// death a write, so a late access is a reported race or a reported use after free.
 #[derive(Debug)]
-pub(crate) struct Canary {
+pub struct Canary {
     alive: UnsafeCell<bool>,
     number: usize,
     made: &'static Place<'static>,
 }
 
 impl Canary {
+    /// Makes one that is alive.
+    #[expect(clippy::new_without_default, reason = "where it is made matters")]
     #[track_caller]
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let place = Place::caller();
         let number = try_with(|state| state.birth(place)).unwrap_or(usize::MAX);
         Self { alive: UnsafeCell::new(true), number, made: place }
     }
 
+    /// The object is used.
     #[track_caller]
-    pub(crate) fn check(&self) {
+    pub fn check(&self) {
         // SAFETY: a write that is not ordered with this read has ended the execution.
         let alive = self.alive.with(|alive| unsafe { *alive });
         if !alive && !super::unwinding() {
@@ -114,8 +150,9 @@ impl Canary {
         }
     }
 
+    /// The object is freed.
     #[track_caller]
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         // SAFETY: an access that is not ordered with this one has ended the execution.
         let alive = self.alive.with_mut(|alive| unsafe { std::mem::replace(&mut *alive, false) });
         if !alive && !super::unwinding() {
@@ -150,7 +187,7 @@ thread_local! {
 ///
 /// # Safety
 /// `object` came from `Box::into_raw`, and nobody ought to use it any more.
-pub(crate) unsafe fn free<T: 'static>(object: *mut T) {
+pub unsafe fn free<T: 'static>(object: *mut T) {
     // SAFETY: the caller's promise.
     let object = unsafe { Box::from_raw(object) };
     QUARANTINE.with_borrow_mut(|quarantine| quarantine.push(object));
@@ -216,7 +253,7 @@ impl<T> Drop for Arc<T> {
     }
 }
 
-/// What is trusted to hand on what its users know: the counterparts of `plain`.
+/// What is trusted to hand on what its users know: the counterparts of the library's `plain`.
 #[derive(Debug, Default)]
 pub(super) struct HandedOn(RefCell<Known>);
 
@@ -242,7 +279,7 @@ impl HandedOn {
 
 /// Counts down; whoever is last is after all the others.
 #[derive(Debug)]
-pub(crate) struct Countdown {
+pub struct Countdown {
     left: std::cell::Cell<u64>,
     handed_on: HandedOn,
 }
@@ -253,12 +290,13 @@ unsafe impl Send for Countdown {}
 unsafe impl Sync for Countdown {}
 
 impl Countdown {
-    pub(crate) fn new(n: u64) -> Self {
+    /// Counts from `n`.
+    pub fn new(n: u64) -> Self {
         Self { left: std::cell::Cell::new(n), handed_on: HandedOn::default() }
     }
 
     /// One less; true for the last.
-    pub(crate) fn is_last(&self) -> bool {
+    pub fn is_last(&self) -> bool {
         let left = self.left.get() - 1;
         self.left.set(left);
         self.handed_on.give();
@@ -269,7 +307,7 @@ impl Countdown {
 
 /// Is raised once; whoever sees that is after it.
 #[derive(Debug, Default)]
-pub(crate) struct Signal {
+pub struct Signal {
     raised: std::cell::Cell<bool>,
     handed_on: HandedOn,
 }
@@ -280,12 +318,14 @@ unsafe impl Send for Signal {}
 unsafe impl Sync for Signal {}
 
 impl Signal {
-    pub(crate) fn raise(&self) {
+    /// Raises it.
+    pub fn raise(&self) {
         self.raised.set(true);
         self.handed_on.give();
     }
 
-    pub(crate) fn is_raised(&self) -> bool {
+    /// Whether it was raised.
+    pub fn is_raised(&self) -> bool {
         if self.raised.get() {
             self.handed_on.take();
         }
