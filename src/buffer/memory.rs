@@ -26,7 +26,10 @@ use super::sync::unwinding;
 pub(crate) const MAX_POOLED_FRAME_BYTES: usize = 16 << 20;
 
 /// Spare blocks of one size class.
+#[cfg(not(any(replcore_loom, replcore_fuzz)))]
 const POOLED_IN_CLASS: usize = 32;
+#[cfg(any(replcore_loom, replcore_fuzz))]
+const POOLED_IN_CLASS: usize = 1;
 
 /// Spare and live memory of one buffer.
 #[derive(Debug)]

@@ -309,7 +309,6 @@ fn noun(name: &str) -> String {
         "REF" => "refs",
         "SLOTS" => "slots",
         "POOL" => "pool",
-        "OWES" => "owes",
         other => return other.to_lowercase(),
     }
     .to_owned()
@@ -325,7 +324,6 @@ fn kind(type_name: &str) -> String {
     let plain = type_name.split('<').next().unwrap_or(type_name);
     let last = plain.rsplit("::").next().unwrap_or(plain);
     match last {
-        "Slot" => "record".to_owned(),
         "CursorSlot" => "slot".to_owned(),
         "Ticket" => "waker".to_owned(),
         other => other.to_lowercase(),

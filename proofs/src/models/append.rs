@@ -13,14 +13,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(3),
         full: Bound::Preemptions(4),
         outcomes: &["first wins", "second wins"],
-        controls: &[
-            "CELL_PUBLISH=Relaxed",
-            "CELL_PUBLISH=Acquire",
-            "CELL_LOAD=Relaxed",
-            "StaleStart",
-            "HintAhead",
-            "LeakRecord",
-        ],
+        controls: &["CELL_PUBLISH=Relaxed", "CELL_LOAD=Relaxed", "StaleStart", "LeakBlock"],
         body: |seen| race(seen, 2, 2),
         ..BASE
     },
@@ -32,7 +25,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["first wins", "second wins", "third wins"],
-        controls: &["HINT_LOAD=Relaxed", "HINT_STORE=Relaxed"],
+        controls: &["CELL_PUBLISH=Relaxed", "StaleStart"],
         body: |seen| race(seen, 3, 2),
         ..BASE
     },
@@ -83,7 +76,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(4),
         outcomes: &["batch first", "shared first"],
-        controls: &["CELL_PUBLISH=Relaxed"],
+        controls: &["CELL_PUBLISH=Relaxed", "LeakComposite"],
         body: batch,
         ..BASE
     },

@@ -65,6 +65,7 @@ fn evict_read(seen: &'static Seen) {
                     seen.mark("evicted");
                     break;
                 }
+                Err(error) => panic!("{error}"),
             }
         }
         if stream.len() > 3 {
@@ -87,6 +88,7 @@ fn evict_wait(seen: &'static Seen) {
         match block_on(cursor.readable()) {
             Err(CursorError::Evicted { .. }) => seen.mark("evicted"),
             Ok(()) => assert_eq!(cursor.chunk().first(), Some(&PROBE), "I9"),
+            Err(error) => panic!("{error}"),
         }
     });
     let evicting = buffer.clone();

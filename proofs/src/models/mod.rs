@@ -57,6 +57,9 @@ fn small(cells: usize) -> Builder {
         .pooled_blocks(0)
         .pooled_segments(0)
         .pooled_writers(0)
+        .pooled_frame_bytes(0)
+        .segment_blocks(4)
+        .segment_contexts(4)
         .max_unreclaimed_bytes(if stops() { STALL_UNRECLAIMED_BYTES } else { DEFAULT_MAX_UNRECLAIMED_BYTES })
 }
 
@@ -96,7 +99,7 @@ fn drain(cursor: &mut Cursor) -> Vec<u8> {
         assert!(!chunk.is_empty(), "remaining() counts bytes that chunk() has not");
         bytes.extend_from_slice(chunk);
         let len = chunk.len();
-        // Touches the record again: had it been freed since, the canary would say so.
+        // Touches the segment again: had it been freed since, the canary would say so.
         cursor.advance(len);
     }
     bytes

@@ -90,53 +90,53 @@ macro_rules! groups {
 }
 
 groups! {
-    "pair-append-turn-over" [Append, TurnOver] 1 2 sees ["first first", "second first"] catches ["StaleStart", "ReuseBytes", "ReuseRecord"];
+    "pair-append-turn-over" [Append, TurnOver] 1 2 sees ["first first", "second first"] catches ["StaleStart", "ReuseBytes"];
     "pair-append-read" [Append, Read] 2 4 sees ["read more", "read no more"] catches ["CELL_LOAD=Relaxed"];
-    "pair-append-trim" [Append, Trim] 1 3 sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "pair-append-trim" [Append, Trim] 1 3 sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-append-attach" [Append, Attach] 1 3 sees ["read more", "read no more"] catches ["CELL_LOAD=Relaxed"];
-    "pair-append-evict" [Append, Evict] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "pair-append-evict" [Append, Evict] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-append-seal" [Append, Seal] 2 4 sees ["appended", "fenced"] catches ["StaleFence"];
     "pair-append-park" [Append, Park] all all sees ["found it", "woken"] catches ["ForgetWake"];
     "pair-append-drop" [Append, Drop] all all sees ["done"] catches ["KeepSlot"];
     "pair-turn-over-read" [TurnOver, Read] 1 2 sees ["read more", "read no more"] catches ["UncountedReference"];
     "pair-turn-over-trim" [TurnOver, Trim] 1 1 sees ["done"] catches ["ForgetRetire", "RetireTwice", "FreeAtOnce"];
     "pair-turn-over-attach" [TurnOver, Attach] 1 2 sees ["read more", "read no more", "not retained"] catches ["FreeAtOnce"];
-    "pair-turn-over-evict" [TurnOver, Evict] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "pair-turn-over-evict" [TurnOver, Evict] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-turn-over-seal" [TurnOver, Seal] 1 2 sees ["appended", "fenced"] catches ["StaleFence"];
     "pair-turn-over-park" [TurnOver, Park] 1 3 sees ["found it", "woken"] catches ["ForgetWake"];
     "pair-turn-over-drop" [TurnOver, Drop] 1 3 sees ["done"] catches ["LeaveUntrimmed", "HOP_FENCE=AcqRel"];
     "pair-read-trim" [Read, Trim] 1 2 sees ["read no more"] catches ["TrimUnlooked"];
-    "pair-read-attach" [Read, Attach] 2 2 sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-read-evict" [Read, Evict] 2 4 sees ["read no more", "evicted"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-read-seal" [Read, Seal] 2 4 sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-read-park" [Read, Park] 2 4 sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-read-drop" [Read, Drop] all all sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "pair-read-attach" [Read, Attach] 2 2 sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-read-evict" [Read, Evict] 2 4 sees ["read no more", "evicted"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-read-seal" [Read, Seal] 2 4 sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-read-park" [Read, Park] 2 4 sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-read-drop" [Read, Drop] all all sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-trim-attach" [Trim, Attach] 1 2 sees ["read no more", "not retained"] catches ["AttachUnlooked", "FLOOR_LOAD=Relaxed", "FLOOR_RAISE=Relaxed"];
-    "pair-trim-evict" [Trim, Evict] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-trim-seal" [Trim, Seal] 1 3 sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-trim-park" [Trim, Park] 1 3 sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "pair-trim-evict" [Trim, Evict] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-trim-seal" [Trim, Seal] 1 3 sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-trim-park" [Trim, Park] 1 3 sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-trim-drop" [Trim, Drop] 1 2 sees ["done"] catches ["FreeAtOnce"];
-    "pair-attach-evict" [Attach, Evict] 1 3 sees ["read no more", "evicted"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-attach-seal" [Attach, Seal] 1 3 sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-attach-park" [Attach, Park] 1 3 sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-attach-drop" [Attach, Drop] all all sees ["read no more"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-evict-seal" [Evict, Seal] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-evict-park" [Evict, Park] 2 4 sees ["evicted", "woken"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-evict-drop" [Evict, Drop] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-seal-park" [Seal, Park] 2 4 sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-seal-drop" [Seal, Drop] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
-    "pair-park-drop" [Park, Drop] all all sees ["done"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "pair-attach-evict" [Attach, Evict] 1 3 sees ["read no more", "evicted"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-attach-seal" [Attach, Seal] 1 3 sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-attach-park" [Attach, Park] 1 3 sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-attach-drop" [Attach, Drop] all all sees ["read no more"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-evict-seal" [Evict, Seal] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-evict-park" [Evict, Park] 2 4 sees ["evicted", "woken"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-evict-drop" [Evict, Drop] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-seal-park" [Seal, Park] 2 4 sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-seal-drop" [Seal, Drop] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
+    "pair-park-drop" [Park, Drop] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "three-append-append-park" [Append, Append, Park] 1 1 sees ["found it", "woken"] catches ["ForgetWake"];
     "three-append-read-trim" [Append, Read, Trim] 1 1 sees ["read more", "read no more"] catches ["TrimUnlooked"];
     "three-append-seal-read" [Append, Seal, Read] 1 2 sees ["appended", "fenced", "read more"] catches ["StaleFence"];
     "three-append-seal-park" [Append, Seal, Park] 1 1 sees ["appended", "fenced", "woken"] catches ["ForgetWake"];
-    "three-append-park-evict" [Append, Park, Evict] 1 2 sees ["found it", "evicted", "woken"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "three-append-park-evict" [Append, Park, Evict] 1 2 sees ["found it", "evicted", "woken"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "three-turn-over-read-drop" [TurnOver, Read, Drop] 1 2 sees ["read more", "read no more"] catches ["LeaveUntrimmed"];
     "three-trim-read-evict" [Trim, Read, Evict] 1 1 sees ["read no more", "evicted"] catches ["HopUnlooked"];
     "three-turn-over-park-drop" [TurnOver, Park, Drop] 1 2 sees ["found it", "woken"] catches ["ForgetWake"];
     "three-trim-attach-drop" [Trim, Attach, Drop] 1 1 sees ["read no more", "not retained"] catches ["AttachUnlooked"];
     "three-trim-read-drop" [Trim, Read, Drop] 1 1 sees ["read no more"] catches ["TrimUnlooked"];
-    "three-evict-read-park" [Evict, Read, Park] 1 2 sees ["read no more", "evicted", "woken"] catches ["LeakRecord", "ForgetRetire", "TrimTooFar"];
+    "three-evict-read-park" [Evict, Read, Park] 1 2 sees ["read no more", "evicted", "woken"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "three-trim-read-attach" [Trim, Read, Attach] 1 1 sees ["read no more", "not retained"] catches ["TrimUnlooked"];
 }
 
@@ -249,7 +249,7 @@ fn look_twice(cursor: &mut Cursor) -> (Vec<u8>, bool) {
 /// Puts the questions that every group has to answer.
 fn settle(seen: &'static Seen, actors: &[Actor], came: Vec<Came>, buffer: &ReplicationBuffer) {
     let has = |actor| actors.contains(&actor);
-    // The segment has room for one record more: two publications turn it over.
+    // The segment has room for one publication more: two turn it over.
     let publications = actors.iter().filter(|actor| matches!(actor, Append | Seal)).count();
     let may_trim = has(TurnOver) || has(Trim) || publications > 1;
     let whole = acknowledged(seen, &came);

@@ -14,7 +14,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["saw 0", "saw 1", "saw 2"],
-        controls: &["CELL_PUBLISH=Acquire", "CELL_LOAD=Relaxed"],
+        controls: &["CELL_PUBLISH=Relaxed", "CELL_LOAD=Relaxed"],
         body: |seen| reader(seen, 2, 1, 2),
         ..BASE
     },

@@ -18,7 +18,7 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(2),
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],
-        controls: &["WaitForHint"],
+        controls: &["CELL_LOAD=Relaxed"],
         body: append,
         ..BASE
     },

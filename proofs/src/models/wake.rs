@@ -56,7 +56,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["found it", "woken"],
-        controls: &["PARK=Relaxed", "CELL_PUBLISH=Release", "ForgetWake"],
+        controls: &["PARK=Relaxed", "CELL_PUBLISH_AWAITED=Release", "ForgetWake"],
         body: |seen| wait(seen, 2, 2),
         ..BASE
     },

@@ -19,7 +19,7 @@ use crate::model::mutate;
 pub const MUTATIONS: &[&str] = &[
     "CELL_PUBLISH=Relaxed",
     "CELL_LOAD=Relaxed",
-    "HINT_LOAD=Relaxed",
+    "CELL_SETTLE=Relaxed",
     "NEXT_LINK=Relaxed",
     "TRIM_FENCE=AcqRel",
     "ATTACH_FENCE=AcqRel",
@@ -35,7 +35,7 @@ pub const MUTATIONS: &[&str] = &[
     "SkipSecondLook",
     "ScanBeforeNext",
     "RetireInOneEra",
-    "LeakRecord",
+    "LeakBlock",
 ];
 
 /// Time for one of them.

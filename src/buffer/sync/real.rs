@@ -145,20 +145,3 @@ pub(crate) fn monotonic_ms() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
-
-/// Tells a checker which bytes of a piece of memory are written and read; costs nothing outside models.
-#[derive(Debug)]
-pub(crate) struct Marks;
-
-impl Marks {
-    #[inline(always)]
-    pub(crate) fn new(_bytes: usize) -> Self {
-        Self
-    }
-
-    #[inline(always)]
-    pub(crate) fn write(&self, _range: std::ops::Range<usize>) {}
-
-    #[inline(always)]
-    pub(crate) fn read(&self, _range: std::ops::Range<usize>) {}
-}
