@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "concurrent")]
+    #[should_panic(expected = "Concurrent write accesses")]
     fn a_byte_that_two_write_is_a_race() {
         write_both(8, 0..5, 4..8);
     }
 
     #[test]
-    #[should_panic(expected = "concurrent")]
+    #[should_panic(expected = "Concurrent write accesses")]
     fn so_it_is_among_many() {
         write_both(2 * 4096, 0..65, 64..256);
     }

@@ -215,6 +215,11 @@ impl Driver for Campaign {
         self.strategy.choose(&choice)
     }
 
+    fn again(&mut self) -> bool {
+        self.stage.take_history();
+        true
+    }
+
     fn end(&mut self, ended: Ended<'_>) {
         let Some(program) = self.stage.program() else { return };
         self.executions += 1;

@@ -40,6 +40,7 @@ impl Word {
     }
 
     /// A scheduling point; then one step, by a thread that is after the making of the location.
+    #[inline]
     fn step<R>(&self, place: &'static Place<'static>, step: impl FnOnce(&mut State) -> R) -> R {
         scheduling_point();
         let done = with(|state| {

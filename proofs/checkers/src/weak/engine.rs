@@ -192,10 +192,8 @@ impl Scheduler for Turns {
     fn new_execution(&mut self) -> Option<Schedule> {
         empty_quarantine();
         with(|state| {
-            if std::mem::replace(&mut self.under_way, true) {
-                state.end();
-            }
-            let another = state.begin();
+            let again = std::mem::replace(&mut self.under_way, true) && state.end();
+            let another = again || state.begin();
             self.under_way = another;
             another.then(|| Schedule::new(0))
         })

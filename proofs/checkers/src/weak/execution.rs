@@ -50,6 +50,11 @@ pub trait Driver: Any {
     fn begin(&mut self) -> bool;
     /// Chooses a way; one that there is not counts as the last.
     fn choose(&mut self, choice: Choice<'_>) -> usize;
+    /// An execution broke, or was given up. Whether it may be run once more, by the same choices, so that its steps
+    /// are recorded: what it left behind outside must not be there twice. Steps cost too much to record them always.
+    fn again(&mut self) -> bool {
+        false
+    }
     /// An execution is over.
     fn end(&mut self, ended: Ended<'_>);
 }
@@ -63,12 +68,29 @@ pub struct Ended<'a> {
     pub cut_off: bool,
     /// Accesses of atomics.
     pub steps: usize,
-    /// All that happened.
+    /// All that happened, if it broke and was run again.
     pub trace: &'a [Step],
     /// The choices, in order.
     pub choices: &'a [u8],
     /// Pairs of places seen by this execution and by none before.
     pub fresh: &'a [Pair],
+}
+
+/// What is known of an execution that is run once more.
+#[derive(Debug)]
+struct Again {
+    choices: Vec<u8>,
+    next: usize,
+    failure: Option<Failure>,
+    cut_off: bool,
+}
+
+impl Again {
+    fn choose(&mut self) -> usize {
+        let chosen = self.choices.get(self.next).copied().unwrap_or(0);
+        self.next += 1;
+        usize::from(chosen)
+    }
 }
 
 /// What becomes of a thread at a scheduling point.
@@ -114,12 +136,12 @@ pub struct Failure {
     pub thread: usize,
     /// Where, as `file:line`.
     pub place: String,
-    /// How many steps were in the trace then.
+    /// How many steps there were until then.
     pub step: usize,
 }
 
 /// Pairs that are found again without a look at the set of them all.
-const RECENT: usize = 2048;
+const RECENT: usize = 1024;
 
 /// The state of all executions that a driver asks for.
 pub(super) struct State {
@@ -137,8 +159,12 @@ pub(super) struct State {
     pub(super) running: usize,
     step_limit: usize,
     steps: usize,
+    /// All steps, atomics or not: they number what is in the trace, recorded or not.
+    observed: usize,
     trace: Vec<Step>,
     choices: Vec<u8>,
+    /// The execution is one that broke, run again.
+    again: Option<Again>,
     clock_ms: u64,
     /// Canaries made and not dead yet: where each was made.
     alive: Vec<Option<&'static Place<'static>>>,
@@ -146,7 +172,7 @@ pub(super) struct State {
     touched: Vec<Option<(usize, Site)>>,
     seen: HashSet<Pair, FixedState>,
     /// Some of those seen.
-    recent: Box<[Option<Pair>; RECENT]>,
+    recent: Box<[u64; RECENT]>,
     fresh: Vec<Pair>,
 }
 
@@ -168,18 +194,26 @@ impl State {
             running: 1,
             step_limit: usize::MAX,
             steps: 0,
+            observed: 0,
             trace: Vec::new(),
             choices: Vec::new(),
+            again: None,
             clock_ms: 0,
             alive: Vec::new(),
             touched: Vec::new(),
             seen: HashSet::default(),
-            recent: Box::new([None; RECENT]),
+            recent: Box::new([0; RECENT]),
             fresh: Vec::new(),
         }
     }
 
     pub(super) fn begin(&mut self) -> bool {
+        self.fresh.clear();
+        self.reset();
+        self.driver.begin()
+    }
+
+    fn reset(&mut self) {
         self.memory.begin();
         (self.failure, self.cut_off, self.stopping) = (None, false, false);
         (self.current, self.running, self.steps, self.clock_ms) = (0, 1, 0, 0);
@@ -189,12 +223,27 @@ impl State {
         self.choices.clear();
         self.alive.clear();
         self.touched.clear();
-        self.fresh.clear();
+        self.observed = 0;
         Named::take();
-        self.driver.begin()
     }
 
-    pub(super) fn end(&mut self) {
+    /// An execution is over. True if it begins once more, now recorded.
+    pub(super) fn end(&mut self) -> bool {
+        match self.again.take() {
+            None if (self.failure.is_some() || self.cut_off) && self.driver.again() => {
+                let choices = std::mem::take(&mut self.choices);
+                let (failure, cut_off) = (self.failure.take(), self.cut_off);
+                self.again = Some(Again { choices, next: 0, failure, cut_off });
+                self.reset();
+                return true;
+            }
+            None => {}
+            // It broke, whatever became of it the second time.
+            Some(first) => {
+                self.failure = self.failure.take().or(first.failure);
+                self.cut_off |= first.cut_off;
+            }
+        }
         self.driver.end(Ended {
             failure: self.failure.as_ref(),
             cut_off: self.cut_off,
@@ -203,11 +252,16 @@ impl State {
             choices: &self.choices,
             fresh: &self.fresh,
         });
+        false
     }
 
     pub(super) fn choose(&mut self, choice: Choice<'_>) -> usize {
         let last = choice.options() - 1;
-        let chosen = self.driver.choose(choice).min(last).min(usize::from(u8::MAX));
+        let chosen = match &mut self.again {
+            Some(first) => first.choose(),
+            None => self.driver.choose(choice),
+        };
+        let chosen = chosen.min(last).min(usize::from(u8::MAX));
         self.choices.push(chosen as u8);
         chosen
     }
@@ -252,7 +306,7 @@ impl State {
 
     /// Says what broke; the first one to say so is right.
     pub(super) fn fail(&mut self, message: String, place: String) {
-        let (thread, step) = (self.current, self.trace.len());
+        let (thread, step) = (self.current, self.observed);
         self.failure.get_or_insert(Failure { message, thread, place, step });
     }
 
@@ -265,9 +319,10 @@ impl State {
 
     fn cover(&mut self, pair: Pair) {
         // Nearly every pair was seen a moment ago, at a place of its own among the last ones.
-        let recent = &mut self.recent[pair.slot() % RECENT];
-        if *recent != Some(pair) {
-            *recent = Some(pair);
+        let key = pair.key();
+        let recent = &mut self.recent[(key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % RECENT];
+        if *recent != key {
+            *recent = key;
             if self.seen.insert(pair) {
                 self.fresh.push(pair);
             }
@@ -296,27 +351,39 @@ impl State {
         wrote: Option<u64>,
     ) {
         let location = word.location();
-        let made = self.memory.made_at(location);
-        let mut step = at.step(self.current, access, Some(word.thing(made)));
-        (step.expected, step.wrote) = (at.expected, wrote);
+        self.observed += 1;
+        if self.again.is_some() {
+            let made = self.memory.made_at(location);
+            let mut step = at.step(self.current, access, Some(word.thing(made)));
+            (step.expected, step.wrote) = (at.expected, wrote);
+            if let Some(age) = age {
+                (step.read, step.age) = (Some(self.memory.message(location, age).value), age);
+            }
+            self.trace.push(step);
+        }
         if let Some(age) = age {
             let message = self.memory.message(location, age);
-            (step.read, step.age) = (Some(message.value), age);
             let (store, by_one_thread) = (Site(message.place), message.thread == self.current);
             self.cover(Pair::ReadsFrom { store, load: Site(at.place), by_one_thread });
         }
         self.touch(location, at.place);
-        self.trace.push(step);
     }
 
     /// Takes down a step that touches no location.
     pub(super) fn observe_thread(&mut self, access: Access, at: &At) {
-        self.trace.push(at.step(self.current, access, None));
+        self.record(access, at, None);
     }
 
     /// Takes down what happens to an object.
     pub(super) fn observe_object(&mut self, access: Access, thing: Thing, at: &At) {
-        self.trace.push(at.step(self.current, access, Some(thing)));
+        self.record(access, at, Some(thing));
+    }
+
+    fn record(&mut self, access: Access, at: &At, thing: Option<Thing>) {
+        self.observed += 1;
+        if self.again.is_some() {
+            self.trace.push(at.step(self.current, access, thing));
+        }
     }
 
     pub(super) fn birth(&mut self, place: &'static Place<'static>) -> usize {
@@ -391,7 +458,7 @@ pub(super) fn fail_at(message: String, place: &'static Place<'static>) -> ! {
 pub fn stamp(number: u32) -> Stamp {
     let here = At::here("", Ordering::Relaxed);
     with(|state| {
-        let at = state.trace.len();
+        let at = state.observed;
         state.observe_thread(Access::Mark(number), &here);
         let (current, memory) = (state.current, &state.memory);
         Stamp { at, moment: memory.moment(current), clock: *memory.clock(current) }

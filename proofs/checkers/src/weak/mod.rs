@@ -5,7 +5,8 @@
 //! The shipped code runs as it is, its orderings as its sites name them. What a load returns and
 //! which thread goes on is chosen by a [`Driver`], so an execution is the list of those choices: it
 //! can be drawn at random, enumerated, mutated, saved and run again. An execution breaks at the first
-//! failed assertion, data race, use of freed memory, leak or deadlock, and keeps a trace of its steps.
+//! failed assertion, data race, use of freed memory, leak or deadlock, and is run once more, to
+//! record its steps.
 //!
 //! # Memory
 //! An operational model of C++20's release/acquire, with views. Each *location* keeps its newest
@@ -39,7 +40,7 @@
 //! `view` (what a thread knows), `memory` (locations and messages, no threads of control), `execution`
 //! (the state of one execution and its choices), `trace` (its
 //! steps), `engine` (threads, by shuttle), `waiting` (locks and futures), `atomic` and
-//! `cell` (the types that the shipped code sees).
+//! `cell` (the types that the shipped code sees), `marks` (races on raw bytes).
 //!
 //! All threads of an execution are coroutines on one thread of the system, so the state is a
 //! thread-local, and several executions can run on several threads of the system.

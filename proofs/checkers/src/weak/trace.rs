@@ -164,16 +164,20 @@ pub enum Pair {
 }
 
 impl Pair {
-    /// A number that two pairs rarely share.
-    pub(super) fn slot(self) -> usize {
+    /// A number that no other pair has, and that is not 0: a place is data of the program, which is far smaller than
+    /// 4 GiB, at an address that is a multiple of eight.
+    pub(super) fn key(self) -> u64 {
         let (one, other, kind) = match self {
-            Self::ReadsFrom { store, load, by_one_thread } => (store, load, usize::from(by_one_thread)),
-            Self::Interleaving { first, second } => (first, second, 2),
+            Self::ReadsFrom { store, load, by_one_thread } => (store, load, 1 + u64::from(by_one_thread)),
+            Self::Interleaving { first, second } => (first, second, 3),
         };
-        let mixed = (one.address() >> 3).wrapping_mul(3) ^ (other.address() >> 3) ^ kind << 60;
-        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize) >> (usize::BITS / 2)
+        let low = |site: Site| u64::from(site.address() as u32 >> 3);
+        low(one) << 32 | low(other) << 2 | kind
     }
 }
+
+const _: () =
+    assert!(align_of::<Place<'static>>() == 8, "the key of a pair leaves out three bits of an address");
 
 /// A moment of a thread: when it was, and what the thread knew.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +208,7 @@ thread_local! {
 }
 
 /// The name of the ordering that the next access uses: of two, the first is for success.
+#[inline]
 pub fn name_next(name: &'static str) {
     NAMES.set([NAMES.get()[1], Some(name)]);
 }

@@ -172,6 +172,11 @@ impl Driver for Search {
         self.tree.follow(&choice)
     }
 
+    /// What it sees twice are outcomes of an execution that broke, after which nothing is compared.
+    fn again(&mut self) -> bool {
+        true
+    }
+
     fn end(&mut self, ended: Ended<'_>) {
         self.executions += 1;
         let failure = ended.failure.cloned().or_else(|| {
