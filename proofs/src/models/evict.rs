@@ -102,6 +102,8 @@ fn evict_reuse(seen: &'static Seen) {
     let old = buffer.attach(0).expect("base");
     buffer.append(b"abc").expect("not fenced");
     buffer.append(b"def").expect("not fenced");
+    // Limits are looked at when a segment is linked.
+    buffer.append(b"ghi").expect("not fenced");
     assert_eq!(buffer.stats().evictions, 1, "it lags by more than the limit and what is retained");
     // Here, not in the race: loom orders a plain store after an exchange of another thread only if
     // the storing thread saw that (tokio-rs/loom#389), and lets the eviction of the old cursor
