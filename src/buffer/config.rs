@@ -27,10 +27,11 @@ pub const DEFAULT_MAX_FRAME_BYTES: u64 = 512 << 20;
 pub const DEFAULT_MAX_CURSORS: usize = 10_000;
 /// Default of [`Builder::max_unreclaimed_bytes`].
 pub const DEFAULT_MAX_UNRECLAIMED_BYTES: u64 = 4 << 20;
-/// Largest segment, and largest frame: the end of a publication is 32 bits, counted from the base of its
-/// segment, and one that starts below the segment's limit has to fit.
+/// The greatest [`Builder::max_frame_bytes`]. The end of a publication is 32 bits, counted from the base of its
+/// segment, and one that starts below the greatest limit of a segment has to fit.
+pub const MAX_FRAME_BYTES: u64 = 3 << 30;
+/// The greatest [`Builder::segment_bytes`].
 const MAX_SEGMENT_BYTES: u64 = 1 << 30;
-const MAX_FRAME_BYTES: u64 = 3 << 30;
 /// Smallest block: a small frame has to fit.
 const MIN_BLOCK_BYTES: usize = 64;
 

@@ -121,7 +121,9 @@ impl Memory {
         unsafe {
             held.release_payload(
                 |composite| {
-                    if !fault(Fault::LeakComposite) {
+                    if fault(Fault::LeakComposite) {
+                        std::mem::forget(composite);
+                    } else {
                         composite.release();
                     }
                 },

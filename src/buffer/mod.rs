@@ -14,7 +14,7 @@
 //! | I8 stall tolerance | a thread that stops for ever, at any of its steps, keeps no other from finishing, hides no published frame, and pins a bounded amount of memory |
 //! | I9 wake-up | a waiting cursor is woken by the first append after it looked |
 //! | I10 fence | after the seal of term t no frame of a term ≤ t is published; an append either precedes the seal or reports it |
-//! | I11 bound | retained payload never exceeds backlog, limits of live cursors, and a constant per writer and cursor; a publication takes about 90 bytes beside its payload |
+//! | I11 bound | retained payload never exceeds backlog, limits of live cursors, and a constant per writer and cursor; a publication takes about 10 bytes beside its payload |
 //!
 //! The names stand where each is kept, where it is asserted, and in the model that proves it
 //! (`proofs/`).
@@ -24,19 +24,32 @@
 //! Here a frame is *finished privately, then published with one compare-and-swap*. Before the
 //! exchange nothing is shared; after it nothing is owed.
 //!
-//! * A **frame** is one or more commands that may not be torn apart. A **record** is one
-//!   publication: a frame, a batch of frames, or a marker without bytes.
-//! * A **segment** is a fixed array of cells, filled from left to right, linked forward. Offsets
-//!   are gapless because a record takes its start from its predecessor in the loop that publishes
-//!   it, and readers need no watermark because the cells are one.
+//! * A **frame** is one or more commands that may not be torn apart. A **publication** is a frame, a
+//!   batch of frames, or a marker without bytes.
+//! * A **segment** is a fixed array of cells, filled from left to right, linked forward. A publication
+//!   is one 64-bit **word** in a cell: where it ends, in which of the segment's blocks its bytes lie and
+//!   where, which context it leaves, whether it owes a wake-up. It starts where the word before it ends,
+//!   so offsets are gapless; and readers need no watermark, because the cells are one.
 //! * A **block** is a writer's staging memory: small frames of one writer are contiguous bytes.
+//! * A writer **stands** in a segment: it counts on the cells there, so an append that stays takes no pin,
+//!   stores no hint and touches one shared line. Readers count on the payload.
 //! * A **cursor** reads frames where they were staged, as a [`bytes::Buf`].
 //! * A **seal** fences a term: no frame of that term, or an older one, is published after it.
 //!
-//! Read on in this order: `block` (records), `segment` (cells), `log` (the chain, trimming),
-//! `writer`, `cursor`, `cursor_slot` (limits, wake-ups), `reclaim` (epochs that a stalled thread
-//! cannot hold back), `sync` (the shim that lets checkers run this very
-//! code).
+//! Read on in this order: `word`, `block`, `segment` (cells, tables, two lifetimes), `writer` (staging, the
+//! race for a cell), `cursor`; then `log` (the chain, trimming), `cursor_slot` (limits, wake-ups), `link` and
+//! `reclaim` (pins that are types; epochs that a stalled thread cannot hold back), `memory` (what is
+//! used again), `sync` (the shim that lets checkers run this very code).
+//! Each imports only from what stands below it:
+//!
+//! ```text
+//! mod ─▶ cursor, writer ─▶ log ─▶ index, cursor_slot ─▶ payload, memory ─▶ segment ─▶ block, word, link ─▶ reclaim ─▶ sync
+//! ```
+//!
+//! # Many writers
+//! A table of a segment that is full ends the segment early, so an append always comes to an end as long as
+//! the tables are not smaller than the number of threads that append at the same time: each takes one entry of
+//! a table before it publishes, and keeps it for its next try.
 //!
 //! # What is trusted
 //! `crossbeam-epoch`'s guarantee, `bytes`' reference counts and `arc-swap` are not modelled; the
@@ -70,7 +83,7 @@ pub use self::config::{
     Builder, CursorLimits, DEFAULT_BACKLOG_BYTES, DEFAULT_BLOCK_BYTES, DEFAULT_MAX_CURSORS,
     DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_UNRECLAIMED_BYTES, DEFAULT_POOLED_FRAME_BYTES,
     DEFAULT_SEGMENT_BLOCKS, DEFAULT_SEGMENT_BYTES, DEFAULT_SEGMENT_CONTEXTS, DEFAULT_SEGMENT_FRAMES,
-    MAX_OFFSET,
+    MAX_FRAME_BYTES, MAX_OFFSET,
 };
 pub use self::cursor::{Cursor, FrameView};
 pub use self::error::{AppendError, AttachError, BuildError, CursorError, SealError};

@@ -92,14 +92,12 @@ pub use self::config::{
 pub use self::notifications::Notifications;
 
 use self::state::{Shared, cursor_limits};
-use crate::buffer::{BuildError, ReplicationBuffer};
+use crate::buffer::{BuildError, MAX_FRAME_BYTES, ReplicationBuffer};
 
 /// Connections that may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 511;
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Longest publication: a transaction that sets many large values is one frame.
-const MAX_FRAME_BYTES: u64 = 1 << 40;
 
 /// A server that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +152,7 @@ impl Server {
         let buffer = ReplicationBuffer::builder()
             .backlog_bytes(config.backlog_bytes)
             .cursor_limits(cursor_limits(&config))
+            // A transaction that sets many large values is one frame.
             .max_frame_bytes(MAX_FRAME_BYTES)
             .build()?;
         let shared = Arc::new(Shared::new(config, buffer, addr.port()));

@@ -241,8 +241,10 @@ impl Names {
     }
 
     fn did(&self, raw: &Raw, thing: &str) -> (String, Touch) {
-        let argument = |at: usize| raw.arguments.get(at).map_or_else(String::new, |value| self.value(value));
-        let result = self.value(&raw.result);
+        let is_cell = raw.names.first().is_some_and(|name| matches!(noun(name).as_str(), "cell"));
+        let said = |value: &Value| if is_cell { self.cell(value) } else { self.value(value) };
+        let argument = |at: usize| raw.arguments.get(at).map_or_else(String::new, said);
+        let result = said(&raw.result);
         // What writes the same value again reads.
         let changing = |changed: bool| if changed { Touch::Write } else { Touch::Read };
         match raw.verb.as_str() {
@@ -281,6 +283,23 @@ impl Names {
             },
             other => (format!("{other} {thing}").trim_end().to_owned(), Touch::Order),
         }
+    }
+
+    /// What a cell holds: a publication is one word, laid out as `src/buffer/word.rs` draws it.
+    fn cell(&self, value: &Value) -> String {
+        let Value::Number(word) = plain(value) else { return self.value(value) };
+        let (end, owes) = (word >> 32, word & 4 != 0);
+        let mut said = match (word & 3, owes) {
+            (0, false) => return "empty".to_owned(),
+            (0, true) => return "awaited".to_owned(),
+            (1, _) => format!("frame to {end}"),
+            (2, _) => format!("composite to {end}"),
+            _ => format!("closing at {end}"),
+        };
+        if owes {
+            said.push_str(", owes");
+        }
+        said
     }
 
     fn value(&self, value: &Value) -> String {
@@ -362,10 +381,11 @@ mod tests {
 
     #[test]
     fn objects_are_numbered_as_they_are_seen_and_words_named_by_their_orderings() {
-        let (segment, record) = ("a::Segment", "a::block::Slot");
-        let exchange = |found: Value, ok: bool| {
-            let result = if ok { Value::Done(Box::new(found)) } else { Value::Refused(Box::new(found)) };
-            let arguments = vec![pointer(0, record), pointer(0x9000, record)];
+        let segment = "a::Segment";
+        let exchange = |found: u64, ok: bool| {
+            let found = Box::new(Value::Number(found));
+            let result = if ok { Value::Done(found) } else { Value::Refused(found) };
+            let arguments = vec![Value::Number(0), Value::Number(5 << 32 | 1)];
             raw("compare_exchange", "CELL_PUBLISH", Some((0x5000, 3)), arguments, result)
         };
         let steps = [
@@ -376,9 +396,9 @@ mod tests {
                 vec![Value::Order("Acquire".into())],
                 pointer(0x1000, segment),
             ),
-            exchange(pointer(0x8000, record), false),
-            raw("load", "CELL_LOAD", Some((0x5008, 4)), vec![], pointer(1, record)),
-            exchange(pointer(0, record), true),
+            exchange(7 << 32 | 1 | 4, false),
+            raw("load", "CELL_LOAD", Some((0x5008, 4)), vec![], Value::Number(4)),
+            exchange(0, true),
             raw("load", "NEXT_LOAD", Some((0x1010, 2)), vec![], pointer(0, segment)),
             raw("use", "", Some((0x1020, 5)), vec![], Value::Nothing),
             raw("free", "", Some((0x7020, 6)), vec![], Value::Nothing),
@@ -387,9 +407,9 @@ mod tests {
             dids(&steps),
             [
                 "load tail -> segment1",
-                "cas cell1: empty -> record1  no, it is record2",
+                "cas cell1: empty -> frame to 5  no, it is frame to 7, owes",
                 "load cell2 -> awaited",
-                "cas cell1: empty -> record1  ok",
+                "cas cell1: empty -> frame to 5  ok",
                 "load segment1.next -> empty",
                 "use segment1",
                 "FREE segment#1",

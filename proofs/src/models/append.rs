@@ -76,7 +76,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(4),
         outcomes: &["batch first", "shared first"],
-        controls: &["CELL_PUBLISH=Relaxed", "LeakComposite"],
+        controls: &["StaleStart", "LeakComposite"],
         body: batch,
         ..BASE
     },

@@ -49,7 +49,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(2),
         full: Bound::Preemptions(2),
         outcomes: &["before", "after"],
-        controls: &["HEAD_LOAD=Relaxed", "FreeAtOnce"],
+        controls: &["HEAD_LOAD=Relaxed", "FreeAtOnce", "RetireBeforeUnlink"],
         body: look,
         ..BASE
     },
@@ -71,7 +71,7 @@ pub static MODELS: &[Model] = &[
         about: "two writers turn segments over and trim at once",
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(1),
-        controls: &["FreeAtOnce", "RetireBeforeUnlink"],
+        controls: &["FreeAtOnce"],
         body: two_trimmers,
         ..BASE
     },
@@ -81,8 +81,19 @@ pub static MODELS: &[Model] = &[
         about: "two writers trim, and take segments and blocks from pools of one place",
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(1),
-        controls: &["POOL_PUT=Relaxed", "POOL_TAKE=Relaxed", "FreeAtOnce"],
+        controls: &["FreeAtOnce"],
         body: pooled,
+        ..BASE
+    },
+    Model {
+        name: "trim-pool-reader",
+        invariants: "I5 I6",
+        about: "a cursor that alone keeps a segment leaves it; a writer takes the block that comes to the pool",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["read"],
+        controls: &["POOL_PUT=Relaxed", "POOL_TAKE=Relaxed", "UncountedReference"],
+        body: pool_reader,
         ..BASE
     },
     Model {
@@ -194,6 +205,31 @@ fn two_trimmers(seen: &'static Seen) {
 
 fn pooled(seen: &'static Seen) {
     trimming(seen, small(1).pooled_blocks(1).pooled_segments(1));
+}
+
+fn pool_reader(seen: &'static Seen) {
+    let buffer = small(1).pooled_blocks(1).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    // Each by a writer that is gone, whose block is its segment's alone.
+    buffer.append(b"abc").expect("not fenced");
+    buffer.append(b"def").expect("not fenced");
+    let mut crew = Crew::new();
+    let reading = crew.spawn("leaving reader", move || {
+        let stream = read_visible(&mut cursor);
+        assert!(stream.starts_with(b"abcdef"), "I5: {stream:?}");
+        cursor
+    });
+    let mut writer = buffer.writer();
+    crew.spawn("writer", move || {
+        writer.append(b"ghi").expect("not fenced");
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut cursor = reading.get();
+    let rest = read_visible(&mut cursor);
+    assert!(b"ghi".ends_with(&rest), "I5: {rest:?}");
+    seen.mark("read");
 }
 
 fn trimming(seen: &'static Seen, settings: Builder) {

@@ -98,7 +98,9 @@ impl Desk {
     /// Delivers the wake-up that the publication just made owes.
     #[cold]
     fn pay(&mut self, log: &Log) {
-        log.slots.wake_all(&log.domain);
+        if !fault(Fault::WakeEarly) {
+            log.slots.wake_all(&log.domain);
+        }
         self.seat.settle();
     }
 }

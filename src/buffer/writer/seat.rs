@@ -186,6 +186,9 @@ impl Seat {
                 Err(NoWord::Ended(result)) => return Err(result),
             };
             let start = self.frontier.before.end();
+            if fault(Fault::WakeEarly) {
+                log.slots.wake_all(&log.domain);
+            }
             match self.exchange(word) {
                 Tried::Published { owes_wake } => {
                     let range = self.base + u64::from(start)..self.base + u64::from(word.end());
