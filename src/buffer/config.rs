@@ -186,7 +186,7 @@ setters! {
     /// Publications a segment has room for, at least 1. Default 1024.
     segment_frames: usize;
     /// A segment that holds so many bytes takes no more: the grain of trimming, at most 1 GiB. Default
-    /// 512 KiB.
+    /// 512 KiB. Beside a small backlog it is an eighth of that, but 64 KiB at least.
     segment_bytes: u64;
     /// Blocks that the publications of a segment can lie in, 1 to 128. Default 128. A segment in which more
     /// writers, or more long frames, meet is ended early.

@@ -41,6 +41,9 @@ use super::stats::Counters;
 use super::sync::table::{Fault, fault, ord};
 use super::sync::{AtomicU64, fence, monotonic_ms, unwinding};
 
+/// The least that a segment holds because of a small backlog: it takes some kilobytes itself.
+const LEAST_GRAIN_BYTES: u64 = 64 << 10;
+
 /// All that the handles of one buffer share.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -83,8 +86,7 @@ impl Log {
             context: NO_CONTEXT,
             sealed_term: 0,
             owes_wake: false,
-            // `build` checked that it fits.
-            limit_bytes: settings.segment_bytes as u32,
+            limit_bytes: limit_bytes(&settings, settings.backlog_bytes),
             birth: domain.birth(),
         };
         let head = Root::new(Some(memory.segment(header)));
@@ -139,7 +141,7 @@ impl Log {
         if segment.has_next() {
             return;
         }
-        let header = segment.header_after(frontier, self.domain.birth());
+        let header = segment.header_after(frontier, self.limit_bytes(), self.domain.birth());
         let fresh = self.memory.segment(header);
         match segment.next().set(fresh, ord::NEXT_LINK(), ord::NEXT_LOAD()) {
             Ok(()) => self.keep_house(header.ordinal),
@@ -217,6 +219,11 @@ impl Log {
     pub(crate) fn set_backlog_bytes(&self, bytes: u64) {
         self.backlog_bytes.store(bytes, ord::FIELD_STORE());
         self.trim();
+    }
+
+    /// What a segment that is made now may hold.
+    fn limit_bytes(&self) -> u32 {
+        limit_bytes(&self.settings, self.backlog_bytes())
     }
 
     /// The floor as a new cursor has to see it.
@@ -346,6 +353,12 @@ impl Log {
             ControlFlow::Continue(())
         });
     }
+}
+
+/// What a segment may hold beside a backlog of so many bytes, so that the grain of trimming suits it.
+fn limit_bytes(settings: &Settings, backlog_bytes: u64) -> u32 {
+    // `build` checked that the setting fits.
+    settings.segment_bytes.min((backlog_bytes / 8).max(LEAST_GRAIN_BYTES)) as u32
 }
 
 impl Drop for Log {

@@ -21,8 +21,9 @@
 //!   hold `limit_bytes`, or the last one is closing. Every thread comes to the same answer. A seal is
 //!   a closing word, so the sealed term of an open segment stands in its header.
 //! * A successor is linked only to a closed segment, and its header is computed from the last word
-//!   and the tables, so every thread that tries to link makes the same header (but for a wake-up that
-//!   was paid meanwhile, which costs one too many), and the losers throw theirs away. Nobody waits.
+//!   and the tables, so every thread that tries to link makes the same header (but for a wake-up that was
+//!   paid meanwhile, which costs one too many, and a limit that was changed), and the losers throw theirs
+//!   away. Nobody waits.
 //! * Whoever sees the link sees all of the segment's words: look at the link *before* scanning the
 //!   cells, and the scan is complete if there was one.
 //! * An entry of a table is taken by one addition, filled, and named by a word after that: the
@@ -509,8 +510,8 @@ impl Segment {
     }
 
     /// The header of the successor of a segment that is closed at `frontier`.
-    pub(crate) fn header_after(&self, frontier: &Frontier, birth: u64) -> Header {
-        let Header { ordinal, base, publications, limit_bytes, .. } = self.header();
+    pub(crate) fn header_after(&self, frontier: &Frontier, limit_bytes: u32, birth: u64) -> Header {
+        let Header { ordinal, base, publications, .. } = self.header();
         let Frontier { index, before } = *frontier;
         Header {
             ordinal: ordinal + 1,

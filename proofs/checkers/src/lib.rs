@@ -46,15 +46,13 @@ pub mod sync {
     #[cfg(replcore_loom)]
     pub use crate::model::{
         Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Canary, Mutex, UnsafeCell, fence, free,
-        monotonic_ms, spin, unwinding,
+        monotonic_ms, unwinding,
     };
     pub use crate::swap::ArcSwap;
     #[cfg(replcore_fuzz)]
     pub use crate::weak::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
     #[cfg(replcore_fuzz)]
     pub use crate::weak::cell::{Arc, Canary, Countdown, Signal, UnsafeCell, free};
-    #[cfg(replcore_fuzz)]
-    pub use crate::weak::engine::spin;
     #[cfg(replcore_fuzz)]
     pub use crate::weak::marks::Marks;
     #[cfg(replcore_fuzz)]

@@ -213,11 +213,6 @@ atomic!(AtomicPtr<T>, *mut T, |inner, order| {
     compare_exchange(now: *mut T, then: *mut T, success: Ordering, failure: Ordering) -> Result<*mut T, *mut T>;
 });
 
-/// Gives the others a turn, in a loop that waits for them.
-pub fn spin() {
-    loom::thread::yield_now();
-}
-
 /// A fence; one weakened to Relaxed is none.
 #[track_caller]
 pub fn fence(order: Ordering) {

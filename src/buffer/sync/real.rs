@@ -24,11 +24,6 @@ impl<T> UnsafeCell<T> {
     pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
         read(self.0.get())
     }
-
-    #[inline(always)]
-    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
-        write(self.0.get())
-    }
 }
 
 /// Says whether the object that contains it is still alive; costs nothing outside models.
@@ -50,11 +45,9 @@ impl Canary {
 
 /// Lets a checker judge races on raw bytes: it is told which of them are about to be read or written. Costs nothing
 /// outside models.
-#[allow(dead_code, reason = "for memory that is neither an atomic nor a cell")]
 #[derive(Debug)]
 pub(crate) struct Marks;
 
-#[allow(dead_code, reason = "as above")]
 impl Marks {
     /// Marks on so many bytes.
     #[inline(always)]
@@ -125,11 +118,6 @@ pub(crate) fn pin_new(
         drop(gone);
     });
     guard
-}
-
-/// Gives the others a turn, in a loop that waits for them; only a fault has one.
-pub(crate) fn spin() {
-    std::thread::yield_now();
 }
 
 /// Whether a failed model is being taken down: there is none.

@@ -128,14 +128,6 @@ pub(super) fn scheduling_point() {
     }
 }
 
-/// Gives the others a turn, in a loop that waits for them.
-pub fn spin() {
-    if !with(State::count) {
-        stop();
-    }
-    shuttle::thread::yield_now();
-}
-
 /// A thread of the execution.
 #[derive(Debug)]
 pub struct JoinHandle<T> {
