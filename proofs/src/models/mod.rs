@@ -13,6 +13,7 @@ mod litmus;
 mod pairs;
 mod read;
 mod stall;
+mod tables;
 mod trim;
 mod wake;
 
@@ -39,6 +40,7 @@ pub fn all() -> Vec<&'static Model> {
         wake::MODELS,
         eras::MODELS,
         stall::MODELS,
+        tables::MODELS,
         pairs::MODELS,
         histories::MODELS,
     ]

@@ -189,7 +189,7 @@ fn stream_from(server: &Running, from: u64) -> Vec<String> {
     use crate::resp::{CommandParser, Limits};
     let mut bytes = BytesMut::new();
     let mut cursor = server.buffer.attach(from).expect("it is still there");
-    while cursor.offset() < server.buffer.end_offset() {
+    while cursor.refresh().expect("it is not evicted") > 0 {
         let chunk = Bytes::copy_from_slice(bytes::Buf::chunk(&cursor));
         bytes::Buf::advance(&mut cursor, chunk.len());
         bytes.extend_from_slice(&chunk);

@@ -1,0 +1,334 @@
+//! The tables of a segment, and who counts on what of it: blocks and contexts that several writers enter at once,
+//! tables that are full, writers that hold the cells of a segment which is gone, debts that cross its end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use replcore::buffer::model::evict_all;
+use replcore::buffer::{AppendError, ReplicationBuffer};
+
+use super::wake::{Flag, poll};
+use super::{drain, keeping, read_visible, small};
+use crate::check::{Crew, Gives, Pass};
+use crate::model::{BASE, Bound, Model, Seen};
+
+/// The models.
+pub static MODELS: &[Model] = &[
+    Model {
+        name: "table-registrants",
+        invariants: "I1 I4 I5 I6",
+        about: "two writers enter their blocks in one segment at once",
+        quick: Bound::Preemptions(3),
+        full: Bound::None,
+        outcomes: &["first wins", "second wins"],
+        controls: &["StaleStart", "LeakBlock"],
+        body: registrants,
+        ..BASE
+    },
+    Model {
+        name: "table-full",
+        invariants: "I1 I2 I5 I6 I9",
+        about: "the table of blocks has one entry: the second writer ends the segment, where a cursor waits",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["first wins", "second wins"],
+        controls: &["ForgetWake", "LeakBlock"],
+        body: full,
+        ..BASE
+    },
+    Model {
+        name: "table-released",
+        invariants: "I6",
+        about: "a writer enters a block in a segment that another closes, trims and releases meanwhile",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["before", "after"],
+        controls: &["FillBySwap", "ReleaseByLoad", "BLOCK_FILL=Relaxed", "BLOCK_RELEASE=Relaxed"],
+        body: released,
+        ..BASE
+    },
+    Model {
+        name: "table-contexts",
+        invariants: "I1 I4 I5",
+        about: "the table of contexts has one entry: two writers of other contexts end segments early",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["[2]a[3]b", "[3]b[2]a"],
+        controls: &["StaleStart"],
+        body: contexts,
+        ..BASE
+    },
+    Model {
+        name: "seat-retired",
+        invariants: "I1 I6 I11",
+        about: "a writer stands in a segment that another closes, trims and retires, and appends",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(1),
+        outcomes: &["first wins", "second wins"],
+        controls: &["UncountedSeat"],
+        body: retired,
+        ..BASE
+    },
+    Model {
+        name: "large-reused",
+        invariants: "I5 I6",
+        about: "a long frame's block comes back from the pool to a writer while a cursor that was evicted still reads it",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["read"],
+        controls: &["UncountedReference", "POOL_TAKE=Relaxed"],
+        body: large_reused,
+        ..BASE
+    },
+    Model {
+        name: "settle-read",
+        invariants: "I2 I5 I9",
+        about: "a writer pays what it owes for an awaited cell, and a reader reads the word as it was or as it is",
+        quick: Bound::Preemptions(2),
+        full: Bound::None,
+        outcomes: &["saw it", "saw nothing"],
+        controls: &["CELL_SETTLE=Relaxed", "CELL_PUBLISH_AWAITED=Acquire"],
+        body: settle_read,
+        ..BASE
+    },
+    Model {
+        name: "owed-across",
+        invariants: "I8 I9",
+        about: "a writer fills the awaited last cell of a segment and stops before it wakes; the next one's append wakes",
+        quick: Bound::Preemptions(0),
+        full: Bound::Preemptions(1),
+        stalls: true,
+        outcomes: &["stopped before publishing", "stopped after publishing"],
+        controls: &["ForgetOwedByHeader"],
+        body: owed_across,
+        ..BASE
+    },
+    Model {
+        name: "composite-refused",
+        invariants: "I6 I10",
+        about: "a batch of shared bytes against a seal: published or refused, what it shares is let go once",
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        outcomes: &["published", "refused"],
+        controls: &["LeakComposite", "LeakRefused"],
+        body: composite_refused,
+        ..BASE
+    },
+];
+
+fn ordered(seen: &'static Seen, starts: [u64; 2]) {
+    seen.mark(if starts[0] < starts[1] { "first wins" } else { "second wins" });
+}
+
+/// Two writers append a frame of their own byte each; the starts of these.
+fn race(crew: &mut Crew, buffer: &ReplicationBuffer) -> [Gives<u64>; 2] {
+    [b'x', b'y'].map(|byte| {
+        let mut writer = buffer.writer();
+        crew.spawn("writer", move || writer.append(&[byte; 3]).expect("not fenced").start)
+    })
+}
+
+fn registrants(seen: &'static Seen) {
+    let buffer = small(2).segment_blocks(2).backlog_bytes(1 << 20).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    let mut crew = Crew::new();
+    let starts = race(&mut crew, &buffer);
+    if !crew.finish(&buffer) {
+        return;
+    }
+    ordered(seen, starts.map(Gives::get));
+    let stream = read_visible(&mut cursor);
+    assert!([b"xxxyyy", b"yyyxxx"].contains(&&stream[..].try_into().expect("I1: two frames")), "I5");
+}
+
+fn full(seen: &'static Seen) {
+    let buffer = small(2).segment_blocks(1).backlog_bytes(1 << 20).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    let flag = Flag::new();
+    assert!(!poll(&mut cursor, &flag), "nothing is appended yet");
+    let mut crew = Crew::new();
+    let starts = race(&mut crew, &buffer);
+    if !crew.finish(&buffer) {
+        return;
+    }
+    ordered(seen, starts.map(Gives::get));
+    assert!(flag.is_set(), "I9: it waits for ever");
+    assert_eq!(read_visible(&mut cursor).len(), 6, "I1, I2");
+    // Each of the two has a segment of its own: the table of the first was full.
+    let mut second = Flag::new();
+    assert!(!poll(&mut cursor, &second), "all is read");
+    buffer.append(b"z").expect("not fenced");
+    assert!(Arc::get_mut(&mut second).is_none() && second.is_set(), "I9: across the end of a segment");
+    assert_eq!(read_visible(&mut cursor), b"z", "I5");
+}
+
+fn released(seen: &'static Seen) {
+    let buffer = small(2).build().expect("valid settings");
+    let mut late = buffer.writer();
+    late.append(b"abc").expect("not fenced");
+    let mut crew = Crew::new();
+    let appending = crew.spawn("late registrant", move || {
+        // Longer than half a block: it enters a block of its own, made here.
+        late.append(&[b'l'; 40]).expect("not fenced").start
+    });
+    let other = buffer.clone();
+    crew.spawn("trimming writer", move || {
+        let mut writer = other.writer();
+        writer.append(b"def").expect("not fenced");
+        writer.append(b"ghi").expect("not fenced");
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    seen.mark(if appending.get() < 6 { "before" } else { "after" });
+    assert_eq!(buffer.end_offset(), 3 + 40 + 6, "I1");
+}
+
+fn contexts(seen: &'static Seen) {
+    let buffer = small(3).segment_contexts(1).backlog_bytes(1 << 20).build().expect("valid settings");
+    let mut crew = Crew::new();
+    for (context, text) in [(2, "a"), (3, "b")] {
+        let mut writer = buffer.writer();
+        crew.spawn("selecting writer", move || {
+            let mut frame = writer.frame();
+            frame.select_context(context, format!("[{context}]").as_bytes());
+            frame.put_slice(text.as_bytes());
+            frame.publish().expect("not fenced");
+        });
+    }
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let text = String::from_utf8(read_visible(&mut cursor)).expect("text");
+    seen.mark(&text);
+    assert!(buffer.stats().segments_live > 1, "the table was full: {:?}", buffer.stats());
+}
+
+fn retired(seen: &'static Seen) {
+    let buffer = small(1).pooled_segments(1).build().expect("valid settings");
+    let mut standing = buffer.writer();
+    standing.append(b"abc").expect("not fenced");
+    let mut crew = Crew::new();
+    let first = crew.spawn("standing writer", move || standing.append(b"xxx").expect("not fenced").start);
+    let other = buffer.clone();
+    let second = crew.spawn("trimming writer", move || {
+        let start = other.append(b"def").expect("not fenced").start;
+        other.append(b"ghi").expect("not fenced");
+        start
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    ordered(seen, [first.get(), second.get()]);
+    assert_eq!(buffer.end_offset(), 12, "I1");
+    assert!(buffer.stats().retained_bytes <= 6, "I11: {:?}", buffer.stats());
+    assert_eq!(buffer.stats().segments_live, 1, "I6, I11: {:?}", buffer.stats());
+}
+
+fn large_reused(seen: &'static Seen) {
+    let buffer = small(1).pooled_frame_bytes(48).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    buffer.append(&[b'l'; 40]).expect("not fenced");
+    buffer.append(b"abc").expect("not fenced");
+    cursor.refresh().expect("not evicted");
+    evict_all(&buffer);
+    buffer.set_backlog_bytes(0);
+    let mut crew = Crew::new();
+    crew.spawn("leaving reader", move || {
+        assert_eq!(drain(&mut cursor)[..40], [b'l'; 40], "I5: what was visible stays");
+    });
+    let mut writer = buffer.writer();
+    crew.spawn("writer", move || {
+        writer.append(&[b'm'; 40]).expect("not fenced");
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut fresh = buffer.attach(43).expect("I7");
+    assert_eq!(read_visible(&mut fresh), [b'm'; 40], "I5");
+    seen.mark("read");
+}
+
+fn settle_read(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let (mut waiting, mut reading) = (buffer.attach(0).expect("base"), buffer.attach(0).expect("base"));
+    let flag = Flag::new();
+    assert!(!poll(&mut waiting, &flag), "nothing is appended yet");
+    let mut crew = Crew::new();
+    let mut writer = buffer.writer();
+    crew.spawn("writer", move || {
+        writer.append(b"abc").expect("not fenced");
+    });
+    let reader = crew.spawn("reader", move || {
+        reading.refresh().expect("not evicted");
+        let stream = drain(&mut reading);
+        assert!(stream.is_empty() || stream.starts_with(b"abc"), "I2, I5: {stream:?}");
+        !stream.is_empty()
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    seen.mark(if reader.get() { "saw it" } else { "saw nothing" });
+    assert!(flag.is_set(), "I9");
+    assert_eq!(read_visible(&mut waiting), b"abc", "I5");
+}
+
+fn owed_across(seen: &'static Seen) {
+    let buffer = keeping(1);
+    let mut cursor = buffer.attach(0).expect("base");
+    let flag = Flag::new();
+    assert!(!poll(&mut cursor, &flag), "nothing is appended yet");
+    let mut crew = Crew::new();
+    let append = |text: &'static [u8]| {
+        let mut writer = buffer.writer();
+        move || writer.append(text).expect("not fenced").start
+    };
+    let first = crew.spawn("writer", append(b"abc"));
+    crew.spawn("writer", append(b"xyz"));
+    let woken = Arc::clone(&flag);
+    if !crew.finish_looking(&buffer, |pass| {
+        if pass == Pass::Looking {
+            assert!(woken.is_set(), "I9, I8: the wake-up is not the stopped writer's alone");
+        }
+    }) {
+        return;
+    }
+    assert!(flag.is_set(), "I9");
+    seen.mark(if first.get() == 0 { "stopped after publishing" } else { "stopped before publishing" });
+}
+
+fn composite_refused(seen: &'static Seen) {
+    let buffer = keeping(2);
+    let mut writer = buffer.writer();
+    let mut crew = Crew::new();
+    let publishing = crew.spawn("batching writer", move || {
+        let mut batch = writer.frame();
+        batch.select_context(1, b"[1]");
+        batch.put_bytes(Bytes::from_static(b"abc"));
+        batch.end_frame();
+        batch.put_slice(b"d");
+        match batch.publish() {
+            Ok(range) => Some(range),
+            Err(AppendError::Fenced { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    });
+    let sealing = buffer.clone();
+    crew.spawn("sealer", move || {
+        sealing.append_with(|marker| marker.set_context(Some(1))).expect("not fenced");
+        sealing.seal(1).expect("nobody else seals");
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let published = publishing.get();
+    seen.mark(if published.is_some() { "published" } else { "refused" });
+    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let expected: &[u8] = match published {
+        Some(range) if range.end == 7 => b"[1]abcd",
+        Some(_) => b"abcd",
+        None => b"",
+    };
+    assert_eq!(read_visible(&mut cursor), expected, "I5, I10");
+}
