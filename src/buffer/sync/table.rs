@@ -212,6 +212,8 @@ faults! {
     StaleStart;
     /// Publish: decide the conditional part once, before the race.
     StaleContext;
+    /// Publish: store something that is shared as well.
+    HintAsWell;
     /// Publish: keep the sealed term of the segment left behind.
     StaleFence;
     /// Eras: do not validate the era after loading a pointer.

@@ -214,6 +214,9 @@ impl Seat {
         let now = tried.map_or_else(|found| found, |()| word);
         let stale = tried.is_err() && fault(Fault::StaleStart);
         self.frontier = Frontier { index: index + 1, before: if stale { before } else { now } };
+        if fault(Fault::HintAsWell) {
+            self.expect_composite();
+        }
         match tried {
             Ok(()) => Tried::Published { owes_wake: word.owes_wake() },
             Err(_) => {
