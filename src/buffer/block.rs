@@ -24,7 +24,7 @@ use std::slice;
 use bytes::Bytes;
 
 use super::sync::table::ord;
-use super::sync::{AtomicUsize, Canary, Marks, fence};
+use super::sync::{AtomicUsize, Canary, Marks, fence, unwinding};
 
 /// Bytes that a composite takes in its block, beside those staged there.
 pub(crate) const COMPOSITE_BYTES: usize = size_of::<*mut Composite>();
@@ -53,17 +53,20 @@ impl Composite {
         Box::new(Self { pieces, frame_ends, canary: Canary::new() })
     }
 
-    /// Drops it, and what it shares.
-    pub(crate) fn release(self: Box<Self>) {
-        self.canary.kill();
-    }
-
     /// The bounds, relative to the publication, of the frame that holds its byte `at`.
     pub(crate) fn frame_at(&self, at: u64, len: u64) -> Range<u64> {
         self.canary.check();
         let index = self.frame_ends.partition_point(|end| *end <= at);
         let start = if index == 0 { 0 } else { self.frame_ends[index - 1] };
         start..self.frame_ends.get(index).copied().unwrap_or(len)
+    }
+}
+
+impl Drop for Composite {
+    fn drop(&mut self) {
+        if !unwinding() {
+            self.canary.kill();
+        }
     }
 }
 

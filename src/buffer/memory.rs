@@ -124,7 +124,7 @@ impl Memory {
                     if fault(Fault::LeakComposite) {
                         std::mem::forget(composite);
                     } else {
-                        composite.release();
+                        drop(composite);
                     }
                 },
                 |block| self.drop_block(block),

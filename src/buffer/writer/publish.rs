@@ -224,7 +224,7 @@ impl<'s> Offer<'s> {
         {
             debug_assert!(!ptr::eq(composite, ptr::null()));
             // SAFETY: made by `Box::into_raw` in `take_form`, and never shared.
-            unsafe { Box::from_raw(composite) }.release();
+            drop(unsafe { Box::from_raw(composite) });
         }
     }
 
