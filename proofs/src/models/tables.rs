@@ -158,7 +158,9 @@ fn counts(seen: &'static Seen) {
     // These take a place in the stream and a block, and put the context in force.
     writer.append(b"abc").expect("not fenced");
     selecting(&mut writer);
-    let plain = accesses(|| drop(writer.append(b"def").expect("not fenced")));
+    let plain = accesses(|| {
+        writer.append(b"def").expect("not fenced");
+    });
     assert!(plain.is_none_or(|plain| plain == [0, 0, 1, 0]), "an append of a frame: {plain:?}");
     let context = accesses(|| selecting(&mut writer));
     let [_, rest @ ..] = context.unwrap_or([0, 0, 1, 0]);
