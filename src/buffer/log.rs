@@ -179,6 +179,11 @@ impl Log {
         })
     }
 
+    /// The last segment, looked for too early by a fault.
+    fn last_if<'p>(&self, early: bool, pin: &'p Pin<'_>) -> Result<Option<Protected<'p, Segment>>, Stale> {
+        if early { self.last(pin).map(Some) } else { Ok(None) }
+    }
+
     /// The first offset that can be attached.
     pub(crate) fn first(&self) -> u64 {
         self.domain.pinned(|pin| Ok(self.backlog(pin)?.base()))
@@ -274,9 +279,11 @@ impl Log {
             if !fault(Fault::FloorUnraised) {
                 self.floor.fetch_max(ordinal, ord::FLOOR_RAISE());
             }
-            let last = self.last(pin)?;
+            let early = self.last_if(fault(Fault::LastBeforeNext), pin)?;
             let Some(next) = self.next(backlog)? else { return Ok(ordinal) };
-            if last.base() - next.base() < keep {
+            // After the successor was seen: the last segment is that one, or comes after it.
+            let last = early.map_or_else(|| self.last(pin), Ok)?;
+            if last.base().wrapping_sub(next.base()) < keep {
                 return Ok(ordinal);
             }
             self.backlog.advance(backlog, next, ord::BACKLOG_MOVE(), ord::BACKLOG_LOAD());

@@ -98,6 +98,16 @@ pub static MODELS: &[Model] = &[
         ..BASE
     },
     Model {
+        name: "trim-keeps",
+        invariants: "I7",
+        about: "the backlog is enlarged while a writer links a segment: nothing is trimmed",
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(3),
+        controls: &["LastBeforeNext", "TrimTooFar"],
+        body: keeps,
+        ..BASE
+    },
+    Model {
         name: "trim-drop",
         invariants: "I6 I11",
         about: "a cursor that pinned the backlog is dropped while a writer trims",
@@ -231,6 +241,25 @@ fn pool_reader(seen: &'static Seen) {
     let mut fresh = buffer.attach(6).expect("I7");
     assert_eq!(read_visible(&mut fresh), b"ghi", "I5");
     seen.mark("read");
+}
+
+fn keeps(seen: &'static Seen) {
+    let buffer = small(1).backlog_bytes(20).build().expect("valid settings");
+    buffer.append(b"abc").expect("not fenced");
+    let mut writer = buffer.writer();
+    let mut crew = Crew::new();
+    crew.spawn("writer", move || {
+        writer.append(b"def").expect("not fenced");
+    });
+    let enlarged = buffer.clone();
+    crew.spawn("trimmer", move || enlarged.set_backlog_bytes(200));
+    if !crew.finish(&buffer) {
+        return;
+    }
+    assert_eq!(buffer.first_offset(), 0, "I7: 6 bytes are less than the backlog");
+    let mut cursor = buffer.attach(0).expect("I7");
+    assert_eq!(read_visible(&mut cursor), b"abcdef", "I5");
+    seen.mark("done");
 }
 
 fn trimming(seen: &'static Seen, settings: Builder) {

@@ -242,6 +242,8 @@ faults! {
     RetireTwice;
     /// Link: forget the segment that lost the race for a link.
     LeakLoser;
+    /// Trim: look for the last segment before the successor of the backlog's.
+    LastBeforeNext;
     /// Trim: leave the floor where it was.
     FloorUnraised;
     /// Trim: do not trim when a segment is full.
