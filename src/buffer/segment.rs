@@ -51,6 +51,9 @@ use super::word::{At, OPENING, UNKNOWN, Word};
 /// The context that no frame has: whatever asks for a context differs from it.
 pub(crate) const NO_CONTEXT: u64 = u64::MAX;
 
+/// Whether a checker runs this, which can show what does not happen otherwise.
+const IS_EXPLORED: bool = cfg!(any(replcore_loom, replcore_fuzz));
+
 /// In the table of blocks: the payload was released. No block has this address.
 fn tombstone() -> *mut Block {
     ptr::without_provenance_mut(1)
@@ -352,8 +355,11 @@ impl Segment {
     #[inline]
     unsafe fn block(&self, entry: u8) -> &Block {
         self.payload_canary.check();
+        let block = self.blocks[usize::from(entry)].load(ord::BLOCK_LOAD());
+        // What a weakened ordering shows, and no compiler can leave out there: without it an explorer crashes.
+        assert!(!IS_EXPLORED || block.addr() > 1, "I2: a word names a block that is not there");
         // SAFETY: filled before the word was published; the payload keeps it.
-        unsafe { &*self.blocks[usize::from(entry)].load(ord::BLOCK_LOAD()) }
+        unsafe { &*block }
     }
 
     /// The entry of a context that has to be in the table; `None` if the table is full.
