@@ -112,7 +112,6 @@ fn nothing(range: Range<u64>) -> Published {
 /// What is staged, as it is offered to one cell after the other.
 struct Offer<'s> {
     stage: &'s mut Stage,
-    log: &'s Log,
     term: u64,
     form: Form,
     /// The form holds for this: with the conditional part, or without.
@@ -137,13 +136,13 @@ enum Form {
 }
 
 impl<'s> Offer<'s> {
-    fn of(stage: &'s mut Stage, term: u64, log: &'s Log) -> Self {
+    fn of(stage: &'s mut Stage, term: u64, log: &Log) -> Self {
         let plain = stage.is_own() || stage.is_single_run();
         if !(plain && stage.conditional.is_none()) {
             stage.make_room(COMPOSITE_BYTES, log);
         }
         let end = stage.end();
-        Self { stage, log, term, form: Form::Marker, with_conditional: None, first_context: None, end }
+        Self { stage, term, form: Form::Marker, with_conditional: None, first_context: None, end }
     }
 
     /// The word of what is staged, as it has to be at the seat's frontier.
