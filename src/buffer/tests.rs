@@ -242,6 +242,82 @@ fn the_soft_limit_takes_its_time() {
 }
 
 #[test]
+fn the_soft_limit_is_counted_from_when_the_lag_was_first_seen_and_anew_when_it_was_gone() {
+    let limits = CursorLimits { hard_bytes: 0, soft_bytes: 100, soft_ms: 50 };
+    let buffer = small().cursor_limits(limits).build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    buffer.append(&[1; 500]).expect("appended");
+    // A clock may begin at 0.
+    assert_eq!([0, 49].map(|now_ms| buffer.log.enforce(now_ms)), [0, 0]);
+    // It catches up: what was counted is forgotten.
+    assert_eq!(cursor.refresh(), Ok(500));
+    cursor.advance(400);
+    assert_eq!(buffer.log.enforce(60), 0, "100 bytes are not more than 100");
+    buffer.append(&[1; 1]).expect("appended");
+    assert_eq!([61, 110].map(|now_ms| buffer.log.enforce(now_ms)), [0, 0]);
+    // A clock that went back counts nothing.
+    assert_eq!(buffer.log.enforce(5), 0);
+    assert_eq!(buffer.log.enforce(111), 1);
+    // The next one in its slot begins anew, whenever that is.
+    drop(cursor);
+    let next = buffer.attach(buffer.first_offset()).expect("the first offset");
+    buffer.append(&[1; 500]).expect("appended");
+    assert_eq!([200, 249].map(|now_ms| buffer.log.enforce(now_ms)), [0, 0]);
+    assert_eq!(buffer.log.enforce(250), 1);
+    assert!(next.slot_is_evicted());
+}
+
+#[test]
+fn a_retired_segment_counts_with_its_cells_its_tables_and_its_payload() {
+    let buffer = small().segment_frames(2).build().expect("valid");
+    let pin = buffer.log.domain.pin();
+    let footprint = buffer.log.domain.pinned(|pin| Ok(buffer.log.frontier(pin)?.0.footprint()));
+    // Two of 10 bytes to a segment: the third append links, and trims the first.
+    let mut writer = buffer.writer();
+    for n in 1..=9_u64 {
+        writer.append(&[1; 10]).expect("appended");
+        let (retired, stats) = ((n - 1) / 2, buffer.stats());
+        assert_eq!((stats.retired, stats.retired_bytes), (retired, retired * (footprint + 20)), "after {n}");
+    }
+    drop(pin);
+    for _ in 0..8 {
+        buffer.log.domain.pump();
+    }
+    assert_eq!((buffer.stats().retired, buffer.stats().retired_bytes), (0, 0));
+}
+
+#[test]
+fn writers_that_idle_keep_cells_and_their_block_and_nothing_of_the_stream() {
+    let buffer = ReplicationBuffer::builder()
+        .backlog_bytes(0)
+        .pooled_segments(0)
+        .pooled_blocks(0)
+        .cursor_limits(CursorLimits::UNLIMITED)
+        .build()
+        .expect("valid");
+    // Each stands in a segment of its own, which holds a value that the caller shares.
+    let idle: Vec<_> = (0..16)
+        .map(|_| {
+            let mut writer = buffer.writer();
+            writer.append(b"small").expect("appended");
+            let shared = Bytes::from(vec![7; 1 << 20]);
+            writer.append_bytes(shared.clone()).expect("appended");
+            (writer, shared)
+        })
+        .collect();
+    buffer.append(b"on").expect("appended");
+    for _ in 0..8 {
+        buffer.log.domain.pump();
+    }
+    let stats = buffer.stats();
+    assert_eq!(stats.retired, 0, "{stats:?}");
+    assert!(stats.segments_live <= 16 + 2, "I8, I11: an array of cells each: {stats:?}");
+    assert!(stats.blocks_live <= 16 + 2, "I8, I11: a block each: {stats:?}");
+    let held = idle.iter().filter(|(_, shared)| !shared.is_unique()).count();
+    assert!(held <= 1, "I11: the payload of {held} segments is kept for writers that idle");
+}
+
+#[test]
 fn a_sealed_term_is_fenced() {
     let buffer = small().build().expect("valid");
     let mut old = buffer.writer();
