@@ -282,7 +282,7 @@ impl Segment {
     /// Whether nothing can be published at `frontier`, for the segment has enough.
     #[inline]
     pub(crate) fn is_closed_at(&self, frontier: &Frontier) -> bool {
-        frontier.index == self.cells.len()
+        frontier.index >= self.cells.len()
             || frontier.before.end() >= self.limit_bytes()
             || frontier.before.closes()
     }

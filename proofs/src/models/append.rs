@@ -13,7 +13,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(3),
         full: Bound::Preemptions(4),
         outcomes: &["first wins", "second wins"],
-        controls: &["CELL_PUBLISH=Relaxed", "CELL_LOAD=Relaxed", "StaleStart", "LeakBlock"],
+        controls: &["StaleStart", "LeakBlock"],
         body: |seen| race(seen, 2, 2),
         ..BASE
     },
@@ -25,7 +25,7 @@ pub static MODELS: &[Model] = &[
         quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["first wins", "second wins", "third wins"],
-        controls: &["CELL_PUBLISH=Relaxed", "StaleStart"],
+        controls: &["StaleStart", "LeakBlock"],
         body: |seen| race(seen, 3, 2),
         ..BASE
     },

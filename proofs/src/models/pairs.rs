@@ -91,9 +91,9 @@ macro_rules! groups {
 
 groups! {
     "pair-append-turn-over" [Append, TurnOver] 1 2 sees ["first first", "second first"] catches ["StaleStart", "ReuseBytes"];
-    "pair-append-read" [Append, Read] 2 4 sees ["read more", "read no more"] catches ["CELL_LOAD=Relaxed"];
+    "pair-append-read" [Append, Read] 2 4 sees ["read more", "read no more"] catches ["CELL_PUBLISH=Relaxed"];
     "pair-append-trim" [Append, Trim] 1 3 sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
-    "pair-append-attach" [Append, Attach] 1 3 sees ["read more", "read no more"] catches ["CELL_LOAD=Relaxed"];
+    "pair-append-attach" [Append, Attach] 1 3 sees ["read more", "read no more"] catches ["CELL_PUBLISH=Relaxed"];
     "pair-append-evict" [Append, Evict] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-append-seal" [Append, Seal] 2 4 sees ["appended", "fenced"] catches ["StaleFence"];
     "pair-append-park" [Append, Park] all all sees ["found it", "woken"] catches ["ForgetWake"];

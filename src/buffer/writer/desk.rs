@@ -14,11 +14,28 @@ use crate::buffer::sync::unwinding;
 pub(crate) struct Desk {
     pub(super) seat: Seat,
     pub(super) stage: Stage,
+    /// The longest frame that is appended without a look at anything else: 0 unless the seat stands
+    /// somewhere, the stage has a block, and nothing is staged.
+    pub(super) quick: usize,
 }
 
 impl Desk {
     fn new() -> Box<Self> {
-        Box::new(Self { seat: Seat::nowhere(), stage: Stage::default() })
+        Box::new(Self { seat: Seat::nowhere(), stage: Stage::default(), quick: 0 })
+    }
+
+    /// Begins to stage.
+    pub(super) fn begin(&mut self) {
+        self.quick = 0;
+        // A frame that was forgotten leaves what it staged.
+        self.stage.discard();
+        self.stage.busy = true;
+    }
+
+    /// Nothing is staged any more.
+    pub(super) fn end(&mut self) {
+        self.stage.discard();
+        self.quick = if self.seat.is_nowhere() { 0 } else { self.stage.quick };
     }
 
     /// Gives everything back. To be called before a desk is dropped.

@@ -34,9 +34,7 @@ pub struct StagedFrame<'w> {
 
 impl<'w> StagedFrame<'w> {
     pub(super) fn begin(desk: &'w mut Desk, log: &'w Log, term: u64) -> Self {
-        // One that was forgotten leaves what it staged.
-        desk.stage.discard();
-        desk.stage.busy = true;
+        desk.begin();
         Self { desk, log, term }
     }
 
@@ -126,7 +124,7 @@ impl<'w> StagedFrame<'w> {
 
 impl Drop for StagedFrame<'_> {
     fn drop(&mut self) {
-        self.desk.stage.discard();
+        self.desk.end();
     }
 }
 

@@ -20,20 +20,20 @@ impl Desk {
     /// Appends `bytes` as one frame in one run, if that takes nothing but the copy and the exchange.
     #[inline]
     pub(super) fn append(&mut self, bytes: &[u8], term: u64, log: &Log) -> Result<Range<u64>, AppendError> {
-        let Self { seat, stage } = self;
-        let len = bytes.len();
-        let quick = len != 0 && len <= stage.quick && !stage.busy && !seat.is_nowhere();
-        let place = stage.used;
-        let Some(block) = stage.block().filter(|block| quick && place + len <= block.capacity()) else {
+        let Self { seat, stage, quick } = self;
+        let (len, place) = (bytes.len(), stage.used);
+        // An empty frame wraps round, and is none of the quick ones.
+        if len.wrapping_sub(1) >= *quick || place + len > stage.capacity {
             return self.append_slowly(bytes, term, log);
-        };
+        }
+        // SAFETY: there is a capacity, so there is a block, which the stage owns as its writer.
+        let block = unsafe { &*stage.block };
         // SAFETY: the stage is the block's writer, what is published ends before `used`, and there is
         // room.
         unsafe { block.write(place, bytes) };
-        let max_offset = log.settings.max_offset;
         let published = seat.race(log, |seat| {
             seat.within_term(term)?;
-            let end = seat.end_of(len as u64, max_offset)?;
+            let end = seat.end_of(len as u64)?;
             Ok(Word::plain(end, at(seat.entry_of(block)?, place), seat.context_entry()))
         });
         let Ok(published) = published else {
@@ -50,8 +50,7 @@ impl Desk {
     #[cold]
     #[inline(never)]
     fn append_slowly(&mut self, bytes: &[u8], term: u64, log: &Log) -> Result<Range<u64>, AppendError> {
-        self.stage.discard();
-        self.stage.busy = true;
+        self.begin();
         if bytes.len() as u64 > log.settings.max_frame_bytes {
             self.stage.len = bytes.len() as u64;
         } else {
@@ -65,14 +64,14 @@ impl Desk {
         let limit_bytes = log.settings.max_frame_bytes;
         let bytes = self.stage.len.saturating_add(self.stage.conditional_len());
         if bytes > limit_bytes {
-            self.stage.discard();
+            self.end();
             return Err(AppendError::FrameTooLarge { bytes, limit_bytes });
         }
         let mut offer = Offer::of(&mut self.stage, term, log);
         self.seat.stand_or_look(log);
         let published = self.seat.race(log, |seat| offer.word(seat));
         offer.finish(published.is_ok());
-        self.stage.discard();
+        self.end();
         let published = published.or_else(|ended| ended.map(nothing))?;
         if published.owes_wake {
             self.pay(log);
@@ -113,7 +112,6 @@ fn nothing(range: Range<u64>) -> Published {
 /// What is staged, as it is offered to one cell after the other.
 struct Offer<'s> {
     stage: &'s mut Stage,
-    log: &'s Log,
     term: u64,
     form: Form,
     /// The form holds for this: with the conditional part, or without.
@@ -138,13 +136,13 @@ enum Form {
 }
 
 impl<'s> Offer<'s> {
-    fn of(stage: &'s mut Stage, term: u64, log: &'s Log) -> Self {
+    fn of(stage: &'s mut Stage, term: u64, log: &Log) -> Self {
         let plain = stage.is_own() || stage.is_single_run();
         if !(plain && stage.conditional.is_none()) {
             stage.make_room(COMPOSITE_BYTES, log);
         }
         let end = stage.end();
-        Self { stage, log, term, form: Form::Marker, with_conditional: None, first_context: None, end }
+        Self { stage, term, form: Form::Marker, with_conditional: None, first_context: None, end }
     }
 
     /// The word of what is staged, as it has to be at the seat's frontier.
@@ -153,7 +151,7 @@ impl<'s> Offer<'s> {
         let with_conditional = self.takes_conditional(seat.context());
         let conditional = if with_conditional { self.stage.conditional_len() } else { 0 };
         let bytes = self.stage.len + conditional;
-        let end = seat.end_of(bytes, self.log.settings.max_offset)?;
+        let end = seat.end_of(bytes)?;
         let context = match self.stage.context {
             None => seat.context_entry(),
             Some(context) if bytes == 0 && context == seat.context() => {

@@ -42,6 +42,8 @@ pub(super) struct Seat {
     /// Of the segment: where it starts, and the term sealed before it.
     base: u64,
     sealed_term: u64,
+    /// How far the stream may go, in bytes from the base.
+    last: u64,
     /// Entries of the segment's tables that this writer knows: of its block, of a context, and of a
     /// term. A block that stands in the table stays, so its address is that of no other.
     block: (*const Block, u8),
@@ -94,6 +96,7 @@ impl Seat {
             frontier: Frontier { index: 0, before: Word::EMPTY },
             base: 0,
             sealed_term: 0,
+            last: 0,
             block: (ptr::null(), 0),
             context: None,
             term: None,
@@ -130,6 +133,7 @@ impl Seat {
         (self.segment, self.frontier) = (segment, frontier);
         let header = self.segment().header();
         self.base = header.base;
+        self.last = log.settings.max_offset - header.base;
         if !fault(Fault::StaleFence) {
             self.sealed_term = header.sealed_term;
         }
@@ -160,7 +164,7 @@ impl Seat {
     }
 
     /// Offers words until one is published, or there is none to publish.
-    #[inline]
+    #[inline(always)]
     pub(super) fn race(
         &mut self,
         log: &Log,
@@ -201,11 +205,13 @@ impl Seat {
     }
 
     /// Tries to publish `word` at the frontier, and moves it on behind what stands there then.
-    #[inline]
+    #[inline(always)]
     fn exchange(&mut self, word: Word) -> Tried {
         let Frontier { index, before } = self.frontier;
-        let owed = before.owes_wake() && !fault(Fault::ForgetOwed);
-        let mut word = word.owing(owed);
+        let mut word = word;
+        if before.owes_wake() && !fault(Fault::ForgetOwed) {
+            word = word.owing(true);
+        }
         let mut tried = self.segment().publish(index, word);
         if tried == Err(Word::AWAITED) {
             word = word.owing(true);
@@ -264,14 +270,14 @@ impl Seat {
 
     /// Where a publication of so many bytes ends, in bytes from the segment's base.
     #[inline]
-    pub(super) fn end_of(&self, bytes: u64, max_offset: u64) -> Result<u32, NoWord> {
-        let start = u64::from(self.frontier.before.end());
-        let offset = self.base + start;
-        if max_offset - offset < bytes {
-            return Err(NoWord::Ended(Err(AppendError::OffsetsExhausted { offset, bytes, max_offset })));
+    pub(super) fn end_of(&self, bytes: u64) -> Result<u32, NoWord> {
+        let end = u64::from(self.frontier.before.end()) + bytes;
+        if end <= self.last {
+            // It fits: an open segment holds less than its limit, and `build` saw to the sum.
+            return Ok(end as u32);
         }
-        // It fits: an open segment holds less than its limit, and `build` saw to the sum.
-        Ok((start + bytes) as u32)
+        let (offset, max_offset) = (self.offset(), self.base + self.last);
+        Err(NoWord::Ended(Err(AppendError::OffsetsExhausted { offset, bytes, max_offset })))
     }
 
     /// The entry of a block, made if the one looked for last was another.

@@ -30,10 +30,12 @@ pub(super) struct Conditional {
 /// What is staged is, in this order: `pieces`, then the bytes in the block from `open` on, or `own`.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    block: *mut Block,
+    pub(super) block: *mut Block,
+    /// What the block has room for; 0 without one.
+    pub(super) capacity: usize,
     /// Bytes of the block that are taken by published frames.
     pub(super) used: usize,
-    /// Bytes up to which a frame is appended without a look at anything else; 0 without a block.
+    /// The longest frame that is staged in the block and not in one of its own; 0 without a block.
     pub(super) quick: usize,
     /// A frame is being staged, or was forgotten.
     pub(super) busy: bool,
@@ -59,6 +61,7 @@ impl Default for Stage {
     fn default() -> Self {
         Self {
             block: ptr::null_mut(),
+            capacity: 0,
             used: 0,
             quick: 0,
             busy: false,
@@ -100,7 +103,7 @@ impl Stage {
             // SAFETY: the writer's reference, given up once.
             unsafe { memory.drop_block(block) }
         }
-        (self.used, self.quick) = (0, 0);
+        (self.used, self.capacity, self.quick) = (0, 0, 0);
     }
 
     /// Takes a fresh block and carries over what is staged: moved if it is short, otherwise made
@@ -129,6 +132,7 @@ impl Stage {
         }
         self.leave_block(&log.memory);
         self.block = fresh;
+        self.capacity = log.settings.block_bytes;
         self.quick = (log.settings.block_bytes / 2)
             .min(usize::try_from(log.settings.max_frame_bytes).unwrap_or(usize::MAX));
     }

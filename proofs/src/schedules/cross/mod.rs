@@ -41,7 +41,11 @@ const RAISES: [Bounds; 6] = [
 
 /// Why this explorer cannot run a model, if so.
 fn unfit(model: &Model) -> Option<&'static str> {
-    model.stalls.then_some("is about stopped threads; this explorer stops none")
+    match model {
+        Model { stalls: true, .. } => Some("is about stopped threads; this explorer stops none"),
+        Model { threads: 1, .. } => Some("counts the accesses of loom's atomics; this explorer has others"),
+        _ => None,
+    }
 }
 
 /// What came of a model.
