@@ -37,6 +37,17 @@ pub static MODELS: &[Model] = &[
         ..BASE
     },
     Model {
+        name: "table-full-awaited",
+        invariants: "I2 I5 I9",
+        about: "a writer that finds the table of blocks full closes the cell at which a cursor leaves its waker",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["found it", "woken"],
+        controls: &["ForgetWake", "ForgetOwedByHeader"],
+        body: full_awaited,
+        ..BASE
+    },
+    Model {
         name: "table-released",
         invariants: "I6",
         about: "a writer enters a block in a segment that another closes, trims and releases meanwhile",
@@ -55,7 +66,18 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(2),
         outcomes: &["[2]a[3]b", "[3]b[2]a"],
         controls: &["StaleStart"],
-        body: contexts,
+        body: |seen| contexts(seen, None, [2, 3]),
+        ..BASE
+    },
+    Model {
+        name: "table-contexts-in-force",
+        invariants: "I1 I4 I5",
+        about: "the table's one context is in force: one writer asks for it, another for one that ends the segment",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["a[2]b", "[2]b[1]a"],
+        controls: &["StaleContext"],
+        body: |seen| contexts(seen, Some(1), [1, 2]),
         ..BASE
     },
     Model {
@@ -163,7 +185,9 @@ fn counts(seen: &'static Seen) {
     });
     assert!(plain.is_none_or(|plain| plain == [0, 0, 1, 0]), "an append of a frame: {plain:?}");
     let context = accesses(|| selecting(&mut writer));
-    let [_, rest @ ..] = context.unwrap_or([0, 0, 1, 0]);
+    // It looks whether there is more behind it, and reads the number of the context, twice.
+    let [loads, rest @ ..] = context.unwrap_or([3, 0, 1, 0]);
+    assert_eq!(loads, 3, "an append in the context that is in force: {context:?}");
     assert_eq!(rest, [0, 1, 0], "an append in the context that is in force: {context:?}");
     seen.mark("done");
 }
@@ -214,6 +238,34 @@ fn full(seen: &'static Seen) {
     assert_eq!(read_visible(&mut cursor), b"z", "I5");
 }
 
+fn full_awaited(seen: &'static Seen) {
+    let buffer = small(2).segment_blocks(1).backlog_bytes(1 << 20).build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    // The table's one entry: whoever comes next closes the segment in its second cell.
+    let mut entered = buffer.writer();
+    entered.append(b"abc").expect("not fenced");
+    assert_eq!(read_visible(&mut cursor), b"abc", "I2, I5");
+    let mut crew = Crew::new();
+    let mut writer = buffer.writer();
+    crew.spawn("closing writer", move || {
+        writer.append(b"xyz").expect("not fenced");
+    });
+    let waiting = crew.spawn("waiting replica", move || {
+        let flag = Flag::new();
+        let found = poll(&mut cursor, &flag);
+        (cursor, flag, found)
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let (mut cursor, flag, found) = waiting.get();
+    seen.mark(if found { "found it" } else { "woken" });
+    assert!(found || flag.is_set(), "I9: it waits for ever");
+    let mut stream = drain(&mut cursor);
+    stream.extend(read_visible(&mut cursor));
+    assert_eq!(stream, b"xyz", "I2, I5");
+}
+
 fn released(seen: &'static Seen) {
     let buffer = small(2).build().expect("valid settings");
     let mut late = buffer.writer();
@@ -236,10 +288,13 @@ fn released(seen: &'static Seen) {
     assert_eq!(buffer.end_offset(), 3 + 40 + 6, "I1");
 }
 
-fn contexts(seen: &'static Seen) {
+fn contexts(seen: &'static Seen, in_force: Option<u64>, selected: [u64; 2]) {
     let buffer = small(3).segment_contexts(1).backlog_bytes(1 << 20).build().expect("valid settings");
+    if in_force.is_some() {
+        buffer.append_with(|marker| marker.set_context(in_force)).expect("not fenced");
+    }
     let mut crew = Crew::new();
-    for (context, text) in [(2, "a"), (3, "b")] {
+    for (context, text) in selected.into_iter().zip(["a", "b"]) {
         let mut writer = buffer.writer();
         crew.spawn("selecting writer", move || {
             let mut frame = writer.frame();
