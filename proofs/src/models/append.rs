@@ -62,7 +62,7 @@ pub static MODELS: &[Model] = &[
         name: "append-same-context",
         invariants: "I1 I4 I5",
         about: "two writers ask for the same context: the second leaves its part out",
-        quick: Bound::Preemptions(3),
+        quick: Bound::Preemptions(2),
         full: Bound::Preemptions(4),
         outcomes: &["[2]ab", "[2]ba"],
         controls: &["StaleContext"],

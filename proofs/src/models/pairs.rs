@@ -96,7 +96,7 @@ groups! {
     "pair-append-attach" [Append, Attach] 1 3 sees ["read more", "read no more"] catches ["CELL_PUBLISH=Relaxed"];
     "pair-append-evict" [Append, Evict] all all sees ["done"] catches ["LeakBlock", "ForgetRetire", "TrimTooFar"];
     "pair-append-seal" [Append, Seal] 2 4 sees ["appended", "fenced"] catches ["StaleFence"];
-    "pair-append-park" [Append, Park] all all sees ["found it", "woken"] catches ["ForgetWake"];
+    "pair-append-park" [Append, Park] 3 all sees ["found it", "woken"] catches ["ForgetWake"];
     "pair-append-drop" [Append, Drop] all all sees ["done"] catches ["KeepSlot"];
     "pair-turn-over-read" [TurnOver, Read] 1 2 sees ["read more", "read no more"] catches ["UncountedReference"];
     "pair-turn-over-trim" [TurnOver, Trim] 1 1 sees ["done"] catches ["ForgetRetire", "RetireTwice", "FreeAtOnce"];

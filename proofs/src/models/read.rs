@@ -33,7 +33,7 @@ pub static MODELS: &[Model] = &[
         name: "read-indexed",
         invariants: "I3 I5 I6 I7",
         about: "a cursor attaches through an index that a writer replaces",
-        quick: Bound::Preemptions(2),
+        quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         outcomes: &["attached"],
         controls: &["INDEX_LOAD=Relaxed", "INDEX_SWAP=Relaxed", "FreeAtOnce"],

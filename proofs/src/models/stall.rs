@@ -14,7 +14,7 @@ pub static MODELS: &[Model] = &[
         name: "stall-append",
         invariants: "I2 I8",
         about: "a writer is stopped in an append; another appends, and all that is published is read",
-        quick: Bound::Preemptions(2),
+        quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         stalls: true,
         outcomes: &["stopped before publishing", "stopped after publishing"],

@@ -111,7 +111,7 @@ pub static MODELS: &[Model] = &[
         name: "trim-drop",
         invariants: "I6 I11",
         about: "a cursor that pinned the backlog is dropped while a writer trims",
-        quick: Bound::Preemptions(2),
+        quick: Bound::Preemptions(1),
         full: Bound::Preemptions(2),
         controls: &["FreeAtOnce", "HOP_FENCE=AcqRel", "TurnOverUntrimmed", "LeaveUntrimmed"],
         body: drop_cursor,
