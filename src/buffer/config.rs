@@ -127,7 +127,7 @@ pub(crate) struct Settings {
     pub(crate) pooled_frame_bytes: u64,
 }
 
-/// Builds a [`ReplicationBuffer`].
+/// Builds a [`ReplicationBuffer`](super::ReplicationBuffer).
 ///
 /// ```
 /// use replcore::buffer::ReplicationBuffer;
@@ -208,7 +208,7 @@ setters! {
     pooled_blocks: usize;
     /// Spare segments kept for reuse. Default 64.
     pooled_segments: usize;
-    /// Writers kept for [`ReplicationBuffer::append`]. Default 64.
+    /// Writers kept for [`append`](super::ReplicationBuffer::append) of a buffer. Default 64.
     pooled_writers: usize;
     /// Memory of long frames kept for reuse, in bytes altogether. Default 8 MiB.
     pooled_frame_bytes: u64;
