@@ -1,5 +1,6 @@
 //! Frames and bytes a second: appended, delivered, read.
 
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -18,10 +19,13 @@ const READERS: [usize; 3] = [1, 4, 16];
 /// Writers of the loads that vary readers.
 const WRITERS_BESIDE_READERS: usize = 2;
 /// The lengths of frames, and how many of them make a round.
-const FRAMES: [(usize, usize); 3] = [(60, 960_000), (1 << 10, 128_000), (64 << 10, 1600)];
+const FRAMES: [(usize, usize); 3] = [(60, 2_400_000), (1 << 10, 400_000), (64 << 10, 4800)];
 /// The lengths of the curve over lengths, and the bytes of a round there.
 const LENGTHS: [usize; 7] = [16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10];
 const LENGTHS_BYTES: usize = 24 << 20;
+/// How often what was written is read: first to warm up, then to count. Once is half a millisecond.
+const WARM_PASSES: usize = 2;
+const PASSES: usize = 14;
 /// What a reader takes at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -161,7 +165,10 @@ fn read_all<R: Read>(
         while read_bytes < end {
             // Not beyond, for a reader waits there.
             let room = (end - read_bytes).min(READ_BYTES as u64) as usize;
-            match reader.read(&mut target[..room]) {
+            let some = reader.read(&mut target[..room]);
+            // For a copy that nobody looks at could be left out.
+            black_box(&mut target);
+            match some {
                 0 => thread::yield_now(),
                 some => {
                     read_bytes += some as u64;
@@ -229,8 +236,8 @@ pub fn read_alone(options: &Options) -> Vec<Cell> {
     let (peers, mut cells) = (roster::all(), Vec::new());
     for (frame_bytes, _) in FRAMES.into_iter().filter(|(bytes, _)| options.wants_bytes(*bytes)) {
         for writers in [1, 4] {
-            // Three quarters of the backlog, which everything holds, once to warm up, and once more.
-            let frames = 2 * options.reduced(BACKLOG_BYTES / 4 * 3 / frame_bytes);
+            // Three quarters of the backlog, which everything holds, again and again.
+            let frames = (WARM_PASSES + PASSES) * options.reduced(BACKLOG_BYTES / 4 * 3 / frame_bytes);
             let shape =
                 Shape { frames, frame_bytes, readers: 1, backlog_bytes: BACKLOG_BYTES, watching_writers: 0 };
             let measured = in_turn(&peers, options.rounds(), |peer| (peer.read)(&shape, writers) / 1e9);
@@ -249,17 +256,21 @@ pub fn read_rate<S: Stream>(shape: &Shape, writers: usize) -> f64 {
     let mut writers: Vec<_> = (0..writers).map(|_| stream.writer()).collect();
     let turns = writers.len();
     let mut target = vec![0; READ_BYTES];
-    let (frames, bytes) = (shape.frames / 2, shape.frames / 2 * shape.frame_bytes);
-    let mut elapsed = f64::NAN;
-    for _ in 0..2 {
+    let frames = shape.frames / (WARM_PASSES + PASSES);
+    let bytes = frames * shape.frame_bytes;
+    let mut elapsed = 0.0;
+    for pass in 0..WARM_PASSES + PASSES {
         for turn in 0..frames {
             writers[turn % turns].append(&frame);
         }
         let (begun, mut read_bytes) = (Instant::now(), 0);
         while read_bytes < bytes {
             read_bytes += readers[0].read(&mut target);
+            black_box(&mut target);
         }
-        elapsed = begun.elapsed().as_secs_f64();
+        if pass >= WARM_PASSES {
+            elapsed += begun.elapsed().as_secs_f64();
+        }
     }
-    bytes as f64 / elapsed
+    (PASSES * bytes) as f64 / elapsed
 }

@@ -23,6 +23,7 @@ use std::slice;
 
 use bytes::Bytes;
 
+use super::copy::copy;
 use super::sync::table::ord;
 use super::sync::{AtomicUsize, Canary, Marks, fence, unwinding};
 
@@ -118,7 +119,7 @@ impl Block {
         debug_assert!(at + bytes.len() <= self.capacity());
         self.marks.write(at..at + bytes.len());
         // SAFETY: in bounds, and nobody else touches these bytes (2).
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes.as_ptr().add(at).cast(), bytes.len()) }
+        unsafe { copy(bytes.as_ptr(), self.bytes.as_ptr().add(at).cast(), bytes.len()) }
     }
 
     /// # Safety
@@ -219,6 +220,15 @@ impl<'a> Run<'a> {
         match self {
             Self::Staged { block, range } => Self::Staged { block, range: range.start + n..range.end },
             Self::Shared(bytes) => Self::Shared(&bytes[n..]),
+        }
+    }
+
+    /// With the `n` bytes that lie right behind it in its block, which are published too.
+    #[inline]
+    pub(crate) fn lengthened(self, n: usize) -> Self {
+        match self {
+            Self::Staged { block, range } => Self::Staged { block, range: range.start..range.end + n },
+            Self::Shared(_) => self,
         }
     }
 

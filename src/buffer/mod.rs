@@ -57,6 +57,7 @@
 
 mod block;
 mod config;
+mod copy;
 mod cursor;
 mod cursor_slot;
 mod error;

@@ -4,13 +4,12 @@
 //! segment's cells, with that reference. So reading bytes needs no unsafe code above this file.
 
 use std::ops::Range;
-use std::ptr;
 use std::sync::Arc;
 
-use super::block::{Block, Composite, Piece, Run};
+use super::block::{Composite, Piece, Run};
 use super::link::Protected;
 use super::memory::Memory;
-use super::segment::Segment;
+use super::segment::{Cells, Segment};
 use super::sync::table::{Fault, fault};
 use super::sync::unwinding;
 use super::word::Word;
@@ -43,13 +42,45 @@ impl Payload {
         unsafe { &*self.segment }
     }
 
-    /// The publication in a full cell, which starts at `start`, in bytes from the segment's base.
+    /// The publications in its first cells, which are full.
     #[inline]
-    pub(crate) fn publication(&self, index: usize, start: u32) -> Publication<'_> {
+    pub(crate) fn seen(&self, cells: usize) -> Seen<'_> {
         let segment = self.segment();
-        let word = segment.word(index);
+        Seen { segment, cells: segment.cells(cells) }
+    }
+}
+
+/// Publications that were seen: those in the first cells of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    segment: &'a Segment,
+    cells: Cells<'a>,
+}
+
+impl<'a> Seen<'a> {
+    /// The publication in a cell, which starts at `start`, in bytes from the segment's base.
+    #[inline]
+    pub(crate) fn publication(&self, index: usize, start: u32) -> Option<Publication<'a>> {
+        let word = self.cells.word(index)?;
         debug_assert!(word.is_published() && word.end() >= start);
-        Publication { segment, word, start }
+        Some(Publication { segment: self.segment, word, start })
+    }
+
+    /// Goes on from the cell `index`, behind a publication of one run, through those whose bytes are a
+    /// part of that run, and at most `room` more. Returns the first cell after them, and where they
+    /// end, in bytes from the segment's base.
+    #[inline]
+    pub(crate) fn follow(&self, before: &Publication<'_>, mut index: usize, room: usize) -> (usize, u32) {
+        let (run, start, mut end) = (before.word, before.start, before.end());
+        let limit = end.saturating_add(u32::try_from(room).unwrap_or(u32::MAX));
+        while let Some(word) = self.cells.word(index) {
+            let goes_on = word.goes_on(run, end - start) || word.end() == end;
+            if !goes_on || word.end() > limit {
+                break;
+            }
+            (index, end) = (index + 1, word.end());
+        }
+        (index, end)
     }
 }
 
@@ -90,14 +121,6 @@ impl<'a> Publication<'a> {
         let len = self.len() as usize;
         // SAFETY: a `Payload` lent the segment, and the word was in a cell.
         (len > 0 && !self.word.is_composite()).then(|| unsafe { self.segment.run(self.word, len) })
-    }
-
-    /// Whether its bytes are one run that starts at that place of that block.
-    #[inline]
-    pub(crate) fn starts_at(&self, block: &Block, place: usize) -> bool {
-        let same_place = usize::from(self.word.at().place) == place && !self.word.is_composite();
-        // SAFETY: as above.
-        same_place && ptr::eq(unsafe { self.segment.block_of(self.word) }, block)
     }
 
     fn composite(&self) -> Option<&'a Composite> {

@@ -141,6 +141,19 @@ pub(crate) enum Unregistered {
     Released,
 }
 
+/// The first cells of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cells<'a>(&'a [AtomicU64]);
+
+impl Cells<'_> {
+    /// What a cell holds, if it is one of them.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn word(&self, index: usize) -> Option<Word> {
+        self.0.get(index).map(|cell| Word(cell.load(ord::CELL_LOAD())))
+    }
+}
+
 impl Segment {
     /// A segment private to the caller, who has the chain's reference to the payload.
     pub(crate) fn allocate(shape: Shape, header: Header) -> Box<Self> {
@@ -220,6 +233,13 @@ impl Segment {
     pub(crate) fn word(&self, index: usize) -> Word {
         self.canary.check();
         self.cells.get(index).map_or(Word::EMPTY, |cell| Word(cell.load(ord::CELL_LOAD())))
+    }
+
+    /// The first cells, so many.
+    #[inline]
+    pub(crate) fn cells(&self, cells: usize) -> Cells<'_> {
+        self.canary.check();
+        Cells(&self.cells[..cells])
     }
 
     /// The word before a cell; before the first, one that ends at the base.

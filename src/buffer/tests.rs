@@ -646,3 +646,34 @@ fn a_waiting_cursor_whose_evictor_stopped_is_woken_by_the_next_append() {
     buffer.append(b"frame").expect("appended");
     assert_eq!(count.0.load(Ordering::SeqCst), 1, "I8, I9");
 }
+
+#[test]
+fn what_lies_together_is_read_together() {
+    let buffer = ReplicationBuffer::builder().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    let (mut one, mut other) = (buffer.writer(), buffer.writer());
+    let expected = b"0123456789abcdefgh.OTHERij";
+    one.append(&expected[..10]).expect("published");
+    one.append(&expected[10..15]).expect("published");
+    // A marker between them takes nothing of the block.
+    let mut marker = other.frame();
+    marker.set_context(Some(3));
+    marker.publish().expect("published");
+    one.append(&expected[15..18]).expect("published");
+    other.append(&expected[18..24]).expect("published");
+    one.append(&expected[24..]).expect("published");
+
+    assert_eq!(cursor.refresh(), Ok(expected.len()));
+    assert_eq!(cursor.chunk(), &expected[..18]);
+    let mut slices = [IoSlice::new(&[]); 8];
+    let filled = cursor.chunks_vectored(&mut slices);
+    let lengths: Vec<_> = slices[..filled].iter().map(|slice| slice.len()).collect();
+    assert_eq!(lengths, [18, 6, 2]);
+
+    let mut read = [0; 12];
+    cursor.copy_to_slice(&mut read);
+    assert_eq!((&read[..], cursor.chunk()), (&expected[..12], &expected[12..18]));
+    let mut rest = vec![0; cursor.remaining()];
+    cursor.copy_to_slice(&mut rest);
+    assert_eq!(rest, &expected[12..]);
+}

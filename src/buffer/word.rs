@@ -133,6 +133,14 @@ impl Word {
         At { block, place: (self.0 >> PLACE_SHIFT) as u16 }
     }
 
+    /// Whether it is plain, as `run` is, and its bytes start so many behind the start of those of `run`
+    /// in the same block.
+    #[inline]
+    pub(crate) fn goes_on(self, run: Self, bytes: u32) -> bool {
+        const SAME: u64 = ((MAX_BLOCKS as u64 - 1) << BLOCK_SHIFT) | KIND_MASK;
+        (self.0 ^ run.0) & SAME == 0 && u32::from(self.at().place) == u32::from(run.at().place) + bytes
+    }
+
     /// The entry of the context after it.
     #[inline]
     pub(crate) fn context(self) -> u8 {
@@ -176,6 +184,17 @@ mod tests {
             prop_assert_eq!((closing.end(), closing.sealed_term()), (end, sealed));
             prop_assert_eq!((closing.context(), closing.owes_wake()), (context, owes));
         }
+    }
+
+    #[test]
+    fn a_run_goes_on_in_its_block_alone() {
+        let run = Word::plain(5, At { block: 3, place: 65_500 }, 7);
+        let next = |block, place| Word::plain(20, At { block, place }, 0);
+        assert!(next(3, 65_530).goes_on(run, 30) && next(3, 65_530).owing(true).goes_on(run, 30));
+        assert!(!next(3, 65_529).goes_on(run, 30) && !next(4, 65_530).goes_on(run, 30));
+        // The block is full, and the next begins.
+        assert!(!next(4, 0).goes_on(run, 36) && !next(3, 0).goes_on(run, 36));
+        assert!(!Word::composite(20, At { block: 3, place: 65_530 }, 0).goes_on(run, 30));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl<'c> FrameView<'c> {
     /// Those bytes, run by run, not copied.
     pub fn chunks(&self) -> impl Iterator<Item = &'c [u8]> {
         let mut left = self.len();
-        self.cursor.pieces().map_while(move |piece| {
+        self.cursor.pieces(left).map_while(move |piece| {
             let taken = left.min(piece.len());
             left -= taken;
             (taken > 0).then(|| &piece.bytes()[..taken])

@@ -7,7 +7,7 @@ use crate::buffer::cursor_slot::CursorSlot;
 use crate::buffer::error::{AttachError, CursorError};
 use crate::buffer::link::Protected;
 use crate::buffer::log::Log;
-use crate::buffer::payload::{Payload, Publication};
+use crate::buffer::payload::{Payload, Publication, Seen};
 use crate::buffer::sync::table::{Fault, fault, ord};
 use crate::buffer::sync::{Arc, fence, unwinding};
 
@@ -29,6 +29,11 @@ pub(super) struct View {
 }
 
 impl View {
+    #[inline]
+    pub(super) fn seen(&self) -> Seen<'_> {
+        self.payload.seen(self.visible)
+    }
+
     /// Where what the cursor has seen of it ends.
     fn end(&self) -> u64 {
         let segment = self.payload.segment();
@@ -244,7 +249,7 @@ impl Cursor {
     pub(super) fn publication(&self) -> Option<Publication<'_>> {
         let first = self.window.front()?;
         let Place { index, start, .. } = self.place;
-        (index < first.visible).then(|| first.payload.publication(index, start))
+        first.seen().publication(index, start)
     }
 
     /// Leaves publications that are read, and segments whose publications are.
@@ -321,17 +326,26 @@ impl Cursor {
         self.slot().set_read(self.offset);
         while n > 0 {
             let Some(first) = self.window.front() else { return };
-            let mut place = self.place;
-            while n > 0 && place.index < first.visible {
-                let publication = first.payload.publication(place.index, place.start);
+            let (seen, mut place) = (first.seen(), self.place);
+            while n > 0
+                && let Some(publication) = seen.publication(place.index, place.start)
+            {
                 let (skip, left) = (place.skip as usize, (publication.len() - place.skip) as usize);
-                let taken = n.min(left);
-                hand_over(&publication, skip, taken, &mut each);
-                n -= taken;
-                if taken == left {
-                    place = place.after(&publication);
+                if n < left {
+                    hand_over(&publication, skip, n, &mut each);
+                    place.skip += n as u32;
+                    n = 0;
+                } else if let Some(run) = publication.single_run() {
+                    // A long copy is a fast one.
+                    let (index, end) = seen.follow(&publication, place.index + 1, n - left);
+                    let run = run.skip(skip).lengthened((end - publication.end()) as usize);
+                    n -= run.len();
+                    place = Place { index, start: end, skip: 0 };
+                    each(run.bytes());
                 } else {
-                    place.skip += taken as u32;
+                    hand_over(&publication, skip, left, &mut each);
+                    n -= left;
+                    place = place.after(&publication);
                 }
             }
             self.place = place;
@@ -344,14 +358,7 @@ impl Cursor {
 }
 
 /// Hands over `n` bytes of a publication from its byte `skip` on.
-#[inline]
 fn hand_over(publication: &Publication<'_>, mut skip: usize, mut n: usize, each: &mut impl FnMut(&[u8])) {
-    if n == 0 {
-        return;
-    }
-    if let Some(run) = publication.single_run() {
-        return each(&run.skip(skip).bytes()[..n]);
-    }
     for run in publication.runs() {
         let skipped = skip.min(run.len());
         skip -= skipped;

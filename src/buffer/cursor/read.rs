@@ -6,10 +6,14 @@ use bytes::Buf;
 
 use super::handle::{Cursor, Place};
 use crate::buffer::block::Run;
+use crate::buffer::copy::copy_slice;
 
-/// The runs of bytes from a place to the end of what is visible.
+/// The runs of bytes from a place to the end of what is visible. Plain publications that are neighbours in
+/// memory are one.
 pub(super) struct Pieces<'c> {
     cursor: &'c Cursor,
+    /// Bytes behind which it does not look for neighbours.
+    enough: usize,
     /// The segment of the window, the publication in it, and the next of its runs.
     view: usize,
     place: Place,
@@ -17,15 +21,15 @@ pub(super) struct Pieces<'c> {
 }
 
 impl<'c> Pieces<'c> {
-    fn of(cursor: &'c Cursor) -> Self {
-        Self { cursor, view: 0, place: cursor.place, run: 0 }
+    fn of(cursor: &'c Cursor, enough: usize) -> Self {
+        Self { cursor, enough, view: 0, place: cursor.place, run: 0 }
     }
 
     /// The next run of a publication that has several, without what was skipped.
     #[cold]
     fn next_of_composite(&mut self) -> Option<Run<'c>> {
-        let publication =
-            self.cursor.window[self.view].payload.publication(self.place.index, self.place.start);
+        let seen = self.cursor.window[self.view].seen();
+        let publication = seen.publication(self.place.index, self.place.start)?;
         while let Some(run) = publication.run(self.run) {
             self.run += 1;
             let skipped = (self.place.skip as usize).min(run.len());
@@ -36,22 +40,6 @@ impl<'c> Pieces<'c> {
         }
         None
     }
-
-    /// Takes in the frames that lie right behind a run in the same block, one after the other.
-    #[inline]
-    fn extend(&mut self, run: &mut Run<'c>) {
-        let Run::Staged { block, range } = run else { return };
-        let Some(view) = self.cursor.window.get(self.view) else { return };
-        while self.place.index < view.visible {
-            let publication = view.payload.publication(self.place.index, self.place.start);
-            let len = publication.len() as usize;
-            if len > 0 && !publication.starts_at(block, range.end) {
-                return;
-            }
-            range.end += len;
-            self.place = self.place.after(&publication);
-        }
-    }
 }
 
 impl<'c> Iterator for Pieces<'c> {
@@ -61,15 +49,17 @@ impl<'c> Iterator for Pieces<'c> {
     fn next(&mut self) -> Option<Run<'c>> {
         loop {
             let view = self.cursor.window.get(self.view)?;
-            if self.place.index == view.visible {
+            let seen = view.seen();
+            let Some(publication) = seen.publication(self.place.index, self.place.start) else {
                 (self.view, self.place) = (self.view + 1, Place::default());
                 continue;
-            }
-            let publication = view.payload.publication(self.place.index, self.place.start);
+            };
             if let Some(run) = publication.single_run() {
                 let run = run.skip(self.place.skip as usize);
-                self.place = self.place.after(&publication);
-                return Some(run);
+                let room = self.enough.saturating_sub(run.len());
+                let (index, end) = seen.follow(&publication, self.place.index + 1, room);
+                self.place = Place { index, start: end, skip: 0 };
+                return Some(run.lengthened((end - publication.end()) as usize));
             }
             if publication.len() > 0
                 && let Some(run) = self.next_of_composite()
@@ -81,7 +71,7 @@ impl<'c> Iterator for Pieces<'c> {
     }
 }
 
-/// As [`Pieces`], neighbours in memory joined.
+/// As [`Pieces`], all neighbours in memory joined: those in the next segment too, and pieces of composites.
 struct Runs<'c> {
     pieces: Pieces<'c>,
     ahead: Option<Run<'c>>,
@@ -92,30 +82,20 @@ impl<'c> Iterator for Runs<'c> {
 
     fn next(&mut self) -> Option<&'c [u8]> {
         let mut run = self.ahead.take().or_else(|| self.pieces.next())?;
-        loop {
-            if self.pieces.run == 0 {
-                self.pieces.extend(&mut run);
-            }
-            match self.pieces.next() {
-                Some(next) if run.join(&next) => {}
-                ahead => {
-                    self.ahead = ahead;
-                    return Some(run.bytes());
-                }
-            }
-        }
+        self.ahead = self.pieces.find(|next| !run.join(next));
+        Some(run.bytes())
     }
 }
 
 impl Cursor {
-    /// The runs of bytes from the cursor to the end of what is visible, publication by publication.
-    pub(super) fn pieces(&self) -> Pieces<'_> {
-        Pieces::of(self)
+    /// The runs of bytes from the cursor on, not joined beyond `enough` bytes.
+    pub(super) fn pieces(&self, enough: usize) -> Pieces<'_> {
+        Pieces::of(self, enough)
     }
 
-    /// The same, neighbours in memory joined.
+    /// The runs of bytes from the cursor to the end of what is visible.
     fn runs(&self) -> Runs<'_> {
-        Runs { pieces: self.pieces(), ahead: None }
+        Runs { pieces: self.pieces(usize::MAX), ahead: None }
     }
 }
 
@@ -147,7 +127,7 @@ impl Buf for Cursor {
         let mut left = target;
         self.take(n, |piece| {
             let (to, rest) = std::mem::take(&mut left).split_at_mut(piece.len());
-            to.copy_from_slice(piece);
+            copy_slice(piece, to);
             left = rest;
         });
     }
