@@ -1,10 +1,19 @@
-//! Copying bytes, without the few copies that take ten times as long.
+//! Copying bytes: short frames without a call, and no long ones that take ten times as long.
 //!
-//! # Why
+//! # Short ones
+//! Most frames have a few dozen bytes. To call the system's `memcpy` takes as long as to copy them.
+//!
+//! # Long ones
 //! Where the target lies 1 to 63 bytes behind the source, counted modulo a page, `rep movsb` of some
 //! processors falls from 30 GB/s to 2 (measured; glibc's bug 30994), and the system's `memcpy` uses it from
 //! a few KiB on. Writers copy into blocks that are used again and again, and readers into one buffer: a pair
 //! that is unlucky stays so. In short pieces the system copies with vectors, and as fast as ever.
+
+use std::ops::RangeInclusive;
+
+/// What is copied without a call.
+const SHORT_BYTES: RangeInclusive<usize> = VECTOR_BYTES..=4 * VECTOR_BYTES;
+const VECTOR_BYTES: usize = size_of::<u128>();
 
 /// Bytes that every system copies with vectors.
 const PIECE_BYTES: usize = 2 << 10;
@@ -18,12 +27,30 @@ const LINE_BYTES: usize = 64;
 /// As for [`copy_nonoverlapping`](std::ptr::copy_nonoverlapping).
 #[inline]
 pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
-    if n > PIECE_BYTES && is_unlucky(from.addr(), to.addr()) {
+    if SHORT_BYTES.contains(&n) {
         // SAFETY: the caller's promise.
-        return unsafe { copy_in_pieces(from, to, n) };
+        unsafe { copy_short(from, to, n) }
+    } else if n > PIECE_BYTES && is_unlucky(from.addr(), to.addr()) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_in_pieces(from, to, n) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { from.copy_to_nonoverlapping(to, n) }
     }
-    // SAFETY: the caller's promise.
-    unsafe { from.copy_to_nonoverlapping(to, n) }
+}
+
+/// Copies the first and the last two vectors, which overlap as far as there are fewer than four.
+///
+/// # Safety
+/// As for [`copy`], and `n` is one of [`SHORT_BYTES`].
+#[inline]
+unsafe fn copy_short(from: *const u8, to: *mut u8, n: usize) {
+    let last = n - VECTOR_BYTES;
+    let second = last.min(VECTOR_BYTES);
+    for at in [0, second, last - second, last] {
+        // SAFETY: `at` is `last` at most, so all of it lies within `n` bytes.
+        unsafe { to.add(at).cast::<u128>().write_unaligned(from.add(at).cast::<u128>().read_unaligned()) }
+    }
 }
 
 /// Copies all of `from` to a place of the same length.
@@ -62,7 +89,7 @@ mod tests {
         let mut target = vec![0; 5 * PAGE_BYTES];
         for distance in [0, 1, 16, 63, 64, 65, PAGE_BYTES - 1] {
             let start = (bytes.as_ptr().addr() + distance).wrapping_sub(target.as_ptr().addr()) % PAGE_BYTES;
-            for n in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES, bytes.len()] {
+            for n in (0..70).chain([PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES, bytes.len()]) {
                 target.fill(0);
                 copy_slice(&bytes[..n], &mut target[start..start + n]);
                 assert_eq!(target[start..start + n], bytes[..n], "{n} bytes at a distance of {distance}");

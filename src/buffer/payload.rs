@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{Composite, Piece, Run};
+use super::copy::copy_slice;
 use super::link::Protected;
 use super::memory::Memory;
 use super::segment::{Cells, Segment};
@@ -50,6 +51,16 @@ impl Payload {
     }
 }
 
+impl Drop for Payload {
+    fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
+        // SAFETY: the reference is given up once, here.
+        unsafe { self.memory.drop_payload(self.segment) }
+    }
+}
+
 /// Publications that were seen: those in the first cells of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
@@ -67,30 +78,88 @@ impl<'a> Seen<'a> {
     }
 
     /// Goes on from the cell `index`, behind a publication of one run, through those whose bytes are a
-    /// part of that run, and at most `room` more. Returns the first cell after them, and where they
-    /// end, in bytes from the segment's base.
+    /// part of that run, and which end at `limit` or before. Returns the first cell after them, and where they
+    /// end.
     #[inline]
-    pub(crate) fn follow(&self, before: &Publication<'_>, mut index: usize, room: usize) -> (usize, u32) {
+    fn follow(&self, before: &Publication<'_>, mut index: usize, limit: u32) -> (usize, u32) {
         let (run, start, mut end) = (before.word, before.start, before.end());
-        let limit = end.saturating_add(u32::try_from(room).unwrap_or(u32::MAX));
-        while let Some(word) = self.cells.word(index) {
-            let goes_on = word.goes_on(run, end - start) || word.end() == end;
-            if !goes_on || word.end() > limit {
-                break;
-            }
+        while let Some(word) = self.cells.word(index)
+            && (word.goes_on(run, end - start) || word.end() == end)
+            && word.end() <= limit
+        {
             (index, end) = (index + 1, word.end());
         }
         (index, end)
     }
+
+    /// The run of the publication at `place`, from there on, if it is plain, with what lies behind it in its block,
+    /// which is not looked for beyond `enough` bytes. Moves the place behind it.
+    #[inline]
+    pub(crate) fn run(&self, place: &mut Place, enough: usize) -> Option<Run<'a>> {
+        let first = self.publication(place.index, place.start)?;
+        let single = first.single_run()?;
+        let skip = place.skip;
+        let limit = (place.start + skip).saturating_add(u32::try_from(enough).unwrap_or(u32::MAX));
+        let (index, end) = self.follow(&first, place.index + 1, limit);
+        *place = Place { index, start: end, skip: 0 };
+        Some(single.lengthened((end - first.end()) as usize).skip(skip as usize))
+    }
+
+    /// Copies what stands from `place` on to the front of `target`, as far as it was seen and there is room. Moves
+    /// the place behind it, and returns how many bytes there are.
+    #[inline]
+    pub(crate) fn copy(&self, place: &mut Place, target: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < target.len() {
+            if place.skip == 0 {
+                filled += self.copy_plain(place, &mut target[filled..]);
+            }
+            match self.publication(place.index, place.start) {
+                Some(publication) => filled += publication.copy_part(place, &mut target[filled..]),
+                None => break,
+            }
+        }
+        filled
+    }
+
+    /// As [`copy`](Self::copy), up to what is composite or does not fit as a whole.
+    #[inline]
+    fn copy_plain(&self, place: &mut Place, target: &mut [u8]) -> usize {
+        let (mut index, mut start, mut filled) = (place.index, place.start, 0);
+        let limit = start.saturating_add(u32::try_from(target.len()).unwrap_or(u32::MAX));
+        while let Some(run) = self.publication(index, start)
+            && run.is_plain()
+            && run.end() <= limit
+        {
+            // What lies behind it in its block comes with it: a long copy is a fast one.
+            let (next, end) = self.follow(&run, index + 1, limit);
+            let len = (end - start) as usize;
+            if len > 0 {
+                copy_slice(run.bytes(len), &mut target[filled..filled + len]);
+            }
+            (index, start, filled) = (next, end, filled + len);
+        }
+        *place = Place { index, start, skip: 0 };
+        filled
+    }
 }
 
-impl Drop for Payload {
-    fn drop(&mut self) {
-        if unwinding() {
-            return;
-        }
-        // SAFETY: the reference is given up once, here.
-        unsafe { self.memory.drop_payload(self.segment) }
+/// Where a reader stands among the publications of a segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// The publication.
+    pub(crate) index: usize,
+    /// Where that starts, in bytes from the segment's base.
+    pub(crate) start: u32,
+    /// Bytes of it that were read.
+    pub(crate) skip: u32,
+}
+
+impl Place {
+    /// Behind the publication that stands here.
+    #[inline]
+    pub(crate) fn after(self, publication: &Publication<'_>) -> Self {
+        Self { index: self.index + 1, start: publication.end(), skip: 0 }
     }
 }
 
@@ -115,12 +184,44 @@ impl<'a> Publication<'a> {
         self.word.end()
     }
 
+    /// Whether its bytes, if it has any, are one run in a block.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        !self.word.is_composite()
+    }
+
+    /// So many bytes from its first on, which lie in one run.
+    #[inline]
+    fn bytes(&self, len: usize) -> &'a [u8] {
+        let place = usize::from(self.word.at().place);
+        // SAFETY: a `Payload` lent the segment, the word was in a cell, and so were those whose bytes follow.
+        unsafe { self.segment.block_of(self.word).read(place..place + len) }
+    }
+
+    /// Copies its bytes from the place on, as far as `target` has room, and moves the place.
+    #[cold]
+    fn copy_part(&self, place: &mut Place, target: &mut [u8]) -> usize {
+        let (mut skip, mut filled) = (place.skip as usize, 0);
+        for run in self.runs() {
+            let skipped = skip.min(run.len());
+            skip -= skipped;
+            let part = (run.len() - skipped).min(target.len() - filled);
+            copy_slice(&run.bytes()[skipped..skipped + part], &mut target[filled..filled + part]);
+            filled += part;
+        }
+        place.skip += filled as u32;
+        if place.skip == self.len() {
+            *place = place.after(self);
+        }
+        filled
+    }
+
     /// Its bytes, if they are one run in a block: not those of a composite, and not a marker's.
     #[inline]
     pub(crate) fn single_run(&self) -> Option<Run<'a>> {
         let len = self.len() as usize;
         // SAFETY: a `Payload` lent the segment, and the word was in a cell.
-        (len > 0 && !self.word.is_composite()).then(|| unsafe { self.segment.run(self.word, len) })
+        (len > 0 && self.is_plain()).then(|| unsafe { self.segment.run(self.word, len) })
     }
 
     fn composite(&self) -> Option<&'a Composite> {

@@ -7,7 +7,7 @@ use crate::buffer::cursor_slot::CursorSlot;
 use crate::buffer::error::{AttachError, CursorError};
 use crate::buffer::link::Protected;
 use crate::buffer::log::Log;
-use crate::buffer::payload::{Payload, Publication, Seen};
+use crate::buffer::payload::{Payload, Place, Publication, Seen};
 use crate::buffer::sync::table::{Fault, fault, ord};
 use crate::buffer::sync::{Arc, fence, unwinding};
 
@@ -65,28 +65,10 @@ pub struct Cursor {
     /// The ordinal in the slot: the first segment of the window.
     pub(super) ordinal: u64,
     pub(super) window: VecDeque<View>,
+    /// In the first segment of the window.
     pub(super) place: Place,
     pub(super) offset: u64,
     pub(super) visible_end: u64,
-}
-
-/// Where a cursor stands in the first segment of its window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
-    /// The publication.
-    pub(super) index: usize,
-    /// Where that starts, in bytes from the segment's base.
-    pub(super) start: u32,
-    /// Bytes of it that were read.
-    pub(super) skip: u32,
-}
-
-impl Place {
-    /// Behind the publication that stands here.
-    #[inline]
-    pub(super) fn after(self, publication: &Publication<'_>) -> Self {
-        Self { index: self.index + 1, start: publication.end(), skip: 0 }
-    }
 }
 
 // SAFETY: the slot lives as long as the log, and only its cursor owns it, wherever it is moved.
@@ -318,55 +300,21 @@ impl Cursor {
         }
     }
 
-    /// Takes `n` visible bytes, and hands them over piece by piece.
+    /// Fills `target` with visible bytes, and passes them.
     #[inline]
-    pub(super) fn take(&mut self, mut n: usize, mut each: impl FnMut(&[u8])) {
-        debug_assert!(n <= self.visible());
-        self.offset += n as u64;
+    pub(super) fn fill(&mut self, target: &mut [u8]) {
+        debug_assert!(target.len() <= self.visible());
+        self.offset += target.len() as u64;
         self.slot().set_read(self.offset);
-        while n > 0 {
+        let mut filled = 0;
+        while filled < target.len() {
             let Some(first) = self.window.front() else { return };
-            let (seen, mut place) = (first.seen(), self.place);
-            while n > 0
-                && let Some(publication) = seen.publication(place.index, place.start)
-            {
-                let (skip, left) = (place.skip as usize, (publication.len() - place.skip) as usize);
-                if n < left {
-                    hand_over(&publication, skip, n, &mut each);
-                    place.skip += n as u32;
-                    n = 0;
-                } else if let Some(run) = publication.single_run() {
-                    // A long copy is a fast one.
-                    let (index, end) = seen.follow(&publication, place.index + 1, n - left);
-                    let run = run.skip(skip).lengthened((end - publication.end()) as usize);
-                    n -= run.len();
-                    place = Place { index, start: end, skip: 0 };
-                    each(run.bytes());
-                } else {
-                    hand_over(&publication, skip, left, &mut each);
-                    n -= left;
-                    place = place.after(&publication);
-                }
-            }
-            self.place = place;
-            if place.index == first.visible && !self.leave_segment() {
+            filled += first.seen().copy(&mut self.place, &mut target[filled..]);
+            if self.place.index == first.visible && !self.leave_segment() {
                 return;
             }
         }
         self.settle();
-    }
-}
-
-/// Hands over `n` bytes of a publication from its byte `skip` on.
-fn hand_over(publication: &Publication<'_>, mut skip: usize, mut n: usize, each: &mut impl FnMut(&[u8])) {
-    for run in publication.runs() {
-        let skipped = skip.min(run.len());
-        skip -= skipped;
-        let part = n.min(run.len() - skipped);
-        n -= part;
-        if part > 0 {
-            each(&run.skip(skipped).bytes()[..part]);
-        }
     }
 }
 

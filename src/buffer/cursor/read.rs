@@ -4,9 +4,9 @@ use std::io::IoSlice;
 
 use bytes::Buf;
 
-use super::handle::{Cursor, Place};
+use super::handle::Cursor;
 use crate::buffer::block::Run;
-use crate::buffer::copy::copy_slice;
+use crate::buffer::payload::Place;
 
 /// The runs of bytes from a place to the end of what is visible. Plain publications that are neighbours in
 /// memory are one.
@@ -50,17 +50,13 @@ impl<'c> Iterator for Pieces<'c> {
         loop {
             let view = self.cursor.window.get(self.view)?;
             let seen = view.seen();
+            if let Some(run) = seen.run(&mut self.place, self.enough) {
+                return Some(run);
+            }
             let Some(publication) = seen.publication(self.place.index, self.place.start) else {
                 (self.view, self.place) = (self.view + 1, Place::default());
                 continue;
             };
-            if let Some(run) = publication.single_run() {
-                let run = run.skip(self.place.skip as usize);
-                let room = self.enough.saturating_sub(run.len());
-                let (index, end) = seen.follow(&publication, self.place.index + 1, room);
-                self.place = Place { index, start: end, skip: 0 };
-                return Some(run.lengthened((end - publication.end()) as usize));
-            }
             if publication.len() > 0
                 && let Some(run) = self.next_of_composite()
             {
@@ -124,11 +120,6 @@ impl Buf for Cursor {
     fn copy_to_slice(&mut self, target: &mut [u8]) {
         let n = target.len();
         assert!(n <= self.visible(), "cannot copy {n} bytes: {} are visible", self.visible());
-        let mut left = target;
-        self.take(n, |piece| {
-            let (to, rest) = std::mem::take(&mut left).split_at_mut(piece.len());
-            copy_slice(piece, to);
-            left = rest;
-        });
+        self.fill(target);
     }
 }
