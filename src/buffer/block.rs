@@ -133,6 +133,18 @@ impl Block {
         unsafe { slice::from_raw_parts(self.bytes.as_ptr().add(range.start).cast(), range.len()) }
     }
 
+    /// Memory to write to.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write), and as long as the slice lives.
+    #[expect(clippy::mut_from_ref, reason = "a block is written in parts, by its one writer")]
+    pub(crate) unsafe fn spare(&self, range: Range<usize>) -> &mut [MaybeUninit<u8>] {
+        debug_assert!(range.start <= range.end && range.end <= self.capacity());
+        self.marks.write(range.clone());
+        // SAFETY: in bounds, and nobody else touches these bytes.
+        unsafe { slice::from_raw_parts_mut(self.bytes.as_ptr().add(range.start), range.len()) }
+    }
+
     /// Leaves the address of a composite at `at`.
     ///
     /// # Safety

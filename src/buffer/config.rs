@@ -125,6 +125,8 @@ pub(crate) struct Settings {
     pub(crate) pooled_segments: usize,
     pub(crate) pooled_writers: usize,
     pub(crate) pooled_frame_bytes: u64,
+    pub(crate) shared_copies: usize,
+    pub(crate) shared_copy_bytes: usize,
 }
 
 /// Builds a [`ReplicationBuffer`](super::ReplicationBuffer).
@@ -159,6 +161,8 @@ impl Default for Builder {
             pooled_segments: 64,
             pooled_writers: 64,
             pooled_frame_bytes: DEFAULT_POOLED_FRAME_BYTES,
+            shared_copies: 16,
+            shared_copy_bytes: 64 << 10,
         })
     }
 }
@@ -212,6 +216,10 @@ setters! {
     pooled_writers: usize;
     /// Memory of long frames kept for reuse, in bytes altogether. Default 8 MiB.
     pooled_frame_bytes: u64;
+    /// Copies of the stream that [`next_copy`](super::Cursor::next_copy) keeps for other cursors. Default 16; 0 keeps none.
+    shared_copies: usize;
+    /// The longest of them, in bytes, 1 to 16 MiB. Default 64 KiB.
+    shared_copy_bytes: usize;
 }
 
 impl Builder {
@@ -239,6 +247,8 @@ impl Builder {
         within("pooled_segments", settings.pooled_segments as u64, 0, 1 << 16)?;
         within("pooled_writers", settings.pooled_writers as u64, 0, 1 << 16)?;
         within("pooled_frame_bytes", settings.pooled_frame_bytes, 0, MAX_OFFSET)?;
+        within("shared_copies", settings.shared_copies as u64, 0, 1 << 16)?;
+        within("shared_copy_bytes", settings.shared_copy_bytes as u64, 1, 16 << 20)?;
         Ok(settings)
     }
 }

@@ -9,6 +9,7 @@
 //! a few KiB on. Writers copy into blocks that are used again and again, and readers into one buffer: a pair
 //! that is unlucky stays so. In short pieces the system copies with vectors, and as fast as ever.
 
+use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
 
 /// What is copied without a call.
@@ -58,10 +59,17 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, n: usize) {
 /// # Panics
 /// If the lengths differ.
 #[inline]
-pub(crate) fn copy_slice(from: &[u8], to: &mut [u8]) {
+pub(crate) fn copy_slice(from: &[u8], to: &mut [MaybeUninit<u8>]) {
     assert_eq!(from.len(), to.len(), "a copy is as long as what it is of");
     // SAFETY: both are as long as that, and the exclusive borrow overlaps with nothing.
-    unsafe { copy(from.as_ptr(), to.as_mut_ptr(), from.len()) }
+    unsafe { copy(from.as_ptr(), to.as_mut_ptr().cast(), from.len()) }
+}
+
+/// The same memory, for who writes bytes to it and nothing else.
+pub(crate) fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    let (start, len) = (bytes.as_mut_ptr().cast(), bytes.len());
+    // SAFETY: the same bytes, borrowed for as long; this module and those that copy by it write initialised ones alone.
+    unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 
 fn is_unlucky(from: usize, to: usize) -> bool {
@@ -91,7 +99,7 @@ mod tests {
             let start = (bytes.as_ptr().addr() + distance).wrapping_sub(target.as_ptr().addr()) % PAGE_BYTES;
             for n in (0..70).chain([PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES, bytes.len()]) {
                 target.fill(0);
-                copy_slice(&bytes[..n], &mut target[start..start + n]);
+                copy_slice(&bytes[..n], as_uninit(&mut target[start..start + n]));
                 assert_eq!(target[start..start + n], bytes[..n], "{n} bytes at a distance of {distance}");
                 assert!(target[..start].iter().chain(&target[start + n..]).all(|byte| *byte == 0));
             }

@@ -31,6 +31,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::config::{CursorLimits, Settings, SharedLimits};
+use super::copies::Copies;
 use super::cursor_slot::{CursorSlot, CursorSlots};
 use super::index::{INDEX_STRIDE, Index};
 use super::link::{Protected, Root};
@@ -62,6 +63,7 @@ pub(crate) struct Log {
     /// The term of writers made from now on.
     pub(crate) term: AtomicU64,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) copies: Copies,
 }
 
 /// Where the stream ended when looked at.
@@ -101,6 +103,7 @@ impl Log {
             slots: CursorSlots::new(settings.max_cursors),
             term: AtomicU64::new(1),
             domain,
+            copies: Copies::new(settings.shared_copies, settings.shared_copy_bytes),
             settings,
             memory,
         }

@@ -11,11 +11,13 @@
 //! doubling from half a block on, so at most a fifth of one is unused, and a spare one of the same
 //! class will do. What is longer than [`MAX_POOLED_FRAME_BYTES`] is made to measure and not kept.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::block::Block;
 use super::config::Settings;
+use super::copy::copy_slice;
 use super::pool::{Pool, discard};
 use super::segment::{Header, Segment, Shape};
 use super::stats::Counters;
@@ -242,10 +244,15 @@ unsafe impl Send for OwnBlock {}
 impl OwnBlock {
     /// `bytes`, copied.
     pub(crate) fn copy_of(bytes: &[u8], memory: &Arc<Memory>) -> Self {
-        let block = memory.block_of(bytes.len());
+        Self::new(bytes.len(), memory, |spare| copy_slice(bytes, spare))
+    }
+
+    /// So many bytes, all of which `fill` has to write.
+    pub(crate) fn new(len: usize, memory: &Arc<Memory>, fill: impl FnOnce(&mut [MaybeUninit<u8>])) -> Self {
+        let block = memory.block_of(len);
         // SAFETY: just taken, and long enough.
-        unsafe { (*block).write(0, bytes) };
-        Self { block, len: bytes.len(), memory: Arc::clone(memory) }
+        fill(unsafe { (*block).spare(0..len) });
+        Self { block, len, memory: Arc::clone(memory) }
     }
 
     /// The block; the bytes are its first.
@@ -257,7 +264,7 @@ impl OwnBlock {
 
 impl AsRef<[u8]> for OwnBlock {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: written by `copy_of`, and never again.
+        // SAFETY: written by `new`, and never again.
         unsafe { (*self.block).read(0..self.len) }
     }
 }

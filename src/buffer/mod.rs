@@ -57,6 +57,7 @@
 
 mod block;
 mod config;
+mod copies;
 mod copy;
 mod cursor;
 mod cursor_slot;

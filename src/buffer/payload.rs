@@ -3,6 +3,7 @@
 //! A [`Payload`] is a counted reference; a [`Publication`] is a word that was seen in one of the
 //! segment's cells, with that reference. So reading bytes needs no unsafe code above this file.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -108,7 +109,7 @@ impl<'a> Seen<'a> {
     /// Copies what stands from `place` on to the front of `target`, as far as it was seen and there is room. Moves
     /// the place behind it, and returns how many bytes there are.
     #[inline]
-    pub(crate) fn copy(&self, place: &mut Place, target: &mut [u8]) -> usize {
+    pub(crate) fn copy(&self, place: &mut Place, target: &mut [MaybeUninit<u8>]) -> usize {
         let mut filled = 0;
         while filled < target.len() {
             if place.skip == 0 {
@@ -124,7 +125,7 @@ impl<'a> Seen<'a> {
 
     /// As [`copy`](Self::copy), up to what is composite or does not fit as a whole.
     #[inline]
-    fn copy_plain(&self, place: &mut Place, target: &mut [u8]) -> usize {
+    fn copy_plain(&self, place: &mut Place, target: &mut [MaybeUninit<u8>]) -> usize {
         let (mut index, mut start, mut filled) = (place.index, place.start, 0);
         let limit = start.saturating_add(u32::try_from(target.len()).unwrap_or(u32::MAX));
         while let Some(run) = self.publication(index, start)
@@ -200,7 +201,7 @@ impl<'a> Publication<'a> {
 
     /// Copies its bytes from the place on, as far as `target` has room, and moves the place.
     #[cold]
-    fn copy_part(&self, place: &mut Place, target: &mut [u8]) -> usize {
+    fn copy_part(&self, place: &mut Place, target: &mut [MaybeUninit<u8>]) -> usize {
         let (mut skip, mut filled) = (place.skip as usize, 0);
         for run in self.runs() {
             let skipped = skip.min(run.len());

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Counters {
     pub(crate) segments_live: AtomicU64,
     pub(crate) blocks_live: AtomicU64,
+    /// Attached, evicted ones too.
+    pub(crate) cursors: AtomicU64,
     pub(crate) evictions: AtomicU64,
     pub(crate) publish_retries: AtomicU64,
 }

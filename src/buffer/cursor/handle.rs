@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem::MaybeUninit;
 
 use crate::buffer::cursor_slot::CursorSlot;
 use crate::buffer::error::{AttachError, CursorError};
 use crate::buffer::link::Protected;
 use crate::buffer::log::Log;
 use crate::buffer::payload::{Payload, Place, Publication, Seen};
+use crate::buffer::stats::Counters;
 use crate::buffer::sync::table::{Fault, fault, ord};
 use crate::buffer::sync::{Arc, fence, unwinding};
 
@@ -91,6 +93,7 @@ impl Cursor {
             offset: base,
             visible_end: base,
         };
+        Counters::more(&log.memory.counters.cursors, 1);
         // The segment holds the offset, so a look at it alone is enough to stand there.
         cursor.look();
         cursor.stand_at(offset);
@@ -302,7 +305,7 @@ impl Cursor {
 
     /// Fills `target` with visible bytes, and passes them.
     #[inline]
-    pub(super) fn fill(&mut self, target: &mut [u8]) {
+    pub(super) fn fill(&mut self, target: &mut [MaybeUninit<u8>]) {
         debug_assert!(target.len() <= self.visible());
         self.offset += target.len() as u64;
         self.slot().set_read(self.offset);
@@ -324,6 +327,7 @@ impl Drop for Cursor {
             return;
         }
         self.window.clear();
+        Counters::less(&self.log.memory.counters.cursors, 1);
         if !fault(Fault::KeepSlot) {
             self.slot().release(&self.log.domain);
         }

@@ -16,6 +16,9 @@
 //! Between refreshes the cursor is a plain [`Buf`](bytes::Buf) over memory that nobody changes. No pin, lock or
 //! guard is held across I/O or `.await`.
 //!
+//! Small frames of several writers are small pieces. [`next_copy`](Cursor::next_copy) makes them one, once for all cursors
+//! ([`copies`](super::copies)).
+//!
 //! The window stands in [`handle`], reading in [`read`], the frame-wise view in [`frames`], waiting in [`wait`].
 
 mod frames;

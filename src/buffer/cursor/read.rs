@@ -2,11 +2,18 @@
 
 use std::io::IoSlice;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::handle::Cursor;
 use crate::buffer::block::Run;
+use crate::buffer::copy::as_uninit;
+use crate::buffer::memory::OwnBlock;
 use crate::buffer::payload::Place;
+use crate::buffer::stats::Counters;
+use crate::buffer::sync::Arc;
+
+/// Copies of so many bytes are made in blocks, which are used again.
+const POOLED_COPY_BYTES: usize = 16 << 10;
 
 /// The runs of bytes from a place to the end of what is visible. Plain publications that are neighbours in
 /// memory are one.
@@ -84,6 +91,36 @@ impl<'c> Iterator for Runs<'c> {
 }
 
 impl Cursor {
+    /// Reads visible bytes as one piece of memory: what many cursors that send the same stream should do where
+    /// [`chunk`](Buf::chunk) is short beside what is visible, for the copy is made once for all of them. It goes as far as what
+    /// is visible, or as [`shared_copy_bytes`](crate::buffer::Builder::shared_copy_bytes), or less, where another cursor's copy ends. Empty
+    /// if nothing is visible.
+    ///
+    /// The bytes stay as long as they are used, even if the cursor is evicted; in `lag_bytes` they count as
+    /// read.
+    pub fn next_copy(&mut self) -> Bytes {
+        let (start, visible) = (self.offset, self.visible());
+        if visible == 0 {
+            return Bytes::new();
+        }
+        let log = Arc::clone(&self.log);
+        let cursors = Counters::get(&log.memory.counters.cursors);
+        if let Some(mut copy) = log.copies.find(start, cursors) {
+            copy.truncate(visible);
+            self.pass(copy.len());
+            return copy;
+        }
+        let room = usize::try_from(log.copies.room(start)).unwrap_or(usize::MAX);
+        let len = visible.min(room);
+        let copy = if len < POOLED_COPY_BYTES {
+            self.copy_to_bytes(len)
+        } else {
+            Bytes::from_owner(OwnBlock::new(len, &log.memory, |spare| self.fill(spare)))
+        };
+        log.copies.keep(start, &copy, cursors);
+        copy
+    }
+
     /// The runs of bytes from the cursor on, not joined beyond `enough` bytes.
     pub(super) fn pieces(&self, enough: usize) -> Pieces<'_> {
         Pieces::of(self, enough)
@@ -120,6 +157,17 @@ impl Buf for Cursor {
     fn copy_to_slice(&mut self, target: &mut [u8]) {
         let n = target.len();
         assert!(n <= self.visible(), "cannot copy {n} bytes: {} are visible", self.visible());
-        self.fill(target);
+        self.fill(as_uninit(target));
+    }
+
+    /// # Panics
+    /// If `n` is more than [`remaining`](Buf::remaining), as `Buf` demands.
+    fn copy_to_bytes(&mut self, n: usize) -> Bytes {
+        assert!(n <= self.visible(), "cannot copy {n} bytes: {} are visible", self.visible());
+        let mut copy = BytesMut::with_capacity(n);
+        self.fill(&mut copy.spare_capacity_mut()[..n]);
+        // SAFETY: there was room for so many, and they are filled.
+        unsafe { copy.set_len(n) };
+        copy.freeze()
     }
 }

@@ -268,6 +268,8 @@ faults! {
     ParkAtFull;
     /// Publish: stage the next frame over the bytes just published.
     ReuseBytes;
+    /// Shared copies: take one of any stretch for the one that is wanted.
+    CopyOfAnyStretch;
     /// Resync: read the history before what is retained. Not in the buffer: in who uses it.
     HistoryBeforeRange;
     /// History: shift it by a load and a store.
