@@ -39,10 +39,21 @@ pub(crate) enum Piece {
     Shared(Bytes),
 }
 
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Staged(range) => u64::from(range.end - range.start),
+            Self::Shared(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
 /// A publication of several pieces, or of several frames.
 #[derive(Debug)]
 pub(crate) struct Composite {
     pub(crate) pieces: Vec<Piece>,
+    /// Where each ends, relative to the publication's start.
+    piece_ends: Vec<u64>,
     /// Where each frame ends, relative to the publication's start, if there are several.
     pub(crate) frame_ends: Vec<u64>,
     canary: Canary,
@@ -51,7 +62,19 @@ pub(crate) struct Composite {
 impl Composite {
     /// On the heap, private to the caller.
     pub(crate) fn new(pieces: Vec<Piece>, frame_ends: Vec<u64>) -> Box<Self> {
-        Box::new(Self { pieces, frame_ends, canary: Canary::new() })
+        let ends = pieces.iter().scan(0, |end, piece| {
+            *end += piece.len();
+            Some(*end)
+        });
+        Box::new(Self { piece_ends: ends.collect(), pieces, frame_ends, canary: Canary::new() })
+    }
+
+    /// The piece that holds its byte `at`, and which byte of it that is.
+    pub(crate) fn piece_at(&self, at: u64) -> (usize, u64) {
+        self.canary.check();
+        let index = self.piece_ends.partition_point(|end| *end <= at);
+        let start = if index == 0 { 0 } else { self.piece_ends[index - 1] };
+        (index, at - start)
     }
 
     /// The bounds, relative to the publication, of the frame that holds its byte `at`.

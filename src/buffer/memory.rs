@@ -213,15 +213,14 @@ impl Classes {
         let capacity = block.capacity();
         let bytes = capacity as u64;
         let class = (0..self.pools.len()).find(|class| self.capacity(*class) == capacity);
-        let pool = class.filter(|_| self.bytes.load(Ordering::Relaxed) + bytes <= self.limit_bytes);
-        let Some(pool) = pool.map(|class| &self.pools[class]) else {
-            return discard(block);
-        };
-        match pool.put(block) {
-            Ok(()) => {
-                self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            }
-            Err(block) => discard(block),
+        let Some(class) = class else { return discard(block) };
+        // Before it can be taken, so that the count is never below what there is.
+        let kept = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let refused =
+            if kept + bytes <= self.limit_bytes { self.pools[class].put(block).err() } else { Some(block) };
+        if let Some(block) = refused {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            discard(block);
         }
     }
 

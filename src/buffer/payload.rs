@@ -202,13 +202,13 @@ impl<'a> Publication<'a> {
     /// Copies its bytes from the place on, as far as `target` has room, and moves the place.
     #[cold]
     fn copy_part(&self, place: &mut Place, target: &mut [MaybeUninit<u8>]) -> usize {
-        let (mut skip, mut filled) = (place.skip as usize, 0);
-        for run in self.runs() {
-            let skipped = skip.min(run.len());
-            skip -= skipped;
-            let part = (run.len() - skipped).min(target.len() - filled);
-            copy_slice(&run.bytes()[skipped..skipped + part], &mut target[filled..filled + part]);
-            filled += part;
+        let ((mut index, mut skip), mut filled) = (self.run_at(place.skip), 0);
+        while filled < target.len()
+            && let Some(run) = self.run(index)
+        {
+            let part = (run.len() - skip).min(target.len() - filled);
+            copy_slice(&run.bytes()[skip..skip + part], &mut target[filled..filled + part]);
+            (index, skip, filled) = (index + 1, 0, filled + part);
         }
         place.skip += filled as u32;
         if place.skip == self.len() {
@@ -245,9 +245,11 @@ impl<'a> Publication<'a> {
         })
     }
 
-    /// Its runs, one after the other.
-    pub(crate) fn runs(self) -> impl Iterator<Item = Run<'a>> {
-        (0..).map_while(move |index| self.run(index))
+    /// The run that holds its byte `at`, and which byte of it that is.
+    pub(crate) fn run_at(&self, at: u32) -> (usize, usize) {
+        let (index, within) =
+            self.composite().map_or((0, u64::from(at)), |composite| composite.piece_at(u64::from(at)));
+        (index, within as usize)
     }
 
     /// The bounds, in bytes from the segment's base, of the frame that holds its byte `at`.

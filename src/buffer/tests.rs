@@ -677,3 +677,59 @@ fn what_lies_together_is_read_together() {
     cursor.copy_to_slice(&mut rest);
     assert_eq!(rest, &expected[12..]);
 }
+
+#[test]
+fn a_copy_is_made_once_for_all_cursors_and_let_go_when_all_have_it() {
+    let buffer = ReplicationBuffer::builder().shared_copies(2).shared_copy_bytes(100).build().expect("valid");
+    let mut cursors: Vec<_> = (0..3).map(|_| buffer.attach(0).expect("at the base")).collect();
+    let mut writers = [buffer.writer(), buffer.writer()];
+    let stream: Vec<u8> = (0..250).collect();
+    for (turn, frame) in stream.chunks(10).enumerate() {
+        writers[turn % 2].append(frame).expect("published");
+    }
+    for cursor in &mut cursors {
+        cursor.refresh().expect("not evicted");
+    }
+    let copies: Vec<_> = cursors.iter_mut().map(Cursor::next_copy).collect();
+    assert!(copies.iter().all(|copy| copy[..] == stream[..100] && copy.as_ptr() == copies[0].as_ptr()));
+    // All have had it: the next to come makes its own.
+    let mut late = buffer.attach(0).expect("in the backlog");
+    late.refresh().expect("not evicted");
+    let own = late.next_copy();
+    assert!(own[..] == stream[..100] && own.as_ptr() != copies[0].as_ptr());
+
+    // From the middle of a copy, to its end; then from the middle of a stretch, to the end of that.
+    let mut midway = buffer.attach(50).expect("in the backlog");
+    midway.refresh().expect("not evicted");
+    let half = midway.next_copy();
+    assert_eq!((half.as_ptr(), half.len()), (own[50..].as_ptr(), 50));
+    let mut ahead = buffer.attach(130).expect("in the backlog");
+    ahead.refresh().expect("not evicted");
+    assert_eq!(ahead.next_copy(), &stream[130..200]);
+    // What stands at the place of another stretch, or behind where one begins, is none of theirs.
+    assert_eq!(midway.next_copy(), &stream[100..200]);
+    assert_eq!(midway.next_copy(), &stream[200..]);
+    for cursor in &mut cursors {
+        let mut read = Vec::new();
+        while cursor.has_remaining() {
+            read.extend_from_slice(&cursor.next_copy());
+        }
+        assert_eq!((read.as_slice(), cursor.offset()), (&stream[100..], 250));
+        assert_eq!(cursor.next_copy(), Bytes::new());
+    }
+}
+
+#[test]
+fn a_copy_outlives_what_it_was_made_of() {
+    let buffer = small().shared_copies(0).build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    buffer.append(&[7; 90]).expect("published");
+    cursor.refresh().expect("not evicted");
+    let copy = cursor.next_copy();
+    drop(cursor);
+    for _ in 0..100 {
+        buffer.append(&[8; 90]).expect("published");
+    }
+    drop(buffer);
+    assert_eq!(copy, &[7; 90][..]);
+}

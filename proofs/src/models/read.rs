@@ -51,6 +51,18 @@ pub static MODELS: &[Model] = &[
         body: indexed_trimmed,
         ..BASE
     },
+    Model {
+        name: "read-copies",
+        invariants: "I3 I5 I8",
+        about: "two cursors that share copies, with one place for them, follow a writer",
+        threads: 4,
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["one copy for both", "a copy for each"],
+        controls: &["CopyOfAnyStretch"],
+        body: copies,
+        ..BASE
+    },
 ];
 
 /// Writers append; a cursor looks, looks again, and has to find more of the same stream.
@@ -137,4 +149,32 @@ fn indexed_trimmed(seen: &'static Seen) {
     seen.mark(if cursor.offset() == 9 { "before" } else { "after" });
     let expected: &[u8] = if cursor.offset() == 9 { &[3; 3] } else { &[] };
     assert_eq!(read_visible(&mut cursor), expected, "I3, I5");
+}
+
+fn copies(seen: &'static Seen) {
+    // A copy is a frame, and the next takes its place.
+    let builder = small(2).backlog_bytes(1 << 20).shared_copies(1).shared_copy_bytes(3);
+    let buffer = builder.build().expect("valid settings");
+    let cursors = [0, 1].map(|_| buffer.attach(0).expect("everything is kept"));
+    buffer.append(&[0; 3]).expect("not fenced");
+    let mut writer = buffer.writer();
+    let mut crew = Crew::new();
+    crew.spawn("writer", move || {
+        writer.append(&[1; 3]).expect("not fenced");
+    });
+    let readers = cursors.map(|mut cursor| {
+        crew.spawn("reader", move || {
+            cursor.refresh().expect("not evicted");
+            let copies = [cursor.next_copy(), cursor.next_copy()];
+            assert_eq!(cursor.offset(), (copies[0].len() + copies[1].len()) as u64, "I3");
+            copies
+        })
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let [[one, next], [other, after]] = readers.map(|reader| reader.get());
+    assert!(one == [0; 3][..] && other == [0; 3][..], "I5");
+    assert!([next, after].iter().all(|copy| matches!(without_probes(copy), [] | [1, 1, 1])), "I5");
+    seen.mark(if one.as_ptr() == other.as_ptr() { "one copy for both" } else { "a copy for each" });
 }

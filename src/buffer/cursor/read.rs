@@ -1,6 +1,7 @@
 //! A cursor as a [`Buf`]: bytes where they were staged, neighbours in memory as one piece.
 
 use std::io::IoSlice;
+use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -37,15 +38,13 @@ impl<'c> Pieces<'c> {
     fn next_of_composite(&mut self) -> Option<Run<'c>> {
         let seen = self.cursor.window[self.view].seen();
         let publication = seen.publication(self.place.index, self.place.start)?;
-        while let Some(run) = publication.run(self.run) {
-            self.run += 1;
-            let skipped = (self.place.skip as usize).min(run.len());
-            self.place.skip -= skipped as u32;
-            if skipped < run.len() {
-                return Some(run.skip(skipped));
-            }
+        if self.place.skip > 0 {
+            let (run, skip) = publication.run_at(mem::take(&mut self.place.skip));
+            self.run = run + 1;
+            return publication.run(run).map(|run| run.skip(skip));
         }
-        None
+        self.run += 1;
+        publication.run(self.run - 1)
     }
 }
 
