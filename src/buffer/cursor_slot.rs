@@ -32,6 +32,8 @@ use super::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Canary, fence, 
 
 const ORDINAL_BITS: u32 = 48;
 const ORDINAL_MASK: u64 = (1 << ORDINAL_BITS) - 1;
+/// Cursors of one slot that are told apart.
+const GENERATIONS: u64 = 1 << (u64::BITS - ORDINAL_BITS);
 /// Ordinals that are no positions.
 const FREE: u64 = ORDINAL_MASK;
 const EVICTED: u64 = ORDINAL_MASK - 1;
@@ -51,8 +53,9 @@ pub(crate) struct CursorSlot {
     word: AtomicU64,
     /// The offset up to which the cursor has read, for limits and for people.
     read: AtomicU64,
-    /// When the soft limit was first found exceeded, in ms of the monotonic clock, plus one.
-    soft_since_ms: AtomicU64,
+    /// When the soft limit was first found exceeded, in ms of the monotonic clock, plus one, and below that the
+    /// generation that exceeded it: who looks may come late, and the slot have its next cursor. 0 if it is kept to.
+    soft_clock: AtomicU64,
     /// The cursor is between looking and being woken.
     waiting: AtomicBool,
     ticket: Root<Ticket>,
@@ -127,7 +130,7 @@ impl CursorSlots {
         let slot = Box::into_raw(Box::new(CursorSlot {
             word: AtomicU64::new(RESERVED),
             read: AtomicU64::new(0),
-            soft_since_ms: AtomicU64::new(0),
+            soft_clock: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             ticket: Root::new(None),
             next: ptr::null_mut(),
@@ -215,9 +218,8 @@ impl CursorSlot {
     /// The reserved slot's owner may read from segment `ordinal`, offset `read`, on.
     pub(crate) fn register(&self, ordinal: u64, read: u64) {
         self.read.store(read, ord::FIELD_STORE());
-        self.soft_since_ms.store(0, ord::FIELD_STORE());
         self.waiting.store(false, ord::FIELD_STORE());
-        // Only the owner writes a reserved slot. Release: the three fields above.
+        // Only the owner writes a reserved slot. Release: the two fields above.
         self.word.store(word(self.generation(), ordinal), ord::SLOT_RELEASE_STORE());
     }
 
@@ -278,15 +280,17 @@ impl CursorSlot {
             return Some(seen);
         }
         if limits.soft_bytes == 0 || lag <= limits.soft_bytes {
-            self.soft_since_ms.store(0, ord::FIELD_STORE());
+            self.soft_clock.store(0, ord::FIELD_STORE());
             return None;
         }
-        let since = self.soft_since_ms.load(ord::FIELD_LOAD());
-        if since == 0 {
-            self.soft_since_ms.store(now_ms + 1, ord::FIELD_STORE());
+        let generation = seen >> ORDINAL_BITS;
+        let clock = self.soft_clock.load(ord::FIELD_LOAD());
+        if clock == 0 || clock % GENERATIONS != generation {
+            self.soft_clock.store((now_ms + 1) * GENERATIONS + generation, ord::FIELD_STORE());
             return None;
         }
-        (now_ms + 1).checked_sub(since).is_some_and(|for_ms| for_ms >= limits.soft_ms).then_some(seen)
+        let since_ms = clock / GENERATIONS - 1;
+        now_ms.checked_sub(since_ms).is_some_and(|for_ms| for_ms >= limits.soft_ms).then_some(seen)
     }
 
     /// Revokes the cursor that `seen` describes; false if that is not how things stand.
