@@ -39,7 +39,7 @@
 //! Read on in this order: `word`, `block`, `segment` (cells, tables, two lifetimes), `writer` (staging, the
 //! race for a cell), `cursor`; then `log` (the chain, trimming), `cursor_slot` (limits, wake-ups), `link` and
 //! `reclaim` (pins that are types; epochs that a stalled thread cannot hold back), `memory` (what is
-//! used again), `sync` (the shim that lets checkers run this very code).
+//! used again), `copies` (made once for all cursors), `sync` (the shim that lets checkers run this very code).
 //! Each imports only from what stands below it:
 //!
 //! ```text
@@ -53,7 +53,7 @@
 //!
 //! # What is trusted
 //! `crossbeam-epoch`'s guarantee, `bytes`' reference counts and `arc-swap` are not modelled; the
-//! last is used only where an era begins.
+//! last is used only where an era begins, and for copies that cursors share.
 
 mod block;
 mod config;
