@@ -312,6 +312,8 @@ impl CursorSlot {
         if unsafe { ticket.as_ref() }.is_none_or(|ticket| !ticket.waker.will_wake(waker)) {
             self.set_waker(Some(waker), domain);
         }
+        // Whoever waits has read everything.
+        self.soft_clock.store(0, ord::FIELD_STORE());
         self.waiting.store(true, ord::FIELD_STORE());
     }
 

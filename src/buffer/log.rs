@@ -286,7 +286,8 @@ impl Log {
             let Some(next) = self.next(backlog)? else { return Ok(ordinal) };
             // After the successor was seen: the last segment is that one, or comes after it.
             let last = early.map_or_else(|| self.last(pin), Ok)?;
-            if last.base().wrapping_sub(next.base()) < keep {
+            // One without bytes (seals, markers) keeps nothing.
+            if next.base() != backlog.base() && last.base().wrapping_sub(next.base()) < keep {
                 return Ok(ordinal);
             }
             self.backlog.advance(backlog, next, ord::BACKLOG_MOVE(), ord::BACKLOG_LOAD());
@@ -327,6 +328,10 @@ impl Log {
 
     /// Evicts the cursors that are over a limit. Returns how many.
     pub(crate) fn enforce(&self, now_ms: u64) -> usize {
+        if self.domain.has_waiting() {
+            // What was retired last is released by the next retirement, or here if there is none.
+            self.domain.pump();
+        }
         let limits: CursorLimits = self.limits.load();
         if limits.is_unlimited() {
             return 0;

@@ -199,8 +199,8 @@ impl Classes {
     /// The class for so many bytes, and how large its blocks are; no class for what is not kept.
     fn of(&self, bytes: usize) -> (Option<usize>, u32) {
         let class = (0..self.pools.len()).find(|class| self.capacity(*class) >= bytes);
-        // `max_frame_bytes` fits.
-        (class, class.map_or(bytes, |class| self.capacity(class)) as u32)
+        let capacity = class.map_or(bytes, |class| self.capacity(class));
+        (class, u32::try_from(capacity).unwrap_or(u32::MAX))
     }
 
     fn take(&self, class: usize, capacity: u32) -> Option<Box<Block>> {
@@ -243,15 +243,27 @@ unsafe impl Send for OwnBlock {}
 impl OwnBlock {
     /// `bytes`, copied.
     pub(crate) fn copy_of(bytes: &[u8], memory: &Arc<Memory>) -> Self {
-        Self::new(bytes.len(), memory, |spare| copy_slice(bytes, spare))
+        Self::new(bytes.len(), memory, |spare| {
+            copy_slice(bytes, spare);
+            bytes.len()
+        })
     }
 
-    /// So many bytes, all of which `fill` has to write.
-    pub(crate) fn new(len: usize, memory: &Arc<Memory>, fill: impl FnOnce(&mut [MaybeUninit<u8>])) -> Self {
-        let block = memory.block_of(len);
+    /// So many bytes, which `fill` writes from the first on; it says how many it has written.
+    ///
+    /// # Panics
+    /// If it has not written all.
+    pub(crate) fn new(
+        len: usize,
+        memory: &Arc<Memory>,
+        fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> usize,
+    ) -> Self {
+        let own = Self { block: memory.block_of(len), len, memory: Arc::clone(memory) };
+        assert!(own.block().capacity() >= len, "a block of its own has room for its frame");
         // SAFETY: just taken, and long enough.
-        fill(unsafe { (*block).spare(0..len) });
-        Self { block, len, memory: Arc::clone(memory) }
+        let filled = fill(unsafe { own.block().spare(0..len) });
+        assert_eq!(filled, len, "every byte is written before it is read");
+        own
     }
 
     /// The block; the bytes are its first.

@@ -115,9 +115,10 @@ impl<'a> Seen<'a> {
             if place.skip == 0 {
                 filled += self.copy_plain(place, &mut target[filled..]);
             }
+            let target = &mut target[filled..];
             match self.publication(place.index, place.start) {
-                Some(publication) => filled += publication.copy_part(place, &mut target[filled..]),
-                None => break,
+                Some(publication) if !target.is_empty() => filled += publication.copy_part(place, target),
+                _ => break,
             }
         }
         filled

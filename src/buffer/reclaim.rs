@@ -187,6 +187,11 @@ impl Domain {
         }
     }
 
+    /// Whether anything is retired and not yet released, about.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.totals.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Lets every era that still has garbage look whether some of it can go.
     pub(crate) fn pump(&self) {
         let now = self.current.load(ord::ERA_LOAD());

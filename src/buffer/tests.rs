@@ -733,3 +733,41 @@ fn a_copy_outlives_what_it_was_made_of() {
     drop(buffer);
     assert_eq!(copy, &[7; 90][..]);
 }
+
+#[test]
+fn parts_for_a_context_keep_to_the_limit_too() {
+    let buffer = small().max_frame_bytes(100).build().expect("valid");
+    let mut writer = buffer.writer();
+    for contexts in [[1, 2], [1, 1]] {
+        let mut frame = writer.frame();
+        for context in contexts {
+            frame.select_context(context, &[b'x'; 101]);
+        }
+        assert!(matches!(frame.publish(), Err(AppendError::FrameTooLarge { limit_bytes: 100, .. })));
+    }
+    assert_eq!(writer.append(b"after"), Ok(0..5));
+}
+
+#[test]
+fn segments_without_bytes_are_trimmed() {
+    let buffer = small().backlog_bytes(1 << 20).build().expect("valid");
+    for term in 1..1000 {
+        buffer.seal(term).expect("sealed once");
+    }
+    let stats = buffer.stats();
+    assert!(stats.segments_live < 20, "{stats:?}");
+    assert_eq!((stats.first_offset, stats.end_offset), (0, 0));
+}
+
+#[test]
+fn what_was_retired_last_goes_with_a_look_at_the_limits() {
+    let buffer = small().build().expect("valid");
+    for _ in 0..10 {
+        buffer.append(&[1; 90]).expect("appended");
+    }
+    let goes = (0..1000).any(|_| {
+        buffer.enforce_limits();
+        buffer.stats().retired == 0
+    });
+    assert!(goes, "{:?}", buffer.stats());
+}

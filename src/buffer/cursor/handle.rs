@@ -303,21 +303,22 @@ impl Cursor {
         }
     }
 
-    /// Fills `target` with visible bytes, and passes them.
+    /// Fills `target` with visible bytes, and passes them. Returns how many: all there is room for, if so many are visible.
     #[inline]
-    pub(super) fn fill(&mut self, target: &mut [MaybeUninit<u8>]) {
+    pub(super) fn fill(&mut self, target: &mut [MaybeUninit<u8>]) -> usize {
         debug_assert!(target.len() <= self.visible());
         self.offset += target.len() as u64;
         self.slot().set_read(self.offset);
         let mut filled = 0;
         while filled < target.len() {
-            let Some(first) = self.window.front() else { return };
+            let Some(first) = self.window.front() else { return filled };
             filled += first.seen().copy(&mut self.place, &mut target[filled..]);
             if self.place.index == first.visible && !self.leave_segment() {
-                return;
+                return filled;
             }
         }
         self.settle();
+        filled
     }
 }
 

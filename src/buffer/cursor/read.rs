@@ -13,6 +13,8 @@ use crate::buffer::payload::Place;
 use crate::buffer::stats::Counters;
 use crate::buffer::sync::Arc;
 
+/// A chunk of so many bytes is long enough: to find a longer one would take longer at each call.
+const LONG_CHUNK_BYTES: usize = 16 << 10;
 /// Copies of so many bytes are made in blocks, which are used again.
 const POOLED_COPY_BYTES: usize = 16 << 10;
 
@@ -136,8 +138,9 @@ impl Buf for Cursor {
         self.visible()
     }
 
+    /// As many bytes as lie together, but not looked for beyond 16 KiB.
     fn chunk(&self) -> &[u8] {
-        self.runs().next().unwrap_or_default()
+        self.pieces(LONG_CHUNK_BYTES).next().map(|run| run.bytes()).unwrap_or_default()
     }
 
     fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
@@ -164,8 +167,9 @@ impl Buf for Cursor {
     fn copy_to_bytes(&mut self, n: usize) -> Bytes {
         assert!(n <= self.visible(), "cannot copy {n} bytes: {} are visible", self.visible());
         let mut copy = BytesMut::with_capacity(n);
-        self.fill(&mut copy.spare_capacity_mut()[..n]);
-        // SAFETY: there was room for so many, and they are filled.
+        let filled = self.fill(&mut copy.spare_capacity_mut()[..n]);
+        assert_eq!(filled, n, "what is visible is there");
+        // SAFETY: so many were filled.
         unsafe { copy.set_len(n) };
         copy.freeze()
     }

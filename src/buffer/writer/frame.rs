@@ -68,7 +68,12 @@ impl<'w> StagedFrame<'w> {
     /// # Panics
     /// Never; `u64::MAX` is a context like any other here, except that it is never in force.
     pub fn select_context(&mut self, context: u64, bytes: &[u8]) {
-        self.desk.stage.select_context(context, bytes, self.log);
+        // Of the same context once more nothing is staged.
+        if self.desk.stage.sets(context) || self.within_limit(bytes.len()) {
+            self.desk.stage.select_context(context, bytes, self.log);
+        } else {
+            self.desk.stage.context = Some(context);
+        }
     }
 
     /// From here on the context is `context`, or unknown, so that the next

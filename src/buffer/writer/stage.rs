@@ -15,6 +15,12 @@ use crate::buffer::memory::{Memory, OwnBlock};
 use crate::buffer::segment::NO_CONTEXT;
 use crate::buffer::sync::table::{Fault, fault};
 
+/// What a stage keeps room for between two frames.
+const KEPT_PIECES: usize = 1024;
+const KEPT_CONDITIONAL_BYTES: usize = 4 << 10;
+/// The longest run that is staged once more behind its conditional part; a longer one is two pieces.
+const MAX_JOINED_BYTES: usize = 4 << 10;
+
 /// A part that is published only if the predecessor's context differs.
 #[derive(Debug)]
 pub(super) struct Conditional {
@@ -92,6 +98,10 @@ impl Stage {
         self.pieces.clear();
         self.frame_ends.clear();
         self.conditional_bytes.clear();
+        // What a large batch took is not kept for small ones.
+        self.pieces.shrink_to(KEPT_PIECES);
+        self.frame_ends.shrink_to(KEPT_PIECES);
+        self.conditional_bytes.shrink_to(KEPT_CONDITIONAL_BYTES);
         (self.staged, self.open, self.len, self.own) = (0, 0, 0, None);
         (self.conditional, self.context) = (None, None);
     }
@@ -197,7 +207,15 @@ impl Stage {
         }
     }
 
+    /// Whether what is staged leaves this context.
+    pub(super) fn sets(&self, context: u64) -> bool {
+        context != NO_CONTEXT && self.context == Some(context)
+    }
+
     pub(super) fn select_context(&mut self, context: u64, bytes: &[u8], log: &Log) {
+        if self.sets(context) {
+            return;
+        }
         match self.context.replace(context) {
             None => {
                 self.close_run();
@@ -205,7 +223,6 @@ impl Stage {
                 self.conditional = Some(Conditional { context, at_piece, at_frame });
                 self.conditional_bytes.extend_from_slice(bytes);
             }
-            Some(known) if known == context && context != NO_CONTEXT => {}
             Some(_) => self.put_slice(bytes, log),
         }
     }
@@ -224,7 +241,11 @@ impl Stage {
     /// room to stage once more.
     pub(super) fn can_join_conditional(&self) -> bool {
         let at_front = self.conditional.as_ref().is_some_and(|conditional| conditional.at_piece == 0);
-        at_front && self.is_single_run() && self.has_room(self.conditional_bytes.len() + self.staged)
+        let is_short = self.staged <= MAX_JOINED_BYTES;
+        at_front
+            && is_short
+            && self.is_single_run()
+            && self.has_room(self.conditional_bytes.len() + self.staged)
     }
 
     /// Bytes of the conditional part.
