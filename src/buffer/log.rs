@@ -328,10 +328,6 @@ impl Log {
 
     /// Evicts the cursors that are over a limit. Returns how many.
     pub(crate) fn enforce(&self, now_ms: u64) -> usize {
-        if self.domain.has_waiting() {
-            // What was retired last is released by the next retirement, or here if there is none.
-            self.domain.pump();
-        }
         let limits: CursorLimits = self.limits.load();
         if limits.is_unlimited() {
             return 0;

@@ -255,11 +255,13 @@ impl ReplicationBuffer {
     /// Evicts the cursors that are over a limit and frees what they pinned. Returns how many.
     ///
     /// Appends do this whenever a segment is full; a timer has to do it for the soft limit of a
-    /// stream that pauses.
+    /// stream that pauses. It also releases what was trimmed last, which waits for the next trim otherwise.
     pub fn enforce_limits(&self) -> usize {
         let evicted = self.log.enforce(sync::monotonic_ms());
         if evicted > 0 {
             self.log.trim();
+        } else {
+            self.log.domain.pump_if_waiting();
         }
         evicted
     }

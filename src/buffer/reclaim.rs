@@ -187,9 +187,11 @@ impl Domain {
         }
     }
 
-    /// Whether anything is retired and not yet released, about.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.totals.waiting.load(Ordering::Relaxed) > 0
+    /// As [`pump`](Self::pump), if anything is retired and not yet released.
+    pub(crate) fn pump_if_waiting(&self) {
+        if self.totals.waiting.load(Ordering::Relaxed) > 0 {
+            self.pump();
+        }
     }
 
     /// Lets every era that still has garbage look whether some of it can go.
