@@ -176,7 +176,11 @@ impl Segment {
     /// Makes a spare segment as good as new. Only its owner can (`&mut`).
     pub(crate) fn reset(&mut self, header: Header) {
         self.header = UnsafeCell::new(header);
-        self.cells.fill_with(|| AtomicU64::new(Word::EMPTY.0));
+        self.canary = Canary::new();
+        // A few long frames fill a segment, and leave most of its cells untouched: behind the full ones one may be
+        // awaited, and the others are empty.
+        let used = (self.filled_from(0) + 1).min(self.cells.len());
+        self.cells[..used].fill_with(|| AtomicU64::new(Word::EMPTY.0));
         self.blocks.fill_with(|| AtomicPtr::new(ptr::null_mut()));
         self.blocks_taken = AtomicUsize::new(0);
         self.numbers.fill_with(|| AtomicU64::new(0));
@@ -186,7 +190,6 @@ impl Segment {
         self.payload = AtomicUsize::new(1);
         self.users = AtomicUsize::new(1);
         self.payload_canary = Canary::new();
-        self.canary = Canary::new();
     }
 
     /// What was fixed when it was made.
