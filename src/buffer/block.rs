@@ -196,6 +196,12 @@ impl Block {
         self.references.fetch_add(1, ord::REF_TAKE());
     }
 
+    /// Whether somebody beside the caller, who has a reference, may have one.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.canary.check();
+        self.references.load(ord::COUNTER()) > 1
+    }
+
     /// A reference less; true if it was the last, and the block is the caller's.
     pub(crate) fn drop_reference(&self) -> bool {
         self.canary.check();

@@ -212,7 +212,8 @@ setters! {
     pooled_blocks: usize;
     /// Spare segments kept for reuse. Default 64.
     pooled_segments: usize;
-    /// Writers kept for [`append`](super::ReplicationBuffer::append) of a buffer. Default 64.
+    /// Writers kept for [`append`](super::ReplicationBuffer::append) of a buffer, and sixteen times as many blocks that
+    /// other writers left unfinished. Default 64.
     pooled_writers: usize;
     /// Memory of long frames kept for reuse, in bytes altogether. Default 8 MiB.
     pooled_frame_bytes: u64;

@@ -147,7 +147,10 @@ impl Log {
         let header = segment.header_after(frontier, self.limit_bytes(), self.domain.birth());
         let fresh = self.memory.segment(header);
         match segment.next().set(fresh, ord::NEXT_LINK(), ord::NEXT_LOAD()) {
-            Ok(()) => self.keep_house(header.ordinal),
+            Ok(()) => {
+                self.keep_house(header.ordinal);
+                self.memory.sweep_remainders();
+            }
             Err(fresh) if fault(Fault::LeakLoser) => drop(Box::into_raw(fresh)),
             Err(fresh) => self.memory.take_back(fresh),
         }

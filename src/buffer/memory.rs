@@ -6,6 +6,11 @@
 //! a pool gives back first what is at its front, and a retirement is flushed at once. What the pools
 //! keep is bounded by number and, for long frames, by bytes.
 //!
+//! # Remainders
+//! A writer that goes, and whose place is not kept for the next one, leaves a block that its segment needs for the
+//! few bytes in it. What is left of the block is kept for a writer to come, until the segment lets go: so waves of
+//! writers take the memory of one wave (I11).
+//!
 //! # Size classes
 //! A frame that is long beside a block takes a block of its own. Those are made in classes, four to a
 //! doubling from half a block on, so at most a fifth of one is unused, and a spare one of the same
@@ -13,7 +18,7 @@
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::block::Block;
 use super::config::Settings;
@@ -33,10 +38,18 @@ const POOLED_IN_CLASS: usize = 32;
 #[cfg(any(replcore_loom, replcore_fuzz))]
 const POOLED_IN_CLASS: usize = 1;
 
+/// Remainders kept for each writer that is.
+const REMAINDERS_A_WRITER: usize = 16;
+/// Remainders that are looked at when a segment is linked.
+const SWEPT_REMAINDERS: usize = 8;
+
 /// Spare and live memory of one buffer.
 #[derive(Debug)]
 pub(crate) struct Memory {
     blocks: Pool<Block>,
+    remainders: Pool<Remainder>,
+    /// How many there are, about: none costs no look.
+    remainders_kept: AtomicUsize,
     segments: Pool<Segment>,
     classes: Classes,
     shape: Shape,
@@ -48,6 +61,8 @@ impl Memory {
     pub(crate) fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             blocks: Pool::new(settings.pooled_blocks),
+            remainders: Pool::new(settings.pooled_writers.saturating_mul(REMAINDERS_A_WRITER)),
+            remainders_kept: AtomicUsize::new(0),
             segments: Pool::new(settings.pooled_segments),
             classes: Classes::new(settings.block_bytes, settings.pooled_frame_bytes),
             shape: Shape {
@@ -77,6 +92,45 @@ impl Memory {
     pub(crate) fn block(&self) -> *mut Block {
         Counters::more(&self.counters.blocks_live, 1);
         reused(self.blocks.take()).unwrap_or_else(|| Block::allocate(self.block_bytes))
+    }
+
+    /// What another writer left of a block, with its reference, and how many bytes of it are taken.
+    pub(crate) fn remainder(&self) -> Option<(*mut Block, usize)> {
+        if self.remainders_kept.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let remainder = self.remainders.take()?;
+        self.remainders_kept.fetch_sub(1, Ordering::Relaxed);
+        Some((remainder.block, remainder.used))
+    }
+
+    /// Gives up a writer's reference to a block of which `used` bytes are taken.
+    ///
+    /// # Safety
+    /// The caller is the block's writer and owns the reference, and the block is this memory's.
+    pub(crate) unsafe fn leave_block(&self, block: *mut Block, used: usize) {
+        // SAFETY: the caller's reference keeps it until here.
+        let is_worth_keeping = unsafe { (*block).is_shared() && used <= (*block).capacity() / 4 * 3 };
+        if is_worth_keeping {
+            // Before it can be taken, so that the count is never below what there is.
+            self.remainders_kept.fetch_add(1, Ordering::Relaxed);
+            if self.remainders.put(Box::new(Remainder { block, used })).is_ok() {
+                return;
+            }
+            self.remainders_kept.fetch_sub(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise, and it was not kept.
+        unsafe { self.drop_block(block) }
+    }
+
+    /// Lets go of remainders whose blocks nobody else needs any more: of a few of them, for it is a writer's time.
+    pub(crate) fn sweep_remainders(&self) {
+        let mut looked_at = [const { None }; SWEPT_REMAINDERS];
+        looked_at.fill_with(|| self.remainder());
+        for (block, used) in looked_at.into_iter().flatten() {
+            // SAFETY: the remainder's reference, and right to write, came with it.
+            unsafe { self.leave_block(block, used) }
+        }
     }
 
     /// A block for one frame of that many bytes, with one reference.
@@ -160,6 +214,28 @@ impl Memory {
         (self.segments.len() as u64, (self.blocks.len() + self.classes.len()) as u64)
     }
 }
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if unwinding() {
+            return;
+        }
+        while let Some((block, _)) = self.remainder() {
+            // SAFETY: the remainder's reference came with it.
+            unsafe { self.drop_block(block) }
+        }
+    }
+}
+
+/// What a writer left of a block: the writer's reference, and the right to write behind what is taken.
+#[derive(Debug)]
+struct Remainder {
+    block: *mut Block,
+    used: usize,
+}
+
+// SAFETY: a block's writer may be any thread, one at a time.
+unsafe impl Send for Remainder {}
 
 fn reused(spare: Option<Box<Block>>) -> Option<*mut Block> {
     spare.map(|mut spare| {

@@ -540,6 +540,29 @@ fn writers_that_come_and_go_share_a_block() {
 }
 
 #[test]
+fn waves_of_writers_take_the_blocks_of_one_wave() {
+    const WAVE: usize = 300;
+    let buffer = ReplicationBuffer::builder().build().expect("valid");
+    for _ in 0..50 {
+        let mut writers: Vec<_> = (0..WAVE).map(|_| buffer.writer()).collect();
+        for writer in &mut writers {
+            writer.append(b"one command").expect("appended");
+        }
+    }
+    let stats = buffer.stats();
+    assert!(stats.blocks_live <= WAVE as u64, "I11: {stats:?}");
+    // What they left unfinished goes once nothing that is retained lies in it.
+    buffer.set_backlog_bytes(0);
+    let mut writer = buffer.writer();
+    for _ in 0..200 {
+        writer.append_bytes(Bytes::from(vec![0; 64 << 10])).expect("appended");
+    }
+    let stats = buffer.stats();
+    // Those of the writers that are kept, and a block of each segment not yet released.
+    assert!(stats.blocks_live < 64 + 16, "I11: {stats:?}");
+}
+
+#[test]
 fn a_panic_while_staging_loses_no_block() {
     let buffer = ReplicationBuffer::builder().build().expect("valid");
     for _ in 0..10 {

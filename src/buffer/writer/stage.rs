@@ -110,10 +110,24 @@ impl Stage {
     pub(super) fn leave_block(&mut self, memory: &Memory) {
         let block = mem::replace(&mut self.block, ptr::null_mut());
         if !block.is_null() {
-            // SAFETY: the writer's reference, given up once.
-            unsafe { memory.drop_block(block) }
+            // SAFETY: the writer's reference, given up once by the block's writer.
+            unsafe { memory.leave_block(block, self.used) }
         }
         (self.used, self.capacity, self.quick) = (0, 0, 0);
+    }
+
+    /// Goes on in a block that another writer left. Without a block nothing is staged in one.
+    fn take_remainder(&mut self, log: &Log) {
+        if let Some((block, used)) = log.memory.remainder() {
+            self.stand_in(block, used, log);
+        }
+    }
+
+    /// Stages in this block from now on.
+    fn stand_in(&mut self, block: *mut Block, used: usize, log: &Log) {
+        (self.block, self.used, self.capacity) = (block, used, log.settings.block_bytes);
+        self.quick = (log.settings.block_bytes / 2)
+            .min(usize::try_from(log.settings.max_frame_bytes).unwrap_or(usize::MAX));
     }
 
     /// Takes a fresh block and carries over what is staged: moved if it is short, otherwise made
@@ -140,17 +154,20 @@ impl Stage {
                 (self.staged, self.open) = (0, 0);
             }
         }
-        self.leave_block(&log.memory);
-        self.block = fresh;
-        self.capacity = log.settings.block_bytes;
-        self.quick = (log.settings.block_bytes / 2)
-            .min(usize::try_from(log.settings.max_frame_bytes).unwrap_or(usize::MAX));
+        let old = mem::replace(&mut self.block, ptr::null_mut());
+        if !old.is_null() {
+            // SAFETY: the writer's reference, given up once.
+            unsafe { log.memory.drop_block(old) }
+        }
+        self.stand_in(fresh, 0, log);
     }
 
     /// Makes sure of a block with room for so many bytes more, at most half a block.
     pub(super) fn make_room(&mut self, more: usize, log: &Log) {
-        let needed = self.used + self.staged + more;
-        if self.block().is_none_or(|block| needed > block.capacity()) {
+        if self.block.is_null() {
+            self.take_remainder(log);
+        }
+        if !self.has_room(more) {
             self.change_block(log);
         }
     }
