@@ -7,6 +7,8 @@ use super::word::{MAX_BLOCKS, MAX_NUMBERS, MAX_PLACES};
 
 /// The greatest offset a stream may reach: Valkey's offsets are signed 64-bit.
 pub const MAX_OFFSET: u64 = i64::MAX as u64;
+/// The last term there is. To seal it ends the stream: no writer has a term beyond it.
+pub const LAST_TERM: u64 = u64::MAX;
 /// Default of [`Builder::backlog_bytes`]: Valkey's `repl-backlog-size`.
 pub const DEFAULT_BACKLOG_BYTES: u64 = 10 << 20;
 /// Default of [`Builder::block_bytes`].

@@ -100,4 +100,11 @@ pub enum CursorError {
         /// How far behind it is now.
         lag_bytes: u64,
     },
+    /// It has read everything, and nothing can follow: every handle on the stream is gone, or its
+    /// [last term](super::LAST_TERM) is sealed.
+    #[error("the stream ended at offset {offset}")]
+    Ended {
+        /// Where it ended.
+        offset: u64,
+    },
 }

@@ -34,7 +34,8 @@
 //! * A writer **stands** in a segment: it counts on the cells there, so an append that stays takes no pin,
 //!   stores no hint and touches one shared line. Readers count on the payload.
 //! * A **cursor** reads frames where they were staged, as a [`bytes::Buf`].
-//! * A **seal** fences a term: no frame of that term, or an older one, is published after it.
+//! * A **seal** fences a term: no frame of that term, or an older one, is published after it. The seal of the
+//!   last term ends the stream. When no buffer and no writer is left, that is published for the cursors that are.
 //!
 //! Read on in this order: `word`, `block`, `segment` (cells, tables, two lifetimes), `writer` (staging, the
 //! race for a cell), `cursor`; then `log` (the chain, trimming), `cursor_slot` (limits, wake-ups), `link` and
@@ -78,6 +79,7 @@ mod tests;
 mod word;
 mod writer;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -85,7 +87,7 @@ pub use self::config::{
     Builder, CursorLimits, DEFAULT_BACKLOG_BYTES, DEFAULT_BLOCK_BYTES, DEFAULT_MAX_CURSORS,
     DEFAULT_MAX_FRAME_BYTES, DEFAULT_MAX_UNRECLAIMED_BYTES, DEFAULT_POOLED_FRAME_BYTES,
     DEFAULT_SEGMENT_BLOCKS, DEFAULT_SEGMENT_BYTES, DEFAULT_SEGMENT_CONTEXTS, DEFAULT_SEGMENT_FRAMES,
-    MAX_FRAME_BYTES, MAX_OFFSET,
+    LAST_TERM, MAX_FRAME_BYTES, MAX_OFFSET,
 };
 pub use self::cursor::{Cursor, FrameView};
 pub use self::error::{AppendError, AttachError, BuildError, CursorError, SealError};
@@ -114,6 +116,9 @@ pub mod model {
 
 /// A replication stream in memory. Cloning gives another handle on the same stream.
 ///
+/// The stream ends when the last handle, [`Writer`]s included, is dropped, or when [`LAST_TERM`] is
+/// [sealed](Self::seal): cursors read what there is, and learn that it was all ([`CursorError::Ended`]).
+///
 /// ```
 /// use bytes::Buf;
 /// use replcore::buffer::ReplicationBuffer;
@@ -129,7 +134,7 @@ pub mod model {
 /// assert!(replica.chunk().starts_with(b"*1\r\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReplicationBuffer {
     log: Arc<Log>,
     desks: Arc<Desks>,
@@ -143,9 +148,9 @@ impl Builder {
     pub fn build(self) -> Result<ReplicationBuffer, BuildError> {
         let settings = self.settings()?;
         let writers = settings.pooled_writers;
-        let log = Log::new(settings);
-        let desks = Arc::new(Desks::new(writers, &log.memory));
-        Ok(ReplicationBuffer { log: Arc::new(log), desks })
+        let log = Arc::new(Log::new(settings));
+        let desks = Arc::new(Desks::new(writers, &log));
+        Ok(ReplicationBuffer { log, desks })
     }
 }
 
@@ -267,7 +272,7 @@ impl ReplicationBuffer {
     }
 
     /// Seals `term`: no frame of that term, or an older one, is published after (I10). Returns the
-    /// offset at which the stream stood then.
+    /// offset at which the stream stood then. The seal of [`LAST_TERM`] ends the stream.
     ///
     /// # Errors
     /// [`SealError::AlreadySealed`].
@@ -306,3 +311,23 @@ impl ReplicationBuffer {
         }
     }
 }
+
+impl fmt::Debug for ReplicationBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, end) = (self.log.first(), self.log.end());
+        f.debug_struct("ReplicationBuffer")
+            .field("offsets", &(first..end.offset))
+            .field("sealed_term", &end.sealed_term)
+            .field("cursors", &self.log.slots.live())
+            .finish_non_exhaustive()
+    }
+}
+
+// Handles go wherever their users do.
+const _: () = {
+    const fn goes_anywhere<T: Send + Sync + Unpin + 'static>() {}
+    const fn is_sent<T: Send + Unpin + 'static>() {}
+    goes_anywhere::<ReplicationBuffer>();
+    goes_anywhere::<Cursor>();
+    is_sent::<Writer>();
+};

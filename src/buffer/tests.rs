@@ -380,6 +380,75 @@ fn a_waiting_cursor_is_woken_by_the_next_append_and_by_its_eviction() {
 }
 
 #[test]
+fn every_kind_of_waiter_learns_that_the_stream_ended() {
+    let buffer = ReplicationBuffer::builder().base_offset(7).build().expect("valid");
+    let mut writer = buffer.writer();
+    let mut waiting: Vec<_> = (0..3).map(|_| buffer.attach(7).expect("at the base")).collect();
+    let mut polling = waiting.pop().expect("three");
+    let woken = std::sync::Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    assert!(polling.poll_readable(&mut Context::from_waker(&waker)).is_pending());
+    let read_to_the_end = |mut cursor: Cursor, wait: fn(&mut Cursor) -> Result<(), CursorError>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            loop {
+                if let Err(error) = wait(&mut cursor) {
+                    return (bytes, error);
+                }
+                bytes.extend(cursor.copy_to_bytes(cursor.remaining()));
+            }
+        })
+    };
+    let blocked = [
+        read_to_the_end(waiting.remove(0), Cursor::wait),
+        read_to_the_end(waiting.remove(0), |cursor| cursor.wait_timeout(Duration::from_secs(60)).map(|_| ())),
+    ];
+    // A writer is a handle as well.
+    drop(buffer);
+    writer.append(b"last").expect("not fenced");
+    assert_eq!(polling.refresh(), Ok(4));
+    drop(writer);
+    let ended = CursorError::Ended { offset: 11 };
+    for blocked in blocked {
+        assert_eq!(blocked.join().expect("no panic"), (b"last".to_vec(), ended.clone()));
+    }
+    assert_eq!(polling.refresh(), Ok(4), "what there is can be read");
+    polling.advance(4);
+    assert_eq!(polling.refresh(), Err(ended.clone()));
+    assert_eq!(
+        polling.poll_readable(&mut Context::from_waker(&waker)),
+        Poll::Ready(Err(ended)),
+        "asked twice"
+    );
+}
+
+#[test]
+fn a_buffer_is_shown_in_a_line() {
+    let buffer = ReplicationBuffer::builder().base_offset(7).build().expect("valid");
+    buffer.append(b"frame").expect("not fenced");
+    let shown = "ReplicationBuffer { offsets: 7..12, sealed_term: 0, cursors: 0, .. }";
+    assert_eq!(format!("{buffer:?}"), shown);
+}
+
+#[test]
+fn a_sealed_last_term_ends_the_stream_while_handles_are_left() {
+    let buffer = ReplicationBuffer::builder().build().expect("valid");
+    let mut cursor = buffer.attach(0).expect("at the base");
+    buffer.append(b"last").expect("not fenced");
+    assert_eq!(buffer.seal(LAST_TERM - 1), Ok(4));
+    assert_eq!(read_all(&mut cursor), b"last");
+    let woken = std::sync::Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    assert!(cursor.poll_readable(&mut Context::from_waker(&waker)).is_pending(), "a later term may follow");
+    assert_eq!(buffer.seal(LAST_TERM), Ok(4));
+    assert!(woken.0.load(Ordering::SeqCst) > 0, "I9");
+    assert_eq!(cursor.refresh(), Err(CursorError::Ended { offset: 4 }));
+    // One who comes later learns it too.
+    assert_eq!(buffer.attach(4).expect("retained").refresh(), Err(CursorError::Ended { offset: 4 }));
+    assert!(buffer.writer_of_term(LAST_TERM).append(b"more").is_err(), "I10");
+}
+
+#[test]
 fn a_blocked_thread_is_woken() {
     let buffer = small().build().expect("valid");
     let mut cursor = buffer.attach(0).expect("at the base");

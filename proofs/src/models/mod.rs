@@ -5,6 +5,7 @@
 //! mutations under which it fails.
 
 mod append;
+mod ending;
 mod eras;
 mod evict;
 mod fence;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<&'static Model> {
         evict::MODELS,
         fence::MODELS,
         wake::MODELS,
+        ending::MODELS,
         eras::MODELS,
         stall::MODELS,
         tables::MODELS,

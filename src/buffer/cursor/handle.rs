@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::mem::MaybeUninit;
 
+use crate::buffer::config::LAST_TERM;
 use crate::buffer::cursor_slot::CursorSlot;
 use crate::buffer::error::{AttachError, CursorError};
 use crate::buffer::link::Protected;
@@ -160,17 +161,30 @@ impl Cursor {
         CursorError::Evicted { offset: self.offset, lag_bytes: self.lag_bytes() }
     }
 
+    /// Whether nothing can follow what the cursor has seen.
+    fn sees_the_end(&self) -> bool {
+        self.window.back().is_some_and(|last| {
+            let segment = last.payload.segment();
+            segment.sealed_term_after(segment.word_before(last.visible)) == LAST_TERM
+        })
+    }
+
     /// Makes what is published visible, as far as the window reaches. Returns the visible bytes.
     ///
     /// # Errors
-    /// [`CursorError::Evicted`]; bytes that are visible already stay so.
+    /// [`CursorError::Evicted`]; bytes that are visible already stay so. [`CursorError::Ended`] when all is read and
+    /// nothing can follow.
     pub fn refresh(&mut self) -> Result<usize, CursorError> {
         if self.slot().is_evicted() {
             return Err(self.evicted());
         }
         // A window of markers alone shows nothing: what stands behind it may.
         while self.extend()? && self.visible() == 0 {}
-        Ok(self.visible())
+        let visible = self.visible();
+        if visible == 0 && self.sees_the_end() {
+            return Err(CursorError::Ended { offset: self.offset });
+        }
+        Ok(visible)
     }
 
     /// Bytes that are visible and not yet read.

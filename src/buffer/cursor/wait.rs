@@ -17,7 +17,7 @@ impl Cursor {
     /// Is ready when there is something to read, and has refreshed the cursor then.
     ///
     /// # Errors
-    /// [`CursorError::Evicted`].
+    /// [`CursorError::Evicted`], [`CursorError::Ended`].
     pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CursorError>> {
         loop {
             if self.refresh()? > 0 {
@@ -59,7 +59,7 @@ impl Cursor {
     /// Waits until there is something to read, whatever the runtime, without polling (I9).
     ///
     /// # Errors
-    /// [`CursorError::Evicted`].
+    /// [`CursorError::Evicted`], [`CursorError::Ended`].
     pub async fn readable(&mut self) -> Result<(), CursorError> {
         poll_fn(|context| self.poll_readable(context)).await
     }
@@ -67,7 +67,7 @@ impl Cursor {
     /// Blocks the thread until there is something to read.
     ///
     /// # Errors
-    /// [`CursorError::Evicted`].
+    /// [`CursorError::Evicted`], [`CursorError::Ended`].
     pub fn wait(&mut self) -> Result<(), CursorError> {
         self.wait_until(None).map(|_| ())
     }
@@ -76,7 +76,7 @@ impl Cursor {
     /// passed.
     ///
     /// # Errors
-    /// [`CursorError::Evicted`].
+    /// [`CursorError::Evicted`], [`CursorError::Ended`].
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool, CursorError> {
         self.wait_until(Instant::now().checked_add(timeout))
     }

@@ -270,6 +270,8 @@ faults! {
     ReuseBytes;
     /// Shared copies: take one of any stretch for the one that is wanted.
     CopyOfAnyStretch;
+    /// End: let the last handle go without a word.
+    EndSilently;
     /// Resync: read the history before what is retained. Not in the buffer: in who uses it.
     HistoryBeforeRange;
     /// History: shift it by a load and a store.

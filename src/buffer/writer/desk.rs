@@ -1,13 +1,15 @@
 //! Desks: all that a writer has, and the pool of those that nobody uses.
 
-use std::mem::ManuallyDrop;
-use std::sync::Arc;
-
 use super::seat::Seat;
 use super::stage::Stage;
+use crate::buffer::config::LAST_TERM;
+use crate::buffer::log::Log;
 use crate::buffer::memory::Memory;
 use crate::buffer::pool::Pool;
-use crate::buffer::sync::unwinding;
+use crate::buffer::stats::Counters;
+use crate::buffer::sync::table::{Fault, fault};
+use crate::buffer::sync::{Arc, unwinding};
+use std::mem::ManuallyDrop;
 
 /// Where a writer stands, and what it stages.
 #[derive(Debug)]
@@ -48,15 +50,17 @@ impl Desk {
 
 /// Desks of writers that are gone, for those to come. A desk keeps what is left of its block, so that
 /// writers which come and go do not each pin a block for the few bytes they appended (I11).
+///
+/// Every handle that can append counts on them. So when they go, nothing follows in the stream.
 #[derive(Debug)]
 pub(crate) struct Desks {
     pool: Pool<Desk>,
-    memory: Arc<Memory>,
+    log: Arc<Log>,
 }
 
 impl Desks {
-    pub(crate) fn new(desks: usize, memory: &Arc<Memory>) -> Self {
-        Self { pool: Pool::new(desks), memory: Arc::clone(memory) }
+    pub(crate) fn new(desks: usize, log: &Arc<Log>) -> Self {
+        Self { pool: Pool::new(desks), log: Arc::clone(log) }
     }
 
     /// A desk: a used one, or an empty one.
@@ -71,7 +75,7 @@ impl Desks {
             return;
         }
         if let Err(mut desk) = self.pool.put(desk) {
-            desk.clear(&self.memory);
+            desk.clear(&self.log.memory);
         }
     }
 
@@ -86,8 +90,13 @@ impl Drop for Desks {
         if unwinding() {
             return;
         }
+        // If there is a cursor, it learns that it waits for nothing: no handle is left to attach another.
+        if Counters::get(&self.log.memory.counters.cursors) > 0 && !fault(Fault::EndSilently) {
+            // One that is sealed already has told them.
+            let _ = self.lend().desk.seal(LAST_TERM, &self.log);
+        }
         while let Some(mut desk) = self.pool.take() {
-            desk.clear(&self.memory);
+            desk.clear(&self.log.memory);
         }
     }
 }
