@@ -91,10 +91,15 @@ impl Stage {
     }
 
     /// Forgets what is staged.
+    #[inline]
     pub(super) fn discard(&mut self) {
-        if !mem::take(&mut self.busy) {
-            return;
+        if mem::take(&mut self.busy) {
+            self.forget();
         }
+    }
+
+    #[inline]
+    fn forget(&mut self) {
         self.pieces.clear();
         self.frame_ends.clear();
         self.conditional_bytes.clear();
@@ -117,6 +122,8 @@ impl Stage {
     }
 
     /// Goes on in a block that another writer left. Without a block nothing is staged in one.
+    #[cold]
+    #[inline(never)]
     fn take_remainder(&mut self, log: &Log) {
         if let Some((block, used)) = log.memory.remainder() {
             self.stand_in(block, used, log);
@@ -133,6 +140,7 @@ impl Stage {
     /// Takes a fresh block and carries over what is staged: moved if it is short, otherwise made
     /// a shared piece of its own.
     #[cold]
+    #[inline(never)]
     fn change_block(&mut self, log: &Log) {
         let fresh = log.memory.block();
         if self.staged > 0
@@ -163,6 +171,7 @@ impl Stage {
     }
 
     /// Makes sure of a block with room for so many bytes more, at most half a block.
+    #[inline]
     pub(super) fn make_room(&mut self, more: usize, log: &Log) {
         if self.block.is_null() {
             self.take_remainder(log);
@@ -179,6 +188,7 @@ impl Stage {
     }
 
     /// Ends the run that is growing: what is staged next is another piece.
+    #[inline]
     fn close_run(&mut self) {
         if self.staged > self.open {
             self.pieces.push(Piece::Staged(self.open as u32..self.staged as u32));
