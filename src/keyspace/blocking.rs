@@ -136,6 +136,19 @@ pub struct Place {
 }
 
 impl Place {
+    /// [`end`](Self::end) by a unit that has locked every shard.
+    pub(super) fn end_within(&self, unit: &mut Unit<'_, '_>, reply: Reply) -> bool {
+        debug_assert!(unit.locks_all(), "the shards of its keys are locked");
+        if self.waiter.has_ended() || !unit.locks_all() {
+            return false;
+        }
+        for key in &self.waiter.keys {
+            unit.home(key).waiters.remove(key, &self.waiter);
+        }
+        self.waiter.finish(Served { reply, took: None });
+        true
+    }
+
     /// Ends the wait with `reply`; false if it had ended already.
     pub fn end(&self, reply: Reply) -> bool {
         if self.waiter.has_ended() {

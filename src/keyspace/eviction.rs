@@ -62,6 +62,8 @@ pub(super) struct Evictor {
     next_shard: usize,
     /// The lowest rank first.
     candidates: Vec<Candidate>,
+    /// Under which limits they were ranked.
+    limits: MemoryLimits,
 }
 
 /// How long one command may evict: Valkey's scale from 0 to 100, of which 99 is about two minutes.
@@ -125,6 +127,7 @@ impl Keyspace {
         };
         // Another thread has been making room all the time.
         let Some(mut evictor) = evictor else { return Room::Later };
+        evictor.adopt(limits);
         let rule = FrequencyRule { log_factor: limits.lfu_log_factor, decay_min: limits.lfu_decay_min };
         let ranking = Ranking { policy: limits.policy, now_s: seconds(now_ms), rule };
         while self.used_bytes() > limits.max_bytes {
@@ -162,9 +165,12 @@ impl Keyspace {
 }
 
 impl Evictor {
-    /// Forgets the candidates: they were ranked by another policy.
-    pub fn forget(&mut self) {
-        self.candidates.clear();
+    /// Forgets the candidates that were ranked under other limits.
+    fn adopt(&mut self, limits: MemoryLimits) {
+        if self.limits != limits {
+            self.candidates.clear();
+            self.limits = limits;
+        }
     }
 
     /// Evicts a key; false if there is none that may be evicted.

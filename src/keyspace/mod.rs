@@ -19,6 +19,7 @@
 //! | `shard` | tables of one shard; the only place that changes them |
 //! | `unit` | locks, expiry on access, effects of one unit |
 //! | [`command`] | what a command is; each family's file has its own table |
+//! | [`batch`] | a transaction in one pass, with other things between its commands |
 //! | [`blocking`] | commands that wait for a key |
 //! | [`events`] | keyspace events, messages |
 //! | `value` | what a key holds, one file per type |
@@ -57,6 +58,7 @@
 //! other roles: a keyspace in a replica's role runs no cycle. Once it is promoted, the first cycles find
 //! everything that became due before, also what came with a deadline in the past.
 
+pub mod batch;
 mod bits;
 pub mod blocking;
 pub mod command;
@@ -95,11 +97,11 @@ use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use self::batch::Reach;
 use self::blocking::{Executed, Waiters};
 use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
@@ -175,6 +177,18 @@ pub struct KeyspaceStats {
     pub keyspace_misses: u64,
 }
 
+impl KeyspaceStats {
+    fn plus(self, other: Self) -> Self {
+        KeyspaceStats {
+            expired_keys: self.expired_keys + other.expired_keys,
+            expired_fields: self.expired_fields + other.expired_fields,
+            evicted_keys: self.evicted_keys + other.evicted_keys,
+            keyspace_hits: self.keyspace_hits + other.keyspace_hits,
+            keyspace_misses: self.keyspace_misses + other.keyspace_misses,
+        }
+    }
+}
+
 /// A sharded keyspace. Share it as `Arc<Keyspace>`.
 #[derive(Debug)]
 pub struct Keyspace {
@@ -239,13 +253,9 @@ impl Keyspace {
 
     /// From now on the data is kept within these limits: see [`memory`].
     pub fn set_memory_limits(&self, limits: MemoryLimits) {
-        if self.memory.limits() == limits {
-            return;
-        }
-        // Under the evictor's lock: no candidate of the old policy is left behind.
-        let mut evictor = self.evictor.lock();
+        // The evictor sees by itself that its candidates are those of other limits: its lock is not taken here, where
+        // a transaction may hold those of shards.
         self.memory.set_limits(limits);
-        evictor.forget();
     }
 
     /// The options it was made with.
@@ -356,29 +366,9 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> Option<Vec<Reply>> {
-        self.execute_timed(watch, calls, now_ms, publish, &mut Vec::new(), None)
-    }
-
-    /// [`execute_watched`](Self::execute_watched), with the time that each call took, and with `settled` as
-    /// [`execute_observed`](Self::execute_observed) has it, unless nothing runs.
-    pub fn execute_timed(
-        &self,
-        watch: &WatchSet,
-        calls: &[Call],
-        now_ms: u64,
-        publish: &mut dyn FnMut(&Effects<'_>),
-        durations: &mut Vec<Duration>,
-        settled: Option<&mut dyn FnMut()>,
-    ) -> Option<Vec<Reply>> {
-        let mut plan = Plan::new(self, calls);
-        plan.shards.extend(watch.keys.iter().map(|watched| self.shard_of(&watched.key)));
-        let mut unit = Unit::lock_for(self, ExpiryPolicy::Reclaim, now_ms, calls, &mut plan);
-        if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
-            return None;
-        }
-        let replies = unit.run_timed(calls, plan, durations);
-        unit.finish(publish, settled);
-        Some(replies)
+        self.execute_batch(watch, calls, Reach::Commands, now_ms, publish, |batch| {
+            calls.iter().enumerate().map(|(index, call)| batch.run(index, call.db)).collect()
+        })
     }
 
     /// `WATCH`: from now on a modification of one of `keys` marks `set`.
@@ -438,11 +428,8 @@ impl Keyspace {
         if db >= self.options.databases {
             return (0, 0);
         }
-        (0..self.options.shards).fold((0, 0), |(keys, with_deadline), number| {
-            let shard = self.lock_shard(number);
-            let table = shard.table(db);
-            (keys + table.map.len() as u64, with_deadline + table.deadlines.len() as u64)
-        })
+        let counts = (0..self.options.shards).map(|number| self.lock_shard(number).key_count(db));
+        counts.fold((0, 0), |(keys, volatile), (more, more_volatile)| (keys + more, volatile + more_volatile))
     }
 
     /// Keys that somebody waits for. Shards are counted one after the other.
@@ -455,21 +442,13 @@ impl Keyspace {
         if db >= self.options.databases {
             return 0;
         }
-        (0..self.options.shards).map(|number| self.lock_shard(number).table(db).volatile.len() as u64).sum()
+        (0..self.options.shards).map(|number| self.lock_shard(number).volatile_hash_count(db)).sum()
     }
 
     /// Counters since the start, or since they were [reset](Self::reset_stats).
     pub fn stats(&self) -> KeyspaceStats {
-        (0..self.options.shards).fold(KeyspaceStats::default(), |sum, number| {
-            let stats = self.lock_shard(number).stats;
-            KeyspaceStats {
-                expired_keys: sum.expired_keys + stats.expired_keys,
-                expired_fields: sum.expired_fields + stats.expired_fields,
-                evicted_keys: sum.evicted_keys + stats.evicted_keys,
-                keyspace_hits: sum.keyspace_hits + stats.keyspace_hits,
-                keyspace_misses: sum.keyspace_misses + stats.keyspace_misses,
-            }
-        })
+        let stats = (0..self.options.shards).map(|number| self.lock_shard(number).stats);
+        stats.fold(KeyspaceStats::default(), KeyspaceStats::plus)
     }
 
     /// Sets all counters to zero, one shard after the other.

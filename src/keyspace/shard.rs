@@ -177,6 +177,17 @@ impl Shard {
         }
     }
 
+    /// Keys in `db` and how many of them have a deadline; the database exists.
+    pub fn key_count(&self, db: u16) -> (u64, u64) {
+        let table = self.table(db);
+        (table.map.len() as u64, table.deadlines.len() as u64)
+    }
+
+    /// Hashes in `db` with a field that has a deadline; the database exists.
+    pub fn volatile_hash_count(&self, db: u16) -> u64 {
+        self.table(db).volatile.len() as u64
+    }
+
     /// What the entries take, to be read without the lock.
     pub fn used(&self) -> &UsedBytes {
         &self.used

@@ -1,7 +1,5 @@
 //! One unit while it runs: its locks, its clock, its effects.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -13,7 +11,7 @@ use super::memory::{self, seconds};
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
-use super::{Call, CommandError, ExpiryPolicy, Keyspace};
+use super::{Call, CommandError, CommandSpec, ExpiryPolicy, Keyspace};
 use crate::hash_ttl::Moment;
 use crate::resp::Reply;
 use crate::rewrite::{DeletionVerb, Effects, Rewritten};
@@ -132,29 +130,20 @@ impl<'k, 'c> Unit<'k, 'c> {
 
     /// Runs the calls in order, `plan` being theirs.
     pub fn run(&mut self, calls: &'c [Call], plan: Plan) -> Vec<Reply> {
-        let reply =
-            |(call, spec)| self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
-        calls.iter().zip(plan.specs).map(reply).collect()
-    }
-
-    /// [`run`](Self::run), with the time that each call took.
-    pub fn run_timed(&mut self, calls: &'c [Call], plan: Plan, durations: &mut Vec<Duration>) -> Vec<Reply> {
-        let reply = |(call, spec)| {
-            let started = Instant::now();
-            let reply = self.run_one(call, spec).unwrap_or_else(|error| Reply::Error(error.to_string()));
-            durations.push(started.elapsed());
-            reply
+        let reply = |(call, spec): (&'c Call, Resolved)| {
+            let result = spec.and_then(|spec| self.run_one(&call.argv, call.db, spec));
+            result.unwrap_or_else(|error| Reply::Error(error.to_string()))
         };
         calls.iter().zip(plan.specs).map(reply).collect()
     }
 
-    fn run_one(&mut self, call: &'c Call, spec: Resolved) -> CommandResult {
-        let spec = spec?;
-        if call.db >= self.keyspace.options.databases {
+    /// Runs one call in the database `db`; its keys are locked.
+    pub fn run_one(&mut self, argv: &'c [Bytes], db: u16, spec: &CommandSpec) -> CommandResult {
+        if db >= self.keyspace.options.databases {
             return Err(CommandError::DbOutOfRange);
         }
-        self.db = call.db;
-        (spec.handler)(self, &call.argv)
+        self.db = db;
+        (spec.handler)(self, argv)
     }
 
     /// Publishes the effects, calls `settled`, serves those who wait for what the unit made, then releases

@@ -21,6 +21,12 @@ pub fn encode_command(argv: &[impl AsRef<[u8]>], out: &mut impl BufMut) {
     }
 }
 
+/// Appends the head of an array of `len` replies, which are to follow it.
+#[cfg(feature = "server")]
+pub(crate) fn encode_array_header(len: usize, out: &mut impl BufMut) {
+    put_header(b'*', len, out);
+}
+
 /// How many bytes [`encode_command`] writes for `argv`.
 pub fn encoded_len(argv: &[impl AsRef<[u8]>]) -> usize {
     let bulk_bytes = |len: usize| header_len(len) + len + 2;

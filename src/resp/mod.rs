@@ -34,6 +34,8 @@ mod tests;
 use bytes::{Bytes, BytesMut};
 
 pub use command::{CommandParser, Limits, ProtocolError};
+#[cfg(feature = "server")]
+pub(crate) use encode::encode_array_header;
 pub use encode::{encode_command, encoded_len};
 pub use number::{parse_integer, write_double};
 pub use reply::{ReplyError, ReplyLimits, ReplyParser};

@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::config::OutputLimit;
+use super::dispatch::shown;
 use super::outbox::Outbox;
+use crate::keyspace::batch::Overview;
 use crate::keyspace::blocking::Place;
 use crate::resp::{Protocol, Reply};
 
@@ -116,13 +118,13 @@ impl Client {
     }
 
     /// Ends its wait, if it waits; returns whether it did.
-    pub fn unblock(&self, what: UnblockAs) -> bool {
-        // The lock is released before those of the keyspace are taken.
+    pub fn unblock(&self, what: UnblockAs, keyspace: &mut dyn Overview) -> bool {
+        // The lock is released before those of the keyspace are taken, if they are.
         let unblock = self.unblock.lock().take();
         match (unblock, what) {
             (None, _) => false,
-            (Some(Unblock::Key(place)), UnblockAs::Timeout) => place.end(Reply::NullArray),
-            (Some(Unblock::Key(place)), UnblockAs::Error) => place.end(unblocked_error()),
+            (Some(Unblock::Key(place)), UnblockAs::Timeout) => keyspace.end_wait(&place, Reply::NullArray),
+            (Some(Unblock::Key(place)), UnblockAs::Error) => keyspace.end_wait(&place, unblocked_error()),
             (Some(Unblock::Replicas(waiting)), what) => waiting.send(what).is_ok(),
         }
     }
@@ -206,7 +208,7 @@ impl Client {
             self.id,
             self.addr,
             self.laddr,
-            String::from_utf8_lossy(&profile.name),
+            shown(&profile.name),
             profile.db,
             profile.subscriptions.0,
             profile.subscriptions.1,
@@ -215,8 +217,8 @@ impl Client {
             waiting_pieces,
             waiting_bytes,
             if profile.command.is_empty() { "NULL" } else { profile.command },
-            String::from_utf8_lossy(&profile.lib_name),
-            String::from_utf8_lossy(&profile.lib_version),
+            shown(&profile.lib_name),
+            shown(&profile.lib_version),
             self.net_input_bytes.load(Ordering::Relaxed),
             self.net_output_bytes.load(Ordering::Relaxed),
             self.commands.load(Ordering::Relaxed),

@@ -34,14 +34,16 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::clients::{Registration, Unblock, UnblockAs, unblocked_error};
+use super::commandlog;
 use super::commands::SyncRequest;
 use super::dispatch::Flow;
 use super::monitor;
 use super::replication;
 use super::session::{ReplyMode, Session};
 use super::state::Shared;
+use super::transaction::Executed;
 use crate::keyspace::blocking::Waiting;
-use crate::resp::{CommandParser, Limits, ProtocolError, Reply};
+use crate::resp::{CommandParser, Limits, Protocol, ProtocolError, Reply, encode_array_header};
 
 /// Replies are written at the latest when so many bytes have come together.
 const FLUSH_BYTES: usize = 256 * 1024;
@@ -193,10 +195,16 @@ impl Connection {
                     errors += u64::from(matches!(reply, Reply::Error(_)));
                     self.answer(&reply).await?;
                 }
-                Flow::Sleep(duration) => {
+                Flow::Executed(executed) => {
+                    errors += executed.errors();
+                    self.answer_transaction(executed).await?;
+                }
+                Flow::Sleep { duration, argv } => {
                     self.flush().await?;
                     self.sleep(duration).await?;
-                    self.push(&Reply::Simple("OK"))?;
+                    let reply = Reply::Simple("OK");
+                    commandlog::note(&self.session, &argv, duration, Some(&reply));
+                    self.push(&reply)?;
                 }
                 Flow::Sync(request) => break Ok(Some(Next::Sync(request))),
             }
@@ -251,9 +259,30 @@ impl Connection {
     /// Answers a command: a large reply is written piece by piece, so that at most [`FLUSH_BYTES`] and
     /// one string of it are held encoded. The values themselves are shared with the keyspace.
     async fn answer(&mut self, reply: &Reply) -> Result<(), End> {
+        self.answer_in(self.session.protocol, reply).await
+    }
+
+    /// Answers an `EXEC`: the array, then what follows it.
+    async fn answer_transaction(&mut self, executed: Executed) -> Result<(), End> {
+        self.take_pushes_until(executed.pushes_before).await?;
+        if self.session.reply_mode == ReplyMode::On {
+            encode_array_header(executed.replies.len(), &mut self.output);
+            for (protocol, reply) in &executed.replies {
+                self.answer_in(*protocol, reply).await?;
+            }
+        } else {
+            self.use_up_skip();
+        }
+        for confirmation in &executed.confirmations {
+            confirmation.encode(self.session.protocol, &mut self.output);
+        }
+        self.check_output_limit(0)
+    }
+
+    async fn answer_in(&mut self, protocol: Protocol, reply: &Reply) -> Result<(), End> {
         let payload_bytes = reply.payload_bytes();
         if self.session.reply_mode != ReplyMode::On || payload_bytes < FLUSH_BYTES as u64 {
-            return self.push(reply);
+            return self.push_in(protocol, reply);
         }
         self.check_output_limit(payload_bytes)?;
         let mut open: Vec<Box<dyn Iterator<Item = &Reply> + Send>> = vec![Box::new(std::iter::once(reply))];
@@ -262,8 +291,8 @@ impl Connection {
                 open.pop();
                 continue;
             };
-            part.encode_head(self.session.protocol, &mut self.output);
-            open.push(part.children(self.session.protocol));
+            part.encode_head(protocol, &mut self.output);
+            open.push(part.children(protocol));
             if self.output.len() >= FLUSH_BYTES {
                 self.flush().await?;
             }
@@ -282,8 +311,13 @@ impl Connection {
 
     /// Takes all that others had for the client when this was called.
     async fn take_all_pushes(&mut self) -> Result<(), End> {
+        let (pieces, _) = self.session.client.outbox.waiting();
+        self.take_pushes_until(pieces).await
+    }
+
+    /// Takes so many of the pushes that wait.
+    async fn take_pushes_until(&mut self, mut pieces: usize) -> Result<(), End> {
         let client = Arc::clone(&self.session.client);
-        let (mut pieces, _) = client.outbox.waiting();
         while pieces > 0 {
             self.counted = true;
             match client.outbox.take(&mut self.output, pieces, FLUSH_BYTES) {
@@ -339,9 +373,13 @@ impl Connection {
 
     /// Adds a reply to the output, if the client wants it.
     fn push(&mut self, reply: &Reply) -> Result<(), End> {
+        self.push_in(self.session.protocol, reply)
+    }
+
+    fn push_in(&mut self, protocol: Protocol, reply: &Reply) -> Result<(), End> {
         let mode = &mut self.session.reply_mode;
         match *mode {
-            ReplyMode::On => reply.encode(self.session.protocol, &mut self.output),
+            ReplyMode::On => reply.encode(protocol, &mut self.output),
             ReplyMode::Off => {}
             ReplyMode::SkipNext | ReplyMode::Skip => *mode = ReplyMode::On,
         }

@@ -7,7 +7,7 @@
 //! replicas.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +16,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::commandlog::{self, Stopwatch};
 use super::commands;
 use super::monitor::Ran;
-use super::session::{Queued, Session, Transaction};
+use super::session::{Queued, Session};
 use super::state::unix_ms;
-use crate::keyspace::blocking::{Executed, Waiting};
+use super::transaction::Executed;
+use crate::keyspace::batch::Overview;
+use crate::keyspace::blocking::{self, Waiting};
 use crate::keyspace::memory::untouched;
 use crate::keyspace::{self, Call, CommandSpec, Flag, Room};
 use crate::resp::{Protocol, Reply};
@@ -47,11 +49,11 @@ impl Command {
     }
 
     /// Whether it is refused when memory is short.
-    fn needs_memory(self) -> bool {
+    pub fn needs_memory(self) -> bool {
         matches!(self, Command::Data(spec) if spec.flags.contains(&Flag::Denyoom))
     }
 
-    fn is_write(self) -> bool {
+    pub fn is_write(self) -> bool {
         matches!(self, Command::Data(spec) if spec.is_write())
     }
 }
@@ -69,6 +71,8 @@ pub(super) enum Flow {
         /// What others have pushed until now goes first.
         after_pushes: bool,
     },
+    /// `EXEC`: what its commands answer, each in the protocol that was spoken when it ran, and what follows the array.
+    Executed(Executed),
     /// `WAIT`: answer with the number of replicas that have `offset`.
     Wait {
         offset: u64,
@@ -78,9 +82,22 @@ pub(super) enum Flow {
     /// The command waits for a key: answer with the end of that.
     Block(Waiting),
     /// `DEBUG SLEEP`: answer `+OK` after a while.
-    Sleep(Duration),
+    Sleep {
+        duration: Duration,
+        argv: Vec<Bytes>,
+    },
     /// `PSYNC` or `SYNC`: the connection becomes a replica's.
     Sync(commands::SyncRequest),
+}
+
+impl Flow {
+    /// The reply, if that is all.
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Flow::Reply(reply) => Some(reply),
+            _ => None,
+        }
+    }
 }
 
 impl From<Reply> for Flow {
@@ -96,7 +113,31 @@ pub(super) struct ServerCommand {
     /// As in Valkey: exact when positive, a minimum when negative, the name included.
     pub arity: i32,
     pub rules: Rules,
-    pub run: fn(&mut Session, &[Bytes]) -> Flow,
+    pub run: Run,
+}
+
+/// How a server command runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Run {
+    /// Without a lock of the keyspace, so that it may run between the data commands of a transaction.
+    Plain(fn(&mut Session, &[Bytes]) -> Flow),
+    /// With the keyspace as a whole, if its arguments ask for that: from outside, or from within a transaction.
+    Overview { asks: fn(&[Bytes]) -> bool, run: fn(&mut Session, &[Bytes], &mut dyn Overview) -> Flow },
+}
+
+impl ServerCommand {
+    /// Whether it needs the keyspace as a whole.
+    pub fn asks_for_everything(&self, argv: &[Bytes]) -> bool {
+        matches!(self.run, Run::Overview { asks, .. } if asks(argv))
+    }
+
+    /// Runs it.
+    pub fn run(&self, session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) -> Flow {
+        match self.run {
+            Run::Plain(run) => run(session, argv),
+            Run::Overview { run, .. } => run(session, argv, keyspace),
+        }
+    }
 }
 
 /// What is special about a server command.
@@ -138,8 +179,8 @@ pub(super) fn wrong_arity(name: &str) -> Reply {
     error(format!("ERR wrong number of arguments for '{name}' command"))
 }
 
-const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
-const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+pub(super) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 
 impl Session {
     /// Executes one command, or queues it.
@@ -154,32 +195,30 @@ impl Session {
             return self.refuse_http();
         }
         if !self.authenticated && !matches!(found, Some(Command::Server(command)) if command.rules.no_auth) {
-            return self.refuse(error("NOAUTH Authentication required."));
+            return self.refuse(found, error("NOAUTH Authentication required."));
         }
         let Some(command) = found else {
             let reply = error(keyspace::unknown_command(&argv).to_string());
-            return self.refuse(reply);
+            return self.refuse(found, reply);
         };
         self.last_command = command.name();
         if !arity_fits(command.arity(), argv.len()) {
-            if command.name() == "exec" {
-                return self.abort("wrong number of arguments for 'exec' command").into();
-            }
-            return self.refuse(wrong_arity(command.name()));
+            return self.refuse(found, wrong_arity(command.name()));
         }
         if let Command::Data(spec) = command
             && let Err(refusal) = spec.check_subcommand(&argv)
         {
-            return self.refuse(error(refusal.to_string()));
+            return self.refuse(found, error(refusal.to_string()));
         }
         if self.is_restricted() && !ALLOWED_TO_SUBSCRIBERS.contains(&command.name()) {
             let name = command_with_subcommand(command, &argv);
-            return self.refuse(error(format!(
+            let refusal = error(format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-            )));
+            ));
+            return self.refuse(found, refusal);
         }
         if self.monitoring && matches!(command, Command::Data(_)) {
-            return self.refuse(error("ERR Replica can't interact with the keyspace"));
+            return self.refuse(found, error("ERR Replica can't interact with the keyspace"));
         }
         let rules = match command {
             Command::Data(_) => Rules::default(),
@@ -188,7 +227,8 @@ impl Session {
         if self.transaction.is_some() {
             if rules.no_multi || self.is_refused_subcommand(command, &argv) {
                 let name = command_with_subcommand(command, &argv);
-                return self.refuse(error(format!("ERR Command '{name}' not allowed inside a transaction")));
+                let refusal = error(format!("ERR Command '{name}' not allowed inside a transaction"));
+                return self.refuse(found, refusal);
             }
             if !rules.immediate {
                 return self.queue(command, argv);
@@ -207,12 +247,12 @@ impl Session {
                 let stopwatch = Stopwatch::start(&self.shared.config.load());
                 if spec.may_wait() {
                     return match beside_the_runtime(heavy, || self.run_or_wait(&call[0])) {
-                        Executed::Done(reply) => {
+                        blocking::Executed::Done(reply) => {
                             commandlog::note(self, &call[0].argv, stopwatch.elapsed(), Some(&reply));
                             Flow::Reply(reply)
                         }
                         // Logged when it is served.
-                        Executed::Waiting(waiting) => Flow::Block(waiting),
+                        blocking::Executed::Waiting(waiting) => Flow::Block(waiting),
                     };
                 }
                 let reply = beside_the_runtime(heavy, || self.run_data(&call)).into_iter().next();
@@ -221,13 +261,13 @@ impl Session {
             }
             Command::Server(command) => {
                 let stopwatch = Stopwatch::start(&self.shared.config.load());
-                let flow = beside_the_runtime(argv.len() >= HEAVY_PARTS, || (command.run)(self, &argv));
-                if !command.rules.unlogged {
-                    let reply = match &flow {
-                        Flow::Reply(reply) => Some(reply),
-                        _ => None,
-                    };
-                    commandlog::note(self, &argv, stopwatch.elapsed(), reply);
+                let shared = Arc::clone(&self.shared);
+                let run = || command.run(self, &argv, &mut &*shared.keyspace);
+                let flow = beside_the_runtime(argv.len() >= HEAVY_PARTS, run);
+                self.settle();
+                // What sleeps is logged when it wakes.
+                if !command.rules.unlogged && !matches!(flow, Flow::Sleep { .. }) {
+                    commandlog::note(self, &argv, stopwatch.elapsed(), flow.reply());
                 }
                 // The line of an `EXEC` belongs to those of its commands.
                 if command.name != "exec" {
@@ -238,13 +278,20 @@ impl Session {
         }
     }
 
+    /// Waits for what a command has asked for and what must not be waited for under the locks of a transaction.
+    pub fn settle(&mut self) {
+        if std::mem::take(&mut self.expiry_changed) {
+            self.shared.active_expiry.wait_for_cycle();
+        }
+    }
+
     /// Whether it is a subscriber that can only tell messages from replies if there are few kinds of these.
     pub fn is_restricted(&self) -> bool {
         self.protocol == Protocol::Resp2 && !self.subscriptions.is_empty()
     }
 
     /// Shows a command that ran to those who watch.
-    fn record(&self, argv: &[Bytes]) {
+    pub fn record(&self, argv: &[Bytes]) {
         let monitors = &self.shared.monitors;
         if monitors.any() {
             monitors.record(self.client.addr, [Ran { db: self.db, argv }]);
@@ -258,8 +305,11 @@ impl Session {
         Flow::Silent
     }
 
-    /// Refuses a command; a transaction that is being queued will not be executed.
-    fn refuse(&mut self, reply: Reply) -> Flow {
+    /// Refuses a command; a transaction that is being queued will not be executed, and is gone if it was its `EXEC`.
+    fn refuse(&mut self, command: Option<Command>, reply: Reply) -> Flow {
+        if command.is_some_and(|command| command.name() == "exec") {
+            return self.abort(reply).into();
+        }
         if let Some(transaction) = &mut self.transaction {
             transaction.refused = true;
         }
@@ -272,10 +322,10 @@ impl Session {
 
     fn queue(&mut self, command: Command, argv: Vec<Bytes>) -> Flow {
         if self.shared.make_room() == Room::None && command.needs_memory() {
-            return self.refuse(error(OUT_OF_MEMORY));
+            return self.refuse(Some(command), error(OUT_OF_MEMORY));
         }
         if command.is_write() && !self.shared.enough_good_replicas() {
-            return self.refuse(error(NO_REPLICAS));
+            return self.refuse(Some(command), error(NO_REPLICAS));
         }
         let limit = self.shared.config.load().query_buffer_bytes;
         let Some(transaction) = &mut self.transaction else { return Flow::Silent };
@@ -311,14 +361,16 @@ impl Session {
     }
 
     /// An `EXEC` that cannot be: the transaction is gone.
-    fn abort(&mut self, reason: &str) -> Reply {
+    fn abort(&mut self, refusal: Reply) -> Reply {
         self.transaction = None;
         self.unwatch();
+        let Reply::Error(reason) = refusal else { return refusal };
+        let reason = reason.strip_prefix("ERR ").unwrap_or(&reason);
         error(format!("EXECABORT Transaction discarded because of: {reason}"))
     }
 
     /// Runs a data command that may wait and remembers the end of what it published.
-    fn run_or_wait(&mut self, call: &Call) -> Executed {
+    fn run_or_wait(&mut self, call: &Call) -> blocking::Executed {
         let shared = &self.shared;
         let mut end = self.last_write_offset;
         let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
@@ -335,121 +387,6 @@ impl Session {
     pub fn note_served(&mut self, argv: &[Bytes], took: Duration, reply: &Reply) {
         self.last_write_offset = self.shared.replication.buffer.end_offset();
         commandlog::note(self, argv, took, Some(reply));
-    }
-
-    /// `EXEC`.
-    pub fn exec(&mut self, argv: &[Bytes]) -> Flow {
-        let ran = self.exec_queue(argv);
-        self.unwatch();
-        ran.unwrap_or_else(|refusal| {
-            self.record(argv);
-            refusal.into()
-        })
-    }
-
-    /// Runs what is queued, or says why nothing was run.
-    fn exec_queue(&mut self, argv: &[Bytes]) -> Result<Flow, Reply> {
-        let transaction = self.transaction.take().ok_or_else(|| error("ERR EXEC without MULTI"))?;
-        if transaction.refused {
-            return Err(error("EXECABORT Transaction discarded because of previous errors."));
-        }
-        let needs_memory = transaction.queue.iter().any(|queued| queued.command.needs_memory());
-        if self.shared.make_room() == Room::None && needs_memory {
-            return Err(error(format!("EXECABORT Transaction discarded because of: {OUT_OF_MEMORY}")));
-        }
-        let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
-        if writes && !self.shared.enough_good_replicas() {
-            return Err(error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}")));
-        }
-        self.run_transaction(transaction, argv)
-    }
-
-    /// The data commands run as one atomic unit, each against the database that the `SELECT`s before
-    /// it chose; the server commands run after it, in their order, and see its result.
-    fn run_transaction(&mut self, transaction: Transaction, exec: &[Bytes]) -> Result<Flow, Reply> {
-        let (mut calls, mut plan) = (Vec::new(), Vec::with_capacity(transaction.queue.len()));
-        let mut db = self.db;
-        let heavy = transaction.queue.len() >= HEAVY_PARTS || transaction.queue.iter().any(Queued::is_heavy);
-        for queued in transaction.queue {
-            match queued.command {
-                Command::Data(_) => {
-                    calls.push(Call { db, argv: queued.argv });
-                    plan.push((db, None));
-                }
-                Command::Server(command) => {
-                    if command.name == "select" {
-                        db = queued.argv.get(1).and_then(|db| self.shared.database(db).ok()).unwrap_or(db);
-                    }
-                    plan.push((db, Some((command, queued.argv))));
-                }
-            }
-        }
-
-        let shared = &self.shared;
-        let mut end = self.last_write_offset;
-        let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
-        let mut durations = Vec::new();
-        let mut record = || {
-            let mut data = calls.iter();
-            let ran = plan.iter().filter_map(|(db, step)| match step {
-                None => data.next().map(|call| Ran { db: *db, argv: &call.argv }),
-                Some((_, argv)) => Some(Ran { db: *db, argv }),
-            });
-            shared.monitors.record(self.client.addr, ran.chain([Ran { db, argv: exec }]));
-        };
-        let settled: Option<&mut dyn FnMut()> = if shared.monitors.any() { Some(&mut record) } else { None };
-        let replies = beside_the_runtime(heavy, || {
-            shared.keyspace.execute_timed(
-                &self.watch,
-                &calls,
-                unix_ms(),
-                &mut publish,
-                &mut durations,
-                settled,
-            )
-        });
-        let replies = replies.ok_or(Reply::NullArray)?;
-        self.last_write_offset = end;
-        for ((call, duration), reply) in calls.iter().zip(durations).zip(&replies) {
-            commandlog::note(self, &call.argv, duration, Some(reply));
-        }
-
-        let mut data = replies.into_iter();
-        let (mut replies, mut confirmations, mut unsubscribed) = (Vec::new(), Vec::new(), false);
-        for (_, step) in plan {
-            let Some((command, argv)) = step else {
-                replies.push(data.next().unwrap_or(Reply::Null));
-                continue;
-            };
-            replies.push(match self.run_queued(command, &argv) {
-                Flow::Reply(reply) => reply,
-                Flow::Confirm { reply, confirmations: more, after_pushes } => {
-                    unsubscribed |= after_pushes;
-                    let mut more = reply.into_iter().chain(more);
-                    let first = more.next();
-                    confirmations.extend(more);
-                    first.unwrap_or(Reply::Null)
-                }
-                Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)),
-                Flow::Sleep(_) => Reply::Simple("OK"),
-                Flow::Silent | Flow::Block(_) | Flow::Sync(_) => Reply::Null,
-            });
-        }
-        let reply = Some(Reply::Array(replies));
-        Ok(Flow::Confirm { reply, confirmations, after_pushes: unsubscribed })
-    }
-
-    /// A server command inside `EXEC`, which must not wait for anything.
-    fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes]) -> Flow {
-        if command.name == "monitor" {
-            return error("ERR MONITOR isn't allowed for DENY BLOCKING client").into();
-        }
-        let stopwatch = Stopwatch::start(&self.shared.config.load());
-        let flow = (command.run)(self, argv);
-        if let Flow::Reply(reply) = &flow {
-            commandlog::note(self, argv, stopwatch.elapsed(), Some(reply));
-        }
-        flow
     }
 }
 
@@ -485,21 +422,21 @@ fn speaks_http(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
-/// Data commands that take time in proportion to the whole keyspace.
-const HEAVY: &[&str] = &["flushall", "flushdb", "keys", "swapdb"];
+/// Commands that take time in proportion to the whole keyspace, or as long as they are told to.
+const HEAVY: &[&str] = &["debug", "flushall", "flushdb", "keys", "swapdb"];
 
 /// A command of so many arguments, or a transaction of so many commands, is heavy whatever it is.
-const HEAVY_PARTS: usize = 1024;
+pub(super) const HEAVY_PARTS: usize = 1024;
 
 impl Queued {
-    fn is_heavy(&self) -> bool {
+    pub fn is_heavy(&self) -> bool {
         self.argv.len() >= HEAVY_PARTS || HEAVY.contains(&self.command.name())
     }
 }
 
 /// Runs `work`; if it is heavy, so that the runtime's other tasks move to another thread meanwhile
 /// (where the runtime can do that).
-fn beside_the_runtime<T>(heavy: bool, work: impl FnOnce() -> T) -> T {
+pub(super) fn beside_the_runtime<T>(heavy: bool, work: impl FnOnce() -> T) -> T {
     let multi_threaded =
         || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
     if heavy && multi_threaded() { tokio::task::block_in_place(work) } else { work() }
@@ -517,8 +454,13 @@ fn command_with_subcommand(command: Command, argv: &[Bytes]) -> String {
     }
 }
 
+/// What Valkey sees of bytes where it reads them as text.
+pub(super) fn until_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// Bytes as they may stand in an error line: up to the first zero byte, as in Valkey.
 pub(super) fn shown(bytes: &[u8]) -> String {
-    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let bytes = until_zero(bytes);
     String::from_utf8_lossy(bytes).chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }).collect()
 }

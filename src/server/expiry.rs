@@ -26,6 +26,7 @@
 //! that the thread may have been waiting for a processor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,22 +36,25 @@ use super::config::{Config, MAX_HZ, MIN_HZ};
 use super::state::{Shared, unix_ms};
 use crate::keyspace::ExpireReport;
 
-/// Whether cycles run. A cycle holds the lock.
+/// Whether cycles run.
+#[derive(Debug, Default)]
 pub(super) struct ActiveExpiry {
-    is_on: Mutex<bool>,
-}
-
-impl Default for ActiveExpiry {
-    fn default() -> Self {
-        ActiveExpiry { is_on: Mutex::new(true) }
-    }
+    is_off: AtomicBool,
+    /// Held by a cycle, which takes the keyspace's locks.
+    cycle: Mutex<()>,
 }
 
 impl ActiveExpiry {
-    /// From now on cycles run or not. Waits for the end of the one that is running, so that nothing is
-    /// reclaimed after an answer that says so.
+    /// From now on no cycle begins, or cycles begin again.
     pub fn set(&self, is_on: bool) {
-        *self.is_on.lock() = is_on;
+        // Relaxed: read under the lock of `cycle`, which whoever wants to be sure takes after this.
+        self.is_off.store(!is_on, Ordering::Relaxed);
+    }
+
+    /// Waits for the end of the cycle that is running, so that nothing is reclaimed after an answer that says so. Not
+    /// under a lock of the keyspace.
+    pub fn wait_for_cycle(&self) {
+        drop(self.cycle.lock());
     }
 }
 
@@ -98,8 +102,9 @@ pub(super) async fn run(shared: &Arc<Shared>) {
 async fn cycle(shared: &Arc<Shared>, budget: Duration) -> bool {
     let cycle = Arc::clone(shared);
     let report = tokio::task::spawn_blocking(move || {
-        let is_on = cycle.active_expiry.is_on.lock();
-        if !*is_on {
+        let expiry = &cycle.active_expiry;
+        let running = expiry.cycle.lock();
+        if expiry.is_off.load(Ordering::Relaxed) {
             return None;
         }
         let started = Instant::now();
@@ -107,7 +112,7 @@ async fn cycle(shared: &Arc<Shared>, budget: Duration) -> bool {
             // A failure has broken the history already; there is nothing to do about it here.
             let _ = cycle.publish(effects);
         });
-        drop(is_on);
+        drop(running);
         Some((report, started.elapsed()))
     });
     match report.await {

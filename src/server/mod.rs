@@ -24,7 +24,7 @@
 //! | `config`, `parameters` | what can be configured, and `CONFIG`'s table |
 //! | `state`, `clients`, `stats` | what all tasks share |
 //! | `connection`, `session` | one client: its input and output; what it has set up |
-//! | `dispatch`, `commands` | lookup, checks, transactions; the server's own commands |
+//! | `dispatch`, `transaction`, `commands` | lookup and checks; `EXEC`; the server's own commands |
 //! | `propagation` | effects to frames |
 //! | `outbox` | what others have for a client |
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
@@ -49,9 +49,8 @@
 //! * Full resyncs take no fork and wait for no other (`repl-diskless-sync-delay` does not exist): each
 //!   takes a cut of its own, and is served from a copy-on-write snapshot.
 //! * A replica that is still loading its snapshot is shown as `send_bulk`, not as `online`.
-//! * `DEBUG SLEEP` puts the calling connection to sleep, not the server.
-//! * In a transaction the data commands run first, as one unit; server commands (`INFO`, `PING`, …)
-//!   after them, in their order.
+//! * `DEBUG SLEEP` puts the calling connection to sleep, not the server; inside a transaction, which goes on only when it is
+//!   over, those wait as well who need a key of it.
 
 mod clients;
 mod commandlog;
@@ -72,6 +71,7 @@ mod replication;
 mod session;
 mod state;
 mod stats;
+mod transaction;
 
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,8 @@ pub(super) struct Session {
     pub protocol: Protocol,
     pub authenticated: bool,
     pub transaction: Option<Transaction>,
+    /// How many commands the transaction has that is being executed.
+    pub executing: Option<usize>,
     pub watch: WatchSet,
     /// Keys watched, for `CLIENT LIST`.
     pub watching: usize,
@@ -80,6 +82,8 @@ pub(super) struct Session {
     pub facts: ReplicaFacts,
     /// The last command's name, for `CLIENT LIST`.
     pub last_command: &'static str,
+    /// Active expiry was turned on or off, and a cycle may still be running.
+    pub expiry_changed: bool,
     /// Close after the replies so far are sent.
     pub closing: bool,
 }
@@ -94,6 +98,7 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             transaction: None,
+            executing: None,
             watch: WatchSet::new(),
             watching: 0,
             last_write_offset: 0,
@@ -103,6 +108,7 @@ impl Session {
             monitoring: false,
             facts: ReplicaFacts::default(),
             last_command: "",
+            expiry_changed: false,
             closing: false,
         }
     }
@@ -158,10 +164,11 @@ impl Session {
     /// Brings what `CLIENT LIST` shows up to date.
     pub fn publish_profile(&self, command: &'static str) {
         let mut profile = self.client.profile.lock();
-        profile.command = command;
+        profile.command = if self.executing.is_some() { "exec" } else { command };
         profile.db = self.db;
         profile.protocol = self.protocol;
-        profile.queued = self.transaction.as_ref().map(|transaction| transaction.queue.len());
+        profile.queued =
+            self.transaction.as_ref().map(|transaction| transaction.queue.len()).or(self.executing);
         profile.watching = self.watching;
         let count = |kind| self.subscriptions.of(kind).len();
         profile.subscriptions = (count(Kind::Channel), count(Kind::Pattern), count(Kind::ShardChannel));

@@ -439,6 +439,22 @@ static AROUND: &[Entry] = &[
     entry("unwatch", 2, &["UNWATCH"]),
     entry("ping", 2, &["PING value*0-2"]),
     entry("echo", 2, &["ECHO value"]),
+    entry("hello", 4, &["HELLO", "HELLO (2|3)", "HELLO (2|3) SETNAME key"]).check(Check::Shape),
+    entry(
+        "client",
+        4,
+        &[
+            "CLIENT (GETNAME|NO-TOUCH ON|NO-TOUCH OFF|NO-EVICT ON|NO-EVICT OFF)",
+            "CLIENT SETNAME key",
+            "CLIENT UNBLOCK count (TIMEOUT|ERROR)",
+        ],
+    ),
+    entry(
+        "config",
+        3,
+        &["CONFIG (RESETSTAT|SET MAXMEMORY-SAMPLES 5|SET MAXMEMORY-SAMPLES 7|GET MAXMEMORY-SAMPLES)"],
+    ),
+    entry("time", 2, &["TIME"]).check(Check::Shape),
     entry("nosuchcommand", 2, &["NOSUCHCOMMAND value*0-3"]),
     entry("debug", 4, &["DEBUG SET-ACTIVE-EXPIRE 1"]).check(Check::Reclaim).volatile(4, &[]),
 ];

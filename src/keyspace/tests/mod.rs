@@ -23,6 +23,8 @@ mod volatile;
 mod watching;
 mod zsets;
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 
 use super::*;

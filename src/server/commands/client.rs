@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::clients::{Client, Role, UnblockAs};
-use super::super::dispatch::{Flow, error, shown};
+use super::super::dispatch::{Flow, Run, error, shown, until_zero};
 use super::super::session::{ReplyMode, Session, keep};
 use super::connection::integer;
-use super::subcommand_error;
+use super::{is_sub, subcommand_error};
+use crate::keyspace::batch::Overview;
 use crate::resp::Reply;
 
 const KNOWN: &[&str] = &[
@@ -17,7 +18,9 @@ const KNOWN: &[&str] = &[
     "unblock", "unpause",
 ];
 
-pub(super) fn client(session: &mut Session, argv: &[Bytes]) -> Flow {
+pub(super) const RUN: Run = Run::Overview { asks: |argv| is_sub(argv, b"unblock"), run: client };
+
+fn client(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) -> Flow {
     let sub = argv.get(1).map_or(&[][..], |sub| sub).to_ascii_lowercase();
     let args = argv.get(2..).unwrap_or_default();
     let reply = match (sub.as_slice(), args) {
@@ -41,7 +44,7 @@ pub(super) fn client(session: &mut Session, argv: &[Bytes]) -> Flow {
             reply
         }
         (b"reply", [mode]) => return reply_mode(session, mode),
-        (b"unblock", [id, reason @ ..]) => unblock(session, id, reason),
+        (b"unblock", [id, reason @ ..]) => unblock(session, id, reason, keyspace),
         (b"unpause", []) => Reply::Simple("OK"),
         _ => subcommand_error("client", KNOWN, argv),
     };
@@ -52,9 +55,9 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Printable ASCII without blanks: what a name may consist of.
+/// Printable ASCII without blanks: what a name may consist of. As in Valkey, what follows a zero byte is not looked at.
 pub(super) fn is_plain_word(text: &[u8]) -> bool {
-    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
+    until_zero(text).iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 fn set_name(session: &Session, name: &Bytes) -> Reply {
@@ -114,7 +117,7 @@ fn reply_mode(session: &mut Session, mode: &[u8]) -> Flow {
 }
 
 /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`. As in Valkey, the reason is looked at if nothing follows it.
-fn unblock(session: &Session, id: &[u8], reason: &[Bytes]) -> Reply {
+fn unblock(session: &Session, id: &[u8], reason: &[Bytes], keyspace: &mut dyn Overview) -> Reply {
     let what = match reason {
         [reason] if reason.eq_ignore_ascii_case(b"error") => UnblockAs::Error,
         [reason] if !reason.eq_ignore_ascii_case(b"timeout") => {
@@ -126,7 +129,7 @@ fn unblock(session: &Session, id: &[u8], reason: &[Bytes]) -> Reply {
         return error("ERR value is not an integer or out of range");
     };
     let client = u64::try_from(id).ok().and_then(|id| session.shared.clients.get(id));
-    Reply::Integer(client.is_some_and(|client| client.unblock(what)).into())
+    Reply::Integer(client.is_some_and(|client| client.unblock(what, keyspace)).into())
 }
 
 fn listing(clients: &[Arc<Client>], session: &Session) -> Reply {

@@ -1,16 +1,21 @@
 //! CONFIG GET, SET, RESETSTAT, HELP.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::super::config::ConfigError;
-use super::super::dispatch::{Flow, error, shown};
+use super::super::dispatch::{Flow, Run, error, shown};
 use super::super::glob;
-use super::super::parameters::{self, PARAMETERS};
+use super::super::parameters::{self, PARAMETERS, Parameter};
 use super::super::session::Session;
-use super::subcommand_error;
+use super::{is_sub, subcommand_error};
+use crate::keyspace::batch::Overview;
 use crate::resp::Reply;
 
-pub(super) fn config(session: &mut Session, argv: &[Bytes]) -> Flow {
+pub(super) const RUN: Run = Run::Overview { asks: |argv| is_sub(argv, b"resetstat"), run: config };
+
+fn config(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) -> Flow {
     let sub = argv.get(1).map_or(&[][..], |sub| sub).to_ascii_lowercase();
     let args = argv.get(2..).unwrap_or_default();
     let reply = match (sub.as_slice(), args) {
@@ -18,7 +23,7 @@ pub(super) fn config(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"set", [_, _, ..]) if args.len().is_multiple_of(2) => set(session, args),
         (b"resetstat", []) => {
             session.shared.stats.reset();
-            session.shared.keyspace.reset_stats();
+            keyspace.reset_stats();
             Reply::Simple("OK")
         }
         (b"rewrite", []) => error("ERR The server is running without a config file"),
@@ -27,22 +32,30 @@ pub(super) fn config(session: &mut Session, argv: &[Bytes]) -> Flow {
     reply.into()
 }
 
+/// What matches, each once and sorted by name; one that is named without a pattern is called as it was asked for, as in
+/// Valkey.
 fn get(session: &Session, patterns: &[Bytes]) -> Reply {
     let config = session.shared.config.load();
-    let mut found = Vec::new();
-    for parameter in PARAMETERS {
-        for name in
-            parameter.names().filter(|name| patterns.iter().any(|p| glob::matches(p, name.as_bytes())))
-        {
-            let value = if parameter.name == "port" {
-                session.shared.port.to_string()
-            } else {
-                parameter.get(&config)
-            };
-            found.push((Reply::Bulk(Bytes::from_static(name.as_bytes())), Reply::Bulk(Bytes::from(value))));
+    let mut found = BTreeMap::new();
+    for pattern in patterns {
+        for parameter in PARAMETERS {
+            for name in parameter.names().filter(|name| glob::matches(pattern, name.as_bytes())) {
+                let called =
+                    if is_pattern(pattern) { Bytes::from_static(name.as_bytes()) } else { pattern.clone() };
+                found.entry(name).or_insert((called, parameter));
+            }
         }
     }
-    Reply::Map(found)
+    let shown = |(called, parameter): (Bytes, &Parameter)| {
+        let port = || session.shared.port.to_string();
+        let value = if parameter.name == "port" { port() } else { parameter.get(&config) };
+        (Reply::Bulk(called), Reply::Bulk(Bytes::from(value)))
+    };
+    Reply::Map(found.into_values().map(shown).collect())
+}
+
+fn is_pattern(text: &[u8]) -> bool {
+    text.iter().any(|byte| b"[*?".contains(byte))
 }
 
 /// All or nothing: the new values are collected in a copy, which replaces the old when every one fits.

@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::super::dispatch::Flow;
+use super::super::dispatch::{Flow, Run};
 use super::super::pubsub::Kind;
 use super::super::session::Session;
 use super::super::state::{Shared, unix_ms};
 use super::connection::COMPATIBLE_VERSION;
+use crate::keyspace::batch::Overview;
 use crate::resp::Reply;
 
-type Section = (&'static str, fn(&Shared, &mut String));
+type Section = (&'static str, fn(&Shared, &mut dyn Overview, &mut String));
 
 const SECTIONS: &[Section] = &[
     ("server", server),
@@ -26,20 +27,30 @@ const SECTIONS: &[Section] = &[
     ("keyspace", keyspace),
 ];
 
-pub(super) fn info(session: &mut Session, argv: &[Bytes]) -> Flow {
-    let asked: Vec<Vec<u8>> = argv.iter().skip(1).map(|name| name.to_ascii_lowercase()).collect();
-    let all = asked.is_empty()
-        || asked.iter().any(|name| matches!(name.as_slice(), b"all" | b"default" | b"everything"));
+/// Sections that look at every shard.
+const ABOUT_KEYS: &[&str] = &["clients", "stats", "keyspace"];
+
+pub(super) const RUN: Run =
+    Run::Overview { asks: |argv| ABOUT_KEYS.iter().any(|section| is_asked(argv, section)), run: info };
+
+/// Whether the arguments ask for a section.
+fn is_asked(argv: &[Bytes], section: &str) -> bool {
+    let names = [section, "all", "default", "everything"];
+    let is_named = |arg: &Bytes| names.iter().any(|name| arg.eq_ignore_ascii_case(name.as_bytes()));
+    argv.len() <= 1 || argv[1..].iter().any(is_named)
+}
+
+fn info(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) -> Flow {
     let mut text = String::with_capacity(4096);
     for (name, write) in SECTIONS {
-        if all || asked.iter().any(|asked| asked == name.as_bytes()) {
+        if is_asked(argv, name) {
             if !text.is_empty() {
                 text.push_str("\r\n");
             }
             let (first, rest) = name.split_at(1);
             // Writing to a String cannot fail, here and below.
             let _ = write!(text, "# {}{rest}\r\n", first.to_ascii_uppercase());
-            write(&session.shared, &mut text);
+            write(&session.shared, keyspace, &mut text);
         }
     }
     Reply::Verbatim(Bytes::from(text)).into()
@@ -51,7 +62,7 @@ macro_rules! fields {
     };
 }
 
-fn server(shared: &Shared, out: &mut String) {
+fn server(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let uptime_s = shared.mono_ms() / 1000;
     let config = shared.config.load();
     fields!(
@@ -74,7 +85,7 @@ fn server(shared: &Shared, out: &mut String) {
     );
 }
 
-fn clients(shared: &Shared, out: &mut String) {
+fn clients(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
     let replicas = shared.replication.replicas().len();
     let list = shared.clients.list();
     let watching = list.iter().filter(|client| client.profile.lock().watching > 0).count();
@@ -85,13 +96,13 @@ fn clients(shared: &Shared, out: &mut String) {
         "blocked_clients" = shared.blocked_clients.load(Ordering::Relaxed),
         "pubsub_clients" = list.iter().filter(|client| client.profile.lock().is_subscriber()).count(),
         "watching_clients" = watching,
-        "total_blocking_keys" = shared.keyspace.waiting_keys(),
+        "total_blocking_keys" = keyspace.waiting_keys(),
     );
 }
 
 /// What is counted: the data, and the replication buffer, which `maxmemory` is not about. What the operating system says,
 /// without it zero.
-fn memory(shared: &Shared, out: &mut String) {
+fn memory(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let rss_bytes = resident_bytes().unwrap_or(0);
     let buffer = shared.replication.buffer.stats();
     let limits = shared.config.load().memory;
@@ -118,7 +129,7 @@ fn resident_bytes() -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(4096)
 }
 
-fn persistence(shared: &Shared, out: &mut String) {
+fn persistence(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     fields!(
         out,
         "loading" = 0,
@@ -131,9 +142,9 @@ fn persistence(shared: &Shared, out: &mut String) {
     );
 }
 
-fn stats(shared: &Shared, out: &mut String) {
+fn stats(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
     let stats = &shared.stats;
-    let keyspace = shared.keyspace.stats();
+    let keyspace = keyspace.stats();
     fields!(
         out,
         "total_connections_received" = stats.connections.get(),
@@ -169,7 +180,7 @@ fn stats(shared: &Shared, out: &mut String) {
     );
 }
 
-fn replication(shared: &Shared, out: &mut String) {
+fn replication(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let replication = &shared.replication;
     let config = shared.config.load();
     let now_ms = shared.mono_ms();
@@ -211,12 +222,12 @@ fn replication(shared: &Shared, out: &mut String) {
     );
 }
 
-fn cluster(_: &Shared, out: &mut String) {
+fn cluster(_: &Shared, _: &mut dyn Overview, out: &mut String) {
     fields!(out, "cluster_enabled" = 0);
 }
 
 /// What this server counts beyond Valkey.
-fn replcore(shared: &Shared, out: &mut String) {
+fn replcore(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let stats = &shared.stats;
     fields!(
         out,
@@ -252,11 +263,11 @@ fn replcore(shared: &Shared, out: &mut String) {
     );
 }
 
-fn keyspace(shared: &Shared, out: &mut String) {
+fn keyspace(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
     for db in 0..shared.config.load().databases {
-        let (keys, expires) = shared.keyspace.key_count(db);
+        let (keys, expires) = keyspace.key_count(db);
         if keys > 0 {
-            let volatile = shared.keyspace.volatile_hash_count(db);
+            let volatile = keyspace.volatile_hash_count(db);
             let _ = write!(
                 out,
                 "db{db}:keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={volatile}\r\n"

@@ -84,12 +84,14 @@ pub(super) fn debug(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"sleep", [seconds]) => {
             let seconds =
                 std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-            Flow::Sleep(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default())
+            let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+            Flow::Sleep { duration, argv: argv.to_vec() }
         }
         (b"set-active-expire", [flag]) => {
             // As in Valkey, what is not a number is as good as zero.
             let flag = std::str::from_utf8(flag).ok().and_then(|flag| flag.parse::<i64>().ok());
             session.shared.active_expiry.set(flag.unwrap_or(0) != 0);
+            session.expiry_changed = true;
             Reply::Simple("OK").into()
         }
         (b"change-repl-id", []) => {

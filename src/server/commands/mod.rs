@@ -12,14 +12,14 @@ mod transaction;
 
 use bytes::Bytes;
 
-use super::dispatch::{Flow, Rules, ServerCommand, error, shown, wrong_arity};
+use super::dispatch::{Flow, Rules, Run, ServerCommand, error, shown, wrong_arity};
 use super::session::Session;
 use crate::resp::Reply;
 
 pub(super) use connection::COMPATIBLE_VERSION;
 pub(super) use replication::SyncRequest;
 
-type Run = fn(&mut Session, &[Bytes]) -> Flow;
+type Plain = fn(&mut Session, &[Bytes]) -> Flow;
 
 const QUEUED: Rules = Rules { no_auth: false, no_multi: false, immediate: false, unlogged: false };
 const NO_MULTI: Rules = Rules { no_multi: true, ..QUEUED };
@@ -27,24 +27,29 @@ const IMMEDIATE: Rules = Rules { immediate: true, ..QUEUED };
 const NO_AUTH: Rules = Rules { no_auth: true, ..QUEUED };
 const ALWAYS: Rules = Rules { no_auth: true, immediate: true, ..QUEUED };
 
-const fn command(name: &'static str, arity: i32, rules: Rules, run: Run) -> ServerCommand {
-    ServerCommand { name, arity, rules, run }
+const fn command(name: &'static str, arity: i32, rules: Rules, run: Plain) -> ServerCommand {
+    ServerCommand { name, arity, rules, run: Run::Plain(run) }
+}
+
+/// Queued in a transaction like any other.
+const fn overview(name: &'static str, arity: i32, run: Run) -> ServerCommand {
+    ServerCommand { name, arity, rules: QUEUED, run }
 }
 
 /// Every server command.
 pub(super) static TABLE: &[ServerCommand] = &[
     command("auth", -2, NO_AUTH, connection::auth),
-    command("client", -2, QUEUED, client::client),
+    overview("client", -2, client::RUN),
     command("command", -1, QUEUED, introspection::command),
     command("commandlog", -2, QUEUED, commandlog::commandlog),
-    command("config", -2, QUEUED, config::config),
+    overview("config", -2, config::RUN),
     command("debug", -2, QUEUED, introspection::debug),
     command("discard", 1, IMMEDIATE, transaction::discard),
     command("echo", 2, QUEUED, connection::echo),
     command("exec", 1, Rules { unlogged: true, ..IMMEDIATE }, transaction::exec),
     command("function", -2, QUEUED, introspection::function),
     command("hello", -1, NO_AUTH, connection::hello),
-    command("info", -1, QUEUED, info::info),
+    overview("info", -1, info::RUN),
     command("lastsave", 1, QUEUED, introspection::lastsave),
     command("monitor", 1, QUEUED, pubsub::monitor),
     command("multi", 1, NO_MULTI, transaction::multi),
@@ -55,13 +60,13 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("punsubscribe", -1, QUEUED, pubsub::punsubscribe),
     command("quit", -1, ALWAYS, connection::quit),
     command("replconf", -1, QUEUED, replication::replconf),
-    command("replicaof", 3, NO_MULTI, replication::replicaof),
+    command("replicaof", 3, QUEUED, replication::replicaof),
     command("reset", 1, ALWAYS, connection::reset),
     command("role", 1, QUEUED, replication::role),
     command("script", -2, QUEUED, introspection::script),
     command("select", 2, QUEUED, connection::select),
     command("shutdown", -1, NO_MULTI, introspection::shutdown),
-    command("slaveof", 3, NO_MULTI, replication::replicaof),
+    command("slaveof", 3, QUEUED, replication::replicaof),
     command("slowlog", -2, QUEUED, commandlog::slowlog),
     command("ssubscribe", -2, QUEUED, pubsub::ssubscribe),
     command("subscribe", -2, QUEUED, pubsub::subscribe),
@@ -73,6 +78,11 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("wait", 3, QUEUED, replication::wait),
     command("watch", -2, NO_MULTI, transaction::watch),
 ];
+
+/// Whether `argv` names this subcommand.
+fn is_sub(argv: &[Bytes], name: &[u8]) -> bool {
+    argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(name))
+}
 
 /// What a container command answers when no subcommand fits: too few arguments for one that
 /// exists, or one that does not exist.

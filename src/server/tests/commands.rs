@@ -179,6 +179,53 @@ async fn one_command_may_not_be_larger_than_the_query_buffer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_stream_stands_still_until_a_transaction_has_run() {
+    let server = Running::start(&[]).await;
+    let mut client = server.client().await;
+    client.call("SET k v").await;
+    let before = client.says("ROLE").await;
+    for line in ["MULTI", "ROLE", "SET k w", "ROLE", "INFO keyspace"] {
+        client.call(line).await;
+    }
+    let replies = client.says("EXEC").await;
+    let expected = format!("[{before}, OK, {before}, # Keyspace\r\ndb0:keys=1");
+    assert!(replies.starts_with(&expected), "{replies}");
+    assert_ne!(client.says("ROLE").await, before);
+    server.stop().await;
+}
+
+/// A transaction that changes what active expiry and eviction look at holds the locks that these need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_transaction_waits_for_nothing_that_waits_for_its_keys() {
+    let server = Running::start(&[("hz", "500"), ("maxmemory-policy", "allkeys-random")]).await;
+    let rounds = (0..4).map(|own| {
+        let addr = server.addr;
+        tokio::spawn(async move {
+            let mut client = TestClient::connect(addr).await;
+            for round in 0..200 {
+                client.call("MULTI").await;
+                for line in [
+                    format!("SET key:{own}:{round} v PX 1"),
+                    "DEBUG SET-ACTIVE-EXPIRE 0".to_owned(),
+                    format!("CONFIG SET maxmemory {}", 1 + round % 2),
+                    "INFO keyspace".to_owned(),
+                    "DEBUG SET-ACTIVE-EXPIRE 1".to_owned(),
+                    "CONFIG RESETSTAT".to_owned(),
+                    "CONFIG SET maxmemory 0".to_owned(),
+                ] {
+                    client.call(&line).await;
+                }
+                assert!(matches!(client.call("EXEC").await, Reply::Array(_)));
+            }
+        })
+    });
+    for round in rounds.collect::<Vec<_>>() {
+        soon("the end of a client", round).await.expect("no panic");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn transactions_run_whole_or_not_at_all() {
     let server = Running::start(&[]).await;
     let (mut a, mut b) = (server.client().await, server.client().await);
