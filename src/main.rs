@@ -162,13 +162,13 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 #[derive(Args)]
 struct Serve {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "REPLCORE_BIND")]
-    bind: String,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS", env = "REPLCORE_BIND")]
+    bind: Option<String>,
 
-    /// Port to listen on; 0 lets the system choose
-    #[arg(long, value_name = "PORT", default_value_t = 6379, env = "REPLCORE_PORT")]
-    port: u16,
+    /// Port to listen on; 0 lets the system choose [default: 6379]
+    #[arg(long, value_name = "PORT", env = "REPLCORE_PORT")]
+    port: Option<u16>,
 
     /// Worker threads [default: one per CPU]
     #[arg(long, value_name = "N")]
@@ -229,6 +229,8 @@ enum LogFormat {
 enum UsageError {
     #[error("--config takes NAME=VALUE, not '{0}'")]
     Form(String),
+    #[error("{first} and {second} set the same: leave one out")]
+    Twice { first: String, second: String },
     #[error("{0}")]
     Setting(#[from] ConfigError),
     #[error("REPLCORE_LOG is no tracing filter: {0}")]
@@ -237,30 +239,40 @@ enum UsageError {
 
 impl Serve {
     fn to_config(&self) -> Result<Config, UsageError> {
-        let mut config = Config { bind: self.bind.clone(), port: self.port, ..Config::default() };
-        if let Some(threads) = self.threads {
-            config.set("threads", &threads.to_string())?;
-        }
-        if let Some(shards) = self.shards {
-            config.set("shards", &shards.to_string())?;
-        }
-        if let Some(password) = &self.requirepass {
-            config.set("requirepass", password)?;
-        }
-        if let Some(size) = &self.backlog_size {
-            config.set("repl-backlog-size", size)?;
-        }
-        if let Some(size) = &self.maxmemory {
-            config.set("maxmemory", size)?;
-        }
-        if let Some(policy) = &self.maxmemory_policy {
-            config.set("maxmemory-policy", policy)?;
+        let mut config = Config::default();
+        let mut given: Vec<(&str, String)> = Vec::new();
+        for (option, name, value) in self.options() {
+            if let Some(value) = value {
+                config.set(name, &value)?;
+                given.push((name, format!("--{option}")));
+            }
         }
         for setting in &self.settings {
             let (name, value) = setting.split_once('=').ok_or_else(|| UsageError::Form(setting.clone()))?;
-            config.set(name.trim(), value.trim())?;
+            let name = name.trim();
+            let setting = format!("--config {name}");
+            if let Some((_, first)) = given.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                return Err(UsageError::Twice { first: first.clone(), second: setting });
+            }
+            config.set(name, value.trim())?;
+            given.push((name, setting));
         }
         Ok(config)
+    }
+
+    /// The options that are settings: their names, those of the settings, and what was given.
+    fn options(&self) -> [(&'static str, &'static str, Option<String>); 8] {
+        let text = |number: Option<NonZeroUsize>| number.map(|number| number.to_string());
+        [
+            ("bind", "bind", self.bind.clone()),
+            ("port", "port", self.port.map(|port| port.to_string())),
+            ("threads", "threads", text(self.threads)),
+            ("shards", "shards", text(self.shards)),
+            ("requirepass", "requirepass", self.requirepass.clone()),
+            ("backlog-size", "repl-backlog-size", self.backlog_size.clone()),
+            ("maxmemory", "maxmemory", self.maxmemory.clone()),
+            ("maxmemory-policy", "maxmemory-policy", self.maxmemory_policy.clone()),
+        ]
     }
 }
 
