@@ -241,11 +241,14 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
         _ => return Err(CommandError::Syntax),
     };
     let wanted = count.unsigned_abs();
-    if (with_values && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_ELEMENTS_MAX) {
+    if with_values && wanted > i64::MAX as u64 / 2 {
         return Err(CommandError::OutOfRange);
     }
     let moment = unit.moment();
     let Some(hash) = unit.read_as::<Hash>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
+    if count < 0 && wanted > RANDOM_ELEMENTS_MAX {
+        return Err(CommandError::OutOfRange);
+    }
     let drawn = draw_alive(hash, count < 0, wanted, moment).into_iter();
     let drawn = drawn.map(|field| (Reply::Bulk(field.name.to_bytes()), Reply::Bulk(field.value.to_bytes())));
     Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })

@@ -160,10 +160,10 @@ pub(super) fn srandmember<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
         return Err(CommandError::CountOutOfRange);
     }
     let wanted = count.unsigned_abs();
+    let Some(set) = unit.read_as::<Set>(key)? else { return Ok(Reply::Array(Vec::new())) };
     if count < 0 && wanted > RANDOM_ELEMENTS_MAX {
         return Err(CommandError::OutOfRange);
     }
-    let Some(set) = unit.read_as::<Set>(key)? else { return Ok(Reply::Array(Vec::new())) };
     let drawn = draw(set.len(), count < 0, wanted);
     Ok(Reply::Array(drawn.into_iter().filter_map(|at| set.get_index(at)).map(Reply::Bulk).collect()))
 }

@@ -674,10 +674,13 @@ pub(super) fn zrandmember<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
         _ => return Err(CommandError::Syntax),
     };
     let wanted = count.unsigned_abs();
-    if (with_scores && wanted > i64::MAX as u64 / 2) || (count < 0 && wanted > RANDOM_ELEMENTS_MAX) {
+    if with_scores && wanted > i64::MAX as u64 / 2 {
         return Err(CommandError::OutOfRange);
     }
     let Some(zset) = unit.read_as::<ZSet>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
+    if count < 0 && wanted > RANDOM_ELEMENTS_MAX {
+        return Err(CommandError::OutOfRange);
+    }
     let drawn = draw(zset.len(), count < 0, wanted);
     Ok(members_reply(drawn.into_iter().filter_map(|at| zset.get_index(at)), with_scores))
 }
