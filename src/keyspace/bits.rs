@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::command::{CommandSpec, ONE, R, RF, WM, keyed};
 use super::events::EventClass;
+use super::memory::StringForm;
 use super::number::{integer, parse_i64};
 use super::strings::edit;
 use super::unit::{CommandResult, Unit};
@@ -120,14 +121,18 @@ impl Patch {
     fn apply(self, unit: &mut Unit<'_, '_>, key: &[u8]) -> BitsOutcome {
         let grows = self.grows();
         let Patch { base, len, written, .. } = self;
+        let writes = !written.is_empty();
         let changes: Vec<(usize, u8)> =
             written.into_iter().filter(|(at, byte)| base.get(*at).copied().unwrap_or(0) != *byte).collect();
         if changes.is_empty() && !grows {
+            if writes {
+                unit.set_string_form(key, StringForm::Built);
+            }
             return BitsOutcome::Unchanged;
         }
         // The value is changed in place if nobody else holds it.
         drop(base);
-        edit(unit, key, |bytes| {
+        edit(unit, key, StringForm::Built, |bytes| {
             if bytes.len() < len {
                 bytes.resize(len, 0);
             }
@@ -299,6 +304,7 @@ pub(super) fn bitop<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
         unit.find(to);
         let db = unit.db;
         unit.home(to).insert(db, to, Value::String(Bytes::from(result)), None);
+        unit.set_string_form(to, StringForm::Built);
         unit.notify(EventClass::String, "set", to);
         StoreOutcome::Stored
     } else {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::command::{CommandSpec, ONE, WMF, keyed};
 use super::events::EventClass;
 use super::long_double::LongDouble;
+use super::memory::StringForm;
 use super::number::{decimal, integer};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
@@ -55,6 +56,7 @@ pub(super) fn incrbyfloat<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
     }
     let new = Bytes::from(new.to_decimal());
     replace(unit, &argv[1], new.clone());
+    unit.set_string_form(&argv[1], StringForm::Text);
     unit.notify(EventClass::String, "incrbyfloat", &argv[1]);
     unit.propagate(argv, string::incrbyfloat(argv, &new));
     Ok(Reply::Bulk(new))

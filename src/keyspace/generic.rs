@@ -112,7 +112,7 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         return Err(CommandError::SameObject);
     }
     let Some(entry) = unit.read(from) else { return Ok(Reply::Integer(0)) };
-    let (mut value, deadline_ms) = (entry.value.clone(), entry.deadline_ms);
+    let (mut value, deadline_ms, form) = (entry.value.clone(), entry.deadline_ms, entry.access.form);
     let existed = unit.find_in(to_db, to).is_some();
     if existed && !replace {
         return Ok(Reply::Integer(0));
@@ -129,6 +129,9 @@ pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     unit.home(to).remove(to_db, to);
     if !nothing_live {
         unit.home(to).insert(to_db, to, value, deadline_ms);
+        if let Some(access) = unit.home(to).access_mut(to_db, to) {
+            access.form = form;
+        }
     }
     unit.notify_in(to_db, EventClass::Generic, "copy_to", to);
     if nothing_live {

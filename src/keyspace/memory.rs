@@ -176,7 +176,8 @@ pub(super) struct FrequencyRule {
     pub decay_min: u32,
 }
 
-/// When and how often an entry was used.
+/// When and how often an entry was used, and by what kind of command it was written: what is known about an entry
+/// that is no part of its value, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Access {
     /// Seconds since the Unix epoch.
@@ -184,6 +185,20 @@ pub(super) struct Access {
     /// The minute, modulo 2^16, up to which the counter has been aged.
     aged_at_min: u16,
     frequency: u8,
+    /// Of a string.
+    pub form: StringForm,
+}
+
+/// How a string came to be, which decides in Valkey how it is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum StringForm {
+    /// It was stored as a whole: a number is kept as a number.
+    #[default]
+    Stored,
+    /// It is text, whatever it looks like (`INCRBYFLOAT`).
+    Text,
+    /// It was changed in place (`APPEND`, `SETRANGE`, `SETBIT`): a buffer of its own.
+    Built,
 }
 
 thread_local! {
@@ -218,7 +233,17 @@ pub(super) fn seconds(now_ms: u64) -> u32 {
 impl Access {
     /// Of an entry that has just been created.
     pub fn new(now_s: u32) -> Access {
-        Access { at_s: now_s, aged_at_min: minute(now_s), frequency: NEW_FREQUENCY }
+        Access {
+            at_s: now_s,
+            aged_at_min: minute(now_s),
+            frequency: NEW_FREQUENCY,
+            form: StringForm::default(),
+        }
+    }
+
+    /// Of the same key with another value.
+    pub fn rewritten(self) -> Access {
+        Access { form: StringForm::default(), ..self }
     }
 
     /// It is used now.

@@ -93,7 +93,9 @@ pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let key = &argv[2];
     let Some(entry) = unit.read_unnoticed(key) else { return Ok(Reply::Null) };
     Ok(match (name, rule) {
-        ("encoding", _) => Reply::Bulk(Bytes::from_static(entry.value.encoding(key).as_bytes())),
+        ("encoding", _) => {
+            Reply::Bulk(Bytes::from_static(entry.value.encoding(key, entry.access.form).as_bytes()))
+        }
         // Whether a value is shared is nobody's business; Valkey shares only small integers, and then not under a key.
         ("refcount", _) => Reply::Integer(1),
         ("freq", Some(rule)) => Reply::Integer(entry.access.frequency(now_s, rule).into()),

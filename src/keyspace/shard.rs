@@ -264,7 +264,7 @@ impl Shard {
             }
             removed = old.bytes(key.len());
             // A lookup has come before, so the time is right; and the key is used as often as it was.
-            entry.access = old.access;
+            entry.access = old.access.rewritten();
             entry.volatile = old.volatile;
             track(&mut table.volatile, stored, &mut entry, earliest_ms(&old.value));
             added = entry.bytes(key.len());

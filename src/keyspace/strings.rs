@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::command::{ALL, CommandSpec, MoreKeys, ONE, PAIRS, R, RF, WF, WM, WMF, keyed};
 use super::events::EventClass;
+use super::memory::StringForm;
 use super::number::{TimeForm, integer, parse_i64};
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, Value};
@@ -347,8 +348,13 @@ pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
 }
 
 /// Changes the string under `key` in place, amortised in the length of the change: the bytes are
-/// taken over if nobody shares them and copied otherwise. Creates the key if it is absent.
-pub(super) fn edit(unit: &mut Unit<'_, '_>, key: &[u8], change: impl FnOnce(&mut bytes::BytesMut)) -> usize {
+/// taken over if nobody shares them and copied otherwise. Creates the key if it is absent, in the form `new`.
+pub(super) fn edit(
+    unit: &mut Unit<'_, '_>,
+    key: &[u8],
+    new: StringForm,
+    change: impl FnOnce(&mut bytes::BytesMut),
+) -> usize {
     let mut change = Some(change);
     let mut edited = |value: Bytes| {
         let mut bytes = value.try_into_mut().unwrap_or_else(|shared| (&*shared).into());
@@ -366,12 +372,15 @@ pub(super) fn edit(unit: &mut Unit<'_, '_>, key: &[u8], change: impl FnOnce(&mut
         }
         0
     });
-    updated.unwrap_or_else(|| {
-        let value = edited(Bytes::new());
-        let len = value.len();
-        shard.insert(db, key, Value::String(value), None);
-        len
-    })
+    if let Some(len) = updated {
+        unit.set_string_form(key, StringForm::Built);
+        return len;
+    }
+    let value = edited(Bytes::new());
+    let len = value.len();
+    shard.insert(db, key, Value::String(value), None);
+    unit.set_string_form(key, new);
+    len
 }
 
 pub(super) fn append<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -380,7 +389,7 @@ pub(super) fn append<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     if old_len + tail.len() > unit.keyspace.options().max_string_bytes {
         return Err(CommandError::StringTooLong);
     }
-    let len = edit(unit, key, |bytes| bytes.extend_from_slice(tail));
+    let len = edit(unit, key, StringForm::Stored, |bytes| bytes.extend_from_slice(tail));
     unit.notify(EventClass::String, "append", key);
     unit.propagate(argv, string::append(argv));
     Ok(Reply::Integer(len as i64))
@@ -398,7 +407,7 @@ pub(super) fn setrange<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comman
     if end > unit.keyspace.options().max_string_bytes {
         return Err(CommandError::StringTooLong);
     }
-    let len = edit(unit, key, |bytes| {
+    let len = edit(unit, key, StringForm::Built, |bytes| {
         if bytes.len() < end {
             bytes.resize(end, 0);
         }

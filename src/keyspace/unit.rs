@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::blocking;
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
-use super::memory::{self, seconds};
+use super::memory::{self, StringForm, seconds};
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -272,6 +272,14 @@ impl<'k, 'c> Unit<'k, 'c> {
         }
         if let Some(frequency) = frequency {
             access.set_frequency(now_s, frequency);
+        }
+    }
+
+    /// Sets how the string came to be that has just been stored or changed.
+    pub fn set_string_form(&mut self, key: &[u8], form: StringForm) {
+        let db = self.db;
+        if let Some(access) = self.home(key).access_mut(db, key) {
+            access.form = form;
         }
     }
 

@@ -24,8 +24,7 @@ pub enum Check {
     Seconds,
     /// Equal types: the value is the server's own business.
     Shape,
-    /// Equal, but for encodings that depend in Valkey on how a value came to be: of strings, and of sorted sets that were
-    /// once sorted.
+    /// Equal, but for encodings that depend in Valkey on how a value came to be: of sorted sets that were once sorted.
     Encoding,
     /// A cursor and a page: followed to its end on both servers, all elements compared as a multiset.
     Sweep,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::memory::StringForm;
 use super::number::parse_i64;
 
 pub use self::list::{List, ListEnd};
@@ -62,9 +63,9 @@ impl Value {
     }
 
     /// The encoding that Valkey would have chosen for what is under `key`, as `OBJECT ENCODING` names it.
-    pub(super) fn encoding(&self, key: &[u8]) -> &'static str {
+    pub(super) fn encoding(&self, key: &[u8], form: StringForm) -> &'static str {
         match self {
-            Value::String(bytes) => string_encoding(key.len(), bytes),
+            Value::String(bytes) => string_encoding(key.len(), bytes, form),
             Value::List(list) => Collection::encoding(&**list),
             Value::Set(set) => Collection::encoding(&**set),
             Value::ZSet(zset) => Collection::encoding(&**zset),
@@ -74,18 +75,17 @@ impl Value {
 }
 
 /// Valkey keeps a number as a number, and puts a string into one allocation with its key if both are short: together
-/// this much, or less by the longer header of a long key.
-fn string_encoding(key_len: usize, value: &[u8]) -> &'static str {
+/// this much, or less by the longer header of a long key. But a string that was changed in place has a buffer of its own.
+fn string_encoding(key_len: usize, value: &[u8], form: StringForm) -> &'static str {
     const EMBEDDED_MAX_BYTES: usize = 113;
     const LONG_KEY_MIN_BYTES: usize = 32;
     const LONG_KEY_HEADER_BYTES: usize = 2;
     let header_bytes = if key_len < LONG_KEY_MIN_BYTES { 0 } else { LONG_KEY_HEADER_BYTES };
-    if parse_i64(value).is_some() {
-        "int"
-    } else if key_len + value.len() + header_bytes <= EMBEDDED_MAX_BYTES {
-        "embstr"
-    } else {
-        "raw"
+    let is_short = key_len + value.len() + header_bytes <= EMBEDDED_MAX_BYTES;
+    match form {
+        StringForm::Stored if parse_i64(value).is_some() => "int",
+        StringForm::Stored | StringForm::Text if is_short => "embstr",
+        _ => "raw",
     }
 }
 
