@@ -447,3 +447,276 @@ fn a_transaction_runs_in_the_clients_order() {
          a> EXEC",
     ]);
 }
+
+#[test]
+fn encodings_are_those_of_the_commands_that_made_a_string() {
+    compare(&["a> SET a 12
+         a> APPEND a 3
+         a> OBJECT ENCODING a
+         a> APPEND new 12
+         a> OBJECT ENCODING new
+         a> APPEND new2 abc
+         a> OBJECT ENCODING new2
+         a> SET b 12
+         a> APPEND b \"\"
+         a> OBJECT ENCODING b
+         a> SETRANGE c 0 12
+         a> OBJECT ENCODING c
+         a> SETRANGE c2 0 \"\"
+         a> SET d 12
+         a> SETRANGE d 0 \"\"
+         a> OBJECT ENCODING d
+         a> SETRANGE d 0 1
+         a> OBJECT ENCODING d
+         a> SETBIT e 3 1
+         a> OBJECT ENCODING e
+         a> BITFIELD f SET u8 0 1
+         a> OBJECT ENCODING f
+         a> SET g 12
+         a> BITFIELD g GET u8 0
+         a> OBJECT ENCODING g
+         a> SETBIT g 1 0
+         a> OBJECT ENCODING g
+         a> SET h abc
+         a> INCRBYFLOAT i 1.5
+         a> OBJECT ENCODING i
+         a> INCRBYFLOAT i 0.5
+         a> OBJECT ENCODING i
+         a> BITOP AND j h h
+         a> OBJECT ENCODING j
+         a> SET h 12
+         a> BITOP OR j h
+         a> OBJECT ENCODING j
+         a> COPY c k
+         a> OBJECT ENCODING k
+         a> RENAME c l
+         a> OBJECT ENCODING l
+         a> INCR a
+         a> OBJECT ENCODING a
+         a> GETSET a 5
+         a> OBJECT ENCODING a
+         a> SETRANGE m 0 5
+         a> INCR m
+         a> OBJECT ENCODING m
+         a> SETRANGE m 0 9
+         a> EXPIRE m 100
+         a> OBJECT ENCODING m
+         a> PERSIST m
+         a> OBJECT ENCODING m
+         a> GETEX m EX 100
+         a> OBJECT ENCODING m
+         a> SETRANGE n 0 7
+         a> SETNX n 5
+         a> OBJECT ENCODING n
+         a> SETRANGE n 0 x
+         a> MOVE n 1
+         a> SELECT 1
+         a> OBJECT ENCODING n"]);
+}
+
+#[test]
+fn limits_do_not_depend_on_what_is_not_there() {
+    compare(&["a> SRANDMEMBER nokey -999999999
+         a> SRANDMEMBER nokey -9223372036854775808
+         a> SRANDMEMBER nokey -9223372036854775807
+         a> ZRANDMEMBER nokey -999999999
+         a> ZRANDMEMBER nokey -9223372036854775808
+         a> ZRANDMEMBER nokey -9223372036854775808 WITHSCORES
+         a> ZRANDMEMBER nokey -4611686018427387905 WITHSCORES
+         a> HRANDFIELD nokey -999999999
+         a> HRANDFIELD nokey -9223372036854775808
+         a> HRANDFIELD nokey -4611686018427387905 WITHVALUES
+         a> HRANDFIELD nokey -4611686018427387903 WITHVALUES
+         a> SPOP nokey -1
+         a> SPOP nokey 9223372036854775807
+         a> SRANDMEMBER nokey 9223372036854775807
+         a> LPOP nokey 9223372036854775807
+         a> LPOP nokey -1
+         a> ZPOPMIN nokey -1
+         a> ZPOPMIN nokey 9223372036854775807
+         a> COMMAND INFO nosuch
+         a> OBJECT ENCODING nokey
+         a> OBJECT FREQ nokey"]);
+}
+
+/// Whatever its encoding, what a client sent stands in an error line as it was sent.
+#[test]
+fn error_lines_show_the_bytes_that_were_sent() {
+    compare(&["a> \"foo\\xff\\x80\" a \"b\\xfe\"
+         a> OBJECT \"\\xff\\xe4\" k
+         a> SCAN 0 TYPE \"\\xff\"
+         a> CLIENT \"\\xff\"
+         a> CLIENT LIST TYPE \"\\xff\\xc3\\xa4\"
+         a> CLIENT SETINFO \"\\xff\" x
+         a> CONFIG SET \"\\xff\" x
+         a> CONFIG SET hz \"\\xff\"
+         a> HELLO 3 \"\\xff\"
+         a> DEBUG \"\\xff\"
+         a> HGETEX h \"\\xff\" FIELDS 1 a"]);
+}
+
+/// A number that makes no sense is refused in Valkey's words, and does nothing.
+#[test]
+fn numbers_and_filters_out_of_range_are_refused() {
+    compare(&[
+        "a> WAIT 2 9223372036854775807
+         a> WAIT 2 -1
+         a> WAIT 2 abc
+         a> WAIT abc 1
+         a> WAIT 99999999999999999999 1
+         a> BLPOP l 9223372036854775807
+         a> BLPOP l -1
+         a> BLPOP l 1e400
+         a> BLPOP l nan
+         a> BLPOP l inf
+         a> BRPOPLPUSH a b 9223372036854775
+         a> BLMOVE a b LEFT LEFT 9223372036854775807
+         a> BLMPOP 1e20 1 l LEFT
+         a> BZPOPMIN z 9223372036854775807
+         a> BZMPOP 9223372036854775807 1 z MIN
+         a> SLOWLOG GET -2
+         a> SLOWLOG GET 99999999999999999999
+         a> SELECT 99999999999
+         a> CLIENT UNBLOCK abc
+         a> CLIENT UNBLOCK 99999999999999999999
+         a> CLIENT UNBLOCK 1 FOO",
+        "b> PING
+         a> CLIENT KILL MAXAGE 0
+         a> CLIENT KILL MAXAGE -5
+         a> CLIENT KILL MAXAGE abc
+         a> CLIENT KILL IDLE 0
+         a> CLIENT KILL IDLE abc
+         a> CLIENT KILL ID 0
+         a> CLIENT KILL ID abc
+         a> CLIENT KILL ID
+         a> CLIENT KILL ID id
+         a> CLIENT KILL TYPE foo
+         a> CLIENT KILL NOT-TYPE foo
+         a> CLIENT KILL SKIPME maybe
+         a> CLIENT KILL USER nobody
+         a> CLIENT KILL FLAGS Z
+         a> CLIENT KILL FLAGS NX
+         a> CLIENT KILL CAPA q
+         a> CLIENT KILL DB abc
+         a> CLIENT KILL DB 99
+         a> CLIENT KILL DB -1
+         a> CLIENT KILL FOO bar
+         a> CLIENT KILL ADDR foo
+         a> CLIENT KILL ADDR
+         a> CLIENT KILL NAME foo
+         a> CLIENT KILL NOT-USER default
+         a> CLIENT KILL TYPE master
+         a> CLIENT KILL ID 999999 SKIPME yes TYPE
+         b> PING",
+        "b> PING
+         c> PING
+         d> SUBSCRIBE ch
+         a> CLIENT KILL ID {b} {c} TYPE normal
+         b!
+         c!
+         a> CLIENT KILL NOT-ID {a} {d} ADDR {d.addr}
+         a> CLIENT KILL FLAGS P ADDR {d.addr} LADDR 1.1.1.1:1
+         d> PING
+         a> CLIENT KILL FLAGS P ADDR {d.addr} NOT-IP 1.2.3.4
+         d!
+         a> CLIENT SETNAME me
+         e> PING
+         a> CLIENT KILL NAME me SKIPME no
+         a!",
+        "b> CLIENT SETNAME bee
+         b> CLIENT SETINFO LIB-NAME lib
+         b> CLIENT SETINFO LIB-VER 1.0
+         b> SELECT 3
+         c> SUBSCRIBE ch
+         a> CLIENT LIST ID {b} TYPE normal => name db
+         a> CLIENT LIST ID {b} {c} NOT-TYPE pubsub => name
+         a> CLIENT LIST NAME bee => name
+         a> CLIENT LIST LIB-NAME lib LIB-VER 1.0 => name
+         a> CLIENT LIST LIB-NAME lib LIB-VER 2.0 => name
+         a> CLIENT LIST DB 3 => name
+         a> CLIENT LIST NOT-DB 0 => name
+         a> CLIENT LIST FLAGS P => sub flags
+         a> CLIENT LIST NAME \"\"
+         a> CLIENT LIST TYPE normal TYPE pubsub => sub
+         a> CLIENT LIST ID {b} SKIPME yes => name
+         a> CLIENT LIST ID {a} SKIPME yes
+         a> CLIENT LIST ID abc
+         a> CLIENT LIST ID
+         a> CLIENT LIST ID 0
+         a> CLIENT LIST ID -1
+         a> CLIENT LIST ID {b} TYPE
+         a> CLIENT LIST TYPE foo
+         a> CLIENT LIST MAXAGE 0
+         a> CLIENT LIST FOO
+         a> CLIENT LIST IDLE 100000
+         a> CLIENT LIST NOT-ID {a} NAME bee => name",
+    ]);
+}
+
+#[test]
+fn subcommands_are_looked_up_before_anything_else() {
+    compare(&["a> READONLY
+         a> READWRITE
+         a> CONFIG HELP
+         a> CONFIG HELP x
+         a> CONFIG FOO
+         a> CONFIG GET
+         a> CONFIG SET a
+         a> CONFIG SET a b c
+         a> CONFIG RESETSTAT x
+         a> CONFIG GET hz HZ
+         a> CONFIG GET maxmemory-s* maxclients hz [h]z
+         a> CLIENT HELP x
+         a> CLIENT FOO
+         a> CLIENT KILL
+         a> CLIENT SETNAME
+         a> COMMAND FOO
+         a> COMMAND COUNT x
+         a> COMMAND LIST x
+         a> COMMAND INFO nosuch
+         a> FUNCTION FOO
+         a> SCRIPT FOO
+         a> SCRIPT FLUSH x
+         a> FUNCTION FLUSH x
+         a> PUBSUB FOO
+         a> PUBSUB CHANNELS a b
+         a> PUBSUB NUMPAT x
+         a> SLOWLOG FOO
+         a> SLOWLOG GET 1 2
+         a> SLOWLOG HELP
+         a> COMMANDLOG HELP
+         a> PUBSUB HELP
+         a> OBJECT HELP
+         a> COMMANDLOG GET 1
+         a> DEBUG FOO
+         a> DEBUG SLEEP
+         a> MULTI
+         a> CONFIG FOO
+         a> EXEC
+         a> MULTI
+         a> CLIENT KILL
+         a> EXEC
+         a> MULTI
+         a> EXEC now
+         a> EXEC"]);
+}
+
+/// Neither wins in silence: the error names both.
+#[test]
+fn a_setting_that_is_given_twice_is_refused() {
+    for (args, first, second) in [
+        (&["--port", "7000", "--config", "port=7001"][..], "--port", "--config port"),
+        (&["--config", "hz=10", "--config", "HZ = 20"][..], "--config hz", "--config HZ"),
+        (
+            &["--backlog-size", "1mb", "--config", "repl-backlog-size=2mb"][..],
+            "--backlog-size",
+            "repl-backlog-size",
+        ),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_replcore"));
+        let output = command.arg("serve").args(args).output().expect("the program runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(first) && text.contains(second), "{text}");
+    }
+}

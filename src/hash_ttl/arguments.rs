@@ -15,7 +15,7 @@
 
 use bytes::Bytes;
 
-use crate::resp::parse_integer;
+use crate::resp::{parse_integer, text};
 
 /// Why arguments were refused. `Display` is the whole error line after the dash, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +154,7 @@ pub(crate) const MAX_SHOWN_BYTES: usize = 128;
 /// Valkey, without line breaks.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
+    let text = text::from_bytes(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
     text.replace(['\r', '\n'], " ")
 }
 

@@ -19,6 +19,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::inline;
 use super::number::parse_integer;
+use super::text;
 
 /// Why a client's bytes are no command. The connection cannot be resynchronised: answer `-ERR ` and this error's
 /// text, then close.
@@ -60,8 +61,8 @@ pub enum ProtocolError {
 }
 
 /// The byte as it may stand in an error line: a line end becomes a blank, as in Valkey.
-fn printable(byte: u8) -> char {
-    if matches!(byte, b'\r' | b'\n') { ' ' } else { char::from(byte) }
+fn printable(byte: u8) -> String {
+    text::from_bytes(&[if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }])
 }
 
 /// What a client may send. The defaults are Valkey's.

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{Protocol, Reply, write_double};
+use super::{Protocol, Reply, text, write_double};
 
 /// The longest double as text, with room to spare: what a RESP2 double is staged in to learn its length.
 const DOUBLE_STAGING_BYTES: usize = 40;
@@ -54,8 +54,8 @@ fn put_bulk(bytes: &[u8], out: &mut impl BufMut) {
 fn put_line(kind: u8, text: &str, out: &mut BytesMut) {
     out.put_u8(kind);
     let start = out.len();
-    out.put_slice(text.as_bytes());
-    if memchr::memchr2(b'\r', b'\n', text.as_bytes()).is_some() {
+    text::put(text, out);
+    if memchr::memchr2(b'\r', b'\n', &out[start..]).is_some() {
         out[start..].iter_mut().filter(|b| matches!(**b, b'\r' | b'\n')).for_each(|b| *b = b' ');
     }
     out.put_slice(b"\r\n");

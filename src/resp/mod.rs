@@ -30,6 +30,7 @@ mod number;
 mod reply;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 
 use bytes::{Bytes, BytesMut};
 
@@ -57,7 +58,8 @@ pub enum Reply {
     Simple(&'static str),
     /// `+…` with text made at run time (no CR or LF in it).
     Status(String),
-    /// `-ERR …`: the whole line after the dash, code first.
+    /// `-ERR …`: the whole line after the dash, code first. Bytes of a client that are no UTF-8 stand in it as private characters and
+    /// are sent as they were.
     Error(String),
     /// `:n`
     Integer(i64),

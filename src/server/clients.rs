@@ -50,6 +50,21 @@ pub(super) struct Profile {
 }
 
 impl Profile {
+    /// Its flags as `CLIENT LIST` shows them.
+    pub fn flags(&self) -> String {
+        let flags = [
+            (self.monitoring, 'O'),
+            (self.role == Role::Replica, 'S'),
+            (self.is_subscriber(), 'P'),
+            (self.queued.is_some(), 'x'),
+            (self.blocked, 'b'),
+            (self.no_evict, 'e'),
+            (self.no_touch, 'T'),
+        ];
+        let set: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+        if set.is_empty() { "N".to_owned() } else { set }
+    }
+
     /// Whether it has subscribed to anything.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions != (0, 0, 0)
@@ -177,23 +192,7 @@ impl Client {
     pub fn describe(&self, now_ms: u64) -> String {
         let profile = self.profile.lock().clone();
         let (waiting_pieces, waiting_bytes) = self.outbox.waiting();
-        let mut flags = String::new();
-        for (set, flag) in [
-            (profile.monitoring, 'O'),
-            (profile.role == Role::Replica, 'S'),
-            (profile.is_subscriber(), 'P'),
-            (profile.queued.is_some(), 'x'),
-            (profile.blocked, 'b'),
-            (profile.no_evict, 'e'),
-            (profile.no_touch, 'T'),
-        ] {
-            if set {
-                flags.push(flag);
-            }
-        }
-        if flags.is_empty() {
-            flags.push('N');
-        }
+        let flags = profile.flags();
         let age_s = now_ms.saturating_sub(self.created_ms) / 1000;
         let idle_s = now_ms.saturating_sub(self.last_active_ms.load(Ordering::Relaxed)) / 1000;
         let multi = profile.queued.map_or_else(|| "-1".to_owned(), |queued| queued.to_string());

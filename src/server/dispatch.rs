@@ -23,7 +23,7 @@ use crate::keyspace::batch::Overview;
 use crate::keyspace::blocking::{self, Waiting};
 use crate::keyspace::memory::untouched;
 use crate::keyspace::{self, Call, CommandSpec, Flag, Room};
-use crate::resp::{Protocol, Reply};
+use crate::resp::{Protocol, Reply, text};
 use crate::rewrite::Effects;
 
 /// A command that was found.
@@ -45,6 +45,14 @@ impl Command {
         match self {
             Command::Data(spec) => spec.arity,
             Command::Server(command) => command.arity,
+        }
+    }
+
+    /// Refuses a subcommand that does not exist or takes other arguments.
+    fn check_subcommand(self, argv: &[Bytes]) -> Result<(), Reply> {
+        match self {
+            Command::Data(spec) => spec.check_subcommand(argv).map_err(|refusal| error(refusal.to_string())),
+            Command::Server(command) => commands::check_subcommand(command.name, argv),
         }
     }
 
@@ -205,10 +213,8 @@ impl Session {
         if !arity_fits(command.arity(), argv.len()) {
             return self.refuse(found, wrong_arity(command.name()));
         }
-        if let Command::Data(spec) = command
-            && let Err(refusal) = spec.check_subcommand(&argv)
-        {
-            return self.refuse(found, error(refusal.to_string()));
+        if let Err(refusal) = command.check_subcommand(&argv) {
+            return self.refuse(found, refusal);
         }
         if self.is_restricted() && !ALLOWED_TO_SUBSCRIBERS.contains(&command.name()) {
             let name = command_with_subcommand(command, &argv);
@@ -442,7 +448,7 @@ pub(super) fn beside_the_runtime<T>(heavy: bool, work: impl FnOnce() -> T) -> T 
     if heavy && multi_threaded() { tokio::task::block_in_place(work) } else { work() }
 }
 
-fn arity_fits(arity: i32, argc: usize) -> bool {
+pub(super) fn arity_fits(arity: i32, argc: usize) -> bool {
     let bound = usize::try_from(arity.unsigned_abs()).unwrap_or(usize::MAX);
     if arity >= 0 { argc == bound } else { argc >= bound }
 }
@@ -462,5 +468,5 @@ pub(super) fn until_zero(bytes: &[u8]) -> &[u8] {
 /// Bytes as they may stand in an error line: up to the first zero byte, as in Valkey.
 pub(super) fn shown(bytes: &[u8]) -> String {
     let bytes = until_zero(bytes);
-    String::from_utf8_lossy(bytes).chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }).collect()
+    text::from_bytes(bytes).replace(['\r', '\n'], " ")
 }

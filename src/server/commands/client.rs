@@ -1,22 +1,17 @@
 //! CLIENT: who is connected, and who shall not be.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::clients::{Client, Role, UnblockAs};
+use super::super::clients::{Client, UnblockAs};
 use super::super::dispatch::{Flow, Run, error, shown, until_zero};
 use super::super::session::{ReplyMode, Session, keep};
+use super::client_filter::{ClientFilter, signed};
 use super::connection::integer;
-use super::{is_sub, subcommand_error};
+use super::{help, is_sub, subcommand_error};
 use crate::keyspace::batch::Overview;
 use crate::resp::Reply;
-
-const KNOWN: &[&str] = &[
-    "getname", "id", "info", "kill", "list", "no-evict", "no-touch", "reply", "setinfo", "setname",
-    "unblock", "unpause",
-];
 
 pub(super) const RUN: Run = Run::Overview { asks: |argv| is_sub(argv, b"unblock"), run: client };
 
@@ -46,13 +41,10 @@ fn client(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) ->
         (b"reply", [mode]) => return reply_mode(session, mode),
         (b"unblock", [id, reason @ ..]) => unblock(session, id, reason, keyspace),
         (b"unpause", []) => Reply::Simple("OK"),
-        _ => subcommand_error("client", KNOWN, argv),
+        (b"help", []) => help::reply(help::CLIENT),
+        _ => subcommand_error("client", argv),
     };
     reply.into()
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Printable ASCII without blanks: what a name may consist of. As in Valkey, what follows a zero byte is not looked at.
@@ -143,143 +135,50 @@ fn listing(clients: &[Arc<Client>], session: &Session) -> Reply {
 }
 
 fn list(session: &Session, args: &[Bytes]) -> Reply {
+    // Valkey counts the arguments before it looks at them.
+    if matches!(args, [_]) {
+        return error("ERR syntax error");
+    }
     session.publish_profile("client|list");
+    match ClientFilter::parse(args, false, &session.shared) {
+        Ok(filter) => listing(&matching(session, &filter), session),
+        Err(refusal) => refusal,
+    }
+}
+
+/// The clients that fit.
+fn matching(session: &Session, filter: &ClientFilter) -> Vec<Arc<Client>> {
+    let now_ms = session.shared.mono_ms();
     let mut clients = session.shared.clients.list();
-    match args {
-        [] => {}
-        [option, class] if option.eq_ignore_ascii_case(b"type") => match Class::parse(class) {
-            Some(class) => clients.retain(|client| class.includes(client)),
-            None => return error(format!("ERR Unknown client type '{}'", shown(class))),
-        },
-        [option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
-            let Some(ids) = ids.iter().map(|id| integer(id)).collect::<Option<Vec<i64>>>() else {
-                return error("ERR Invalid client ID");
-            };
-            clients.retain(|client| ids.contains(&signed(client.id)));
-        }
-        _ => return error("ERR syntax error"),
-    }
-    listing(&clients, session)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Normal,
-    Replica,
-    PubSub,
-    /// A class that exists in Valkey and is always empty here.
-    Primary,
-}
-
-impl Class {
-    fn parse(text: &[u8]) -> Option<Class> {
-        match text.to_ascii_lowercase().as_slice() {
-            b"normal" => Some(Class::Normal),
-            b"replica" | b"slave" => Some(Class::Replica),
-            b"pubsub" => Some(Class::PubSub),
-            b"master" | b"primary" => Some(Class::Primary),
-            _ => None,
-        }
-    }
-
-    fn includes(self, client: &Client) -> bool {
-        let profile = client.profile.lock();
-        self == match profile.role {
-            Role::Normal if profile.is_subscriber() => Class::PubSub,
-            Role::Normal => Class::Normal,
-            Role::Replica => Class::Replica,
-        }
-    }
-}
-
-/// The filters of `CLIENT KILL`; all given ones have to fit.
-#[derive(Default)]
-struct Filters {
-    id: Option<i64>,
-    class: Option<Class>,
-    addr: Option<Bytes>,
-    laddr: Option<Bytes>,
-    user: Option<Bytes>,
-    max_age_s: Option<i64>,
-    keep_self: bool,
-}
-
-impl Filters {
-    fn fit(&self, client: &Client, now_ms: u64) -> bool {
-        let same = |given: &Option<Bytes>, addr: SocketAddr| {
-            given.as_ref().is_none_or(|given| given.as_ref() == addr.to_string().as_bytes())
-        };
-        let age_s = signed(now_ms.saturating_sub(client.created_ms) / 1000);
-        self.id.is_none_or(|id| id == signed(client.id))
-            && self.class.is_none_or(|class| class.includes(client))
-            && same(&self.addr, client.addr)
-            && same(&self.laddr, client.laddr)
-            && self.user.as_ref().is_none_or(|user| user.as_ref() == b"default")
-            && self.max_age_s.is_none_or(|max_age_s| age_s >= max_age_s)
-    }
+    clients
+        .retain(|client| !(filter.skip_own && client.id == session.client.id) && filter.fits(client, now_ms));
+    clients
 }
 
 fn kill(session: &mut Session, args: &[Bytes]) -> Reply {
+    session.publish_profile("client|kill");
     if let [addr] = args {
         // The old form: one address, the caller included.
-        let filters = Filters { addr: Some(addr.clone()), ..Filters::default() };
-        return match kill_matching(session, &filters) {
+        return match kill_matching(session, &ClientFilter::of_address(addr)) {
             0 => error("ERR No such client"),
             _ => Reply::Simple("OK"),
         };
     }
-    match kill_filters(args) {
-        Ok(filters) => Reply::Integer(kill_matching(session, &filters)),
-        Err(reply) => reply,
+    match ClientFilter::parse(args, true, &session.shared) {
+        Ok(filter) => Reply::Integer(kill_matching(session, &filter)),
+        Err(refusal) => refusal,
     }
 }
 
-fn kill_filters(args: &[Bytes]) -> Result<Filters, Reply> {
-    let mut filters = Filters { keep_self: true, ..Filters::default() };
-    let syntax = || error("ERR syntax error");
-    if !args.len().is_multiple_of(2) {
-        return Err(syntax());
-    }
-    for pair in args.chunks_exact(2) {
-        let value = &pair[1];
-        match pair[0].to_ascii_lowercase().as_slice() {
-            b"id" => match integer(value) {
-                Some(id) if id > 0 => filters.id = Some(id),
-                Some(_) => return Err(error("ERR client-id should be greater than 0")),
-                None => return Err(syntax()),
-            },
-            b"type" => match Class::parse(value) {
-                Some(class) => filters.class = Some(class),
-                None => return Err(error(format!("ERR Unknown client type '{}'", shown(value)))),
-            },
-            b"addr" => filters.addr = Some(value.clone()),
-            b"laddr" => filters.laddr = Some(value.clone()),
-            b"user" if value.as_ref() == b"default" => filters.user = Some(value.clone()),
-            b"user" => return Err(error(format!("ERR No such user '{}'", shown(value)))),
-            b"maxage" => filters.max_age_s = Some(integer(value).ok_or_else(syntax)?),
-            b"skipme" if value.eq_ignore_ascii_case(b"yes") => filters.keep_self = true,
-            b"skipme" if value.eq_ignore_ascii_case(b"no") => filters.keep_self = false,
-            _ => return Err(syntax()),
-        }
-    }
-    Ok(filters)
-}
-
-fn kill_matching(session: &mut Session, filters: &Filters) -> i64 {
-    let now_ms = session.shared.mono_ms();
-    let mut killed = 0;
-    for client in session.shared.clients.list() {
-        let own = client.id == session.client.id;
-        if (own && filters.keep_self) || !filters.fit(&client, now_ms) {
-            continue;
-        }
-        killed += 1;
-        if own {
+fn kill_matching(session: &mut Session, filter: &ClientFilter) -> i64 {
+    let clients = matching(session, filter);
+    for client in &clients {
+        if client.id == session.client.id {
             // The answer is still sent.
             session.closing = true;
         } else {
             client.kill();
         }
     }
-    killed
+    i64::try_from(clients.len()).unwrap_or(i64::MAX)
 }

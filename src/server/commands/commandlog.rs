@@ -3,51 +3,13 @@
 use bytes::Bytes;
 
 use super::super::commandlog::Kind;
-use super::super::dispatch::{Flow, error};
+use super::super::dispatch::{Flow, error, shown};
 use super::super::session::Session;
-use super::subcommand_error;
+use super::{help, subcommand_error};
 use crate::resp::Reply;
 
 /// How many entries `SLOWLOG GET` answers when the client does not say.
 const DEFAULT_COUNT: u64 = 10;
-
-const SLOWLOG_HELP: &[&str] = &[
-    "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "GET [<count>]",
-    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
-    "    Entries are made of:",
-    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
-    "    client name",
-    "LEN",
-    "    Return the length of the slowlog.",
-    "RESET",
-    "    Reset the slowlog.",
-    "HELP",
-    "    Print this help.",
-];
-
-const COMMANDLOG_HELP: &[&str] = &[
-    "COMMANDLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "GET <count> <type>",
-    "    Return top <count> entries of the specified <type> from the commandlog (-1 mean all).",
-    "    Entries are made of:",
-    "    id, timestamp,",
-    "        time in microseconds for type of slow,",
-    "        or size in bytes for type of large-request,",
-    "        or size in bytes for type of large-reply",
-    "    arguments array, client IP and port,",
-    "    client name",
-    "LEN <type>",
-    "    Return the length of the specified type of commandlog.",
-    "RESET <type>",
-    "    Reset the specified type of commandlog.",
-    "HELP",
-    "    Print this help.",
-];
-
-fn help(lines: &'static [&'static str]) -> Reply {
-    Reply::Array(lines.iter().map(|line| Reply::Simple(line)).collect())
-}
 
 /// A count of entries; -1 means all.
 fn count(arg: &[u8]) -> Result<Option<u64>, Reply> {
@@ -78,12 +40,15 @@ pub(super) fn slowlog(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"get", [given]) => count(given).map_or_else(|error| error, |count| log.get(Kind::Slow, count)),
         (b"len", []) => len(session, Kind::Slow),
         (b"reset", []) => reset(session, Kind::Slow),
-        (b"help", []) => help(SLOWLOG_HELP),
+        (b"help", []) => help::reply(help::SLOWLOG),
         // An optional argument makes it a matter of syntax, in Valkey's words.
         (b"get", _) => {
-            error("ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.")
+            let given = shown(&argv[1]);
+            error(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{given}'. Try SLOWLOG HELP."
+            ))
         }
-        _ => subcommand_error("slowlog", &["get", "help", "len", "reset"], argv),
+        _ => subcommand_error("slowlog", argv),
     };
     reply.into()
 }
@@ -97,8 +62,8 @@ pub(super) fn commandlog(session: &mut Session, argv: &[Bytes]) -> Flow {
         }),
         (b"len", [name]) => kind(name).map(|kind| len(session, kind)),
         (b"reset", [name]) => kind(name).map(|kind| reset(session, kind)),
-        (b"help", []) => Ok(help(COMMANDLOG_HELP)),
-        _ => Err(subcommand_error("commandlog", &["get", "help", "len", "reset"], argv)),
+        (b"help", []) => Ok(help::reply(help::COMMANDLOG)),
+        _ => Err(subcommand_error("commandlog", argv)),
     };
     reply.unwrap_or_else(|error| error).into()
 }

@@ -9,9 +9,9 @@ use super::super::dispatch::{Flow, Run, error, shown};
 use super::super::glob;
 use super::super::parameters::{self, PARAMETERS, Parameter};
 use super::super::session::Session;
-use super::{is_sub, subcommand_error};
+use super::{help, is_sub, subcommand_error};
 use crate::keyspace::batch::Overview;
-use crate::resp::Reply;
+use crate::resp::{Reply, text};
 
 pub(super) const RUN: Run = Run::Overview { asks: |argv| is_sub(argv, b"resetstat"), run: config };
 
@@ -20,14 +20,16 @@ fn config(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) ->
     let args = argv.get(2..).unwrap_or_default();
     let reply = match (sub.as_slice(), args) {
         (b"get", [_, ..]) => get(session, args),
-        (b"set", [_, _, ..]) if args.len().is_multiple_of(2) => set(session, args),
+        (b"set", args) if args.len().is_multiple_of(2) => set(session, args),
+        (b"set", _) => error("ERR syntax error"),
+        (b"help", []) => help::reply(help::CONFIG),
         (b"resetstat", []) => {
             session.shared.stats.reset();
             keyspace.reset_stats();
             Reply::Simple("OK")
         }
         (b"rewrite", []) => error("ERR The server is running without a config file"),
-        _ => subcommand_error("config", &["get", "set", "resetstat", "rewrite"], argv),
+        _ => subcommand_error("config", argv),
     };
     reply.into()
 }
@@ -79,10 +81,10 @@ fn set(session: &Session, pairs: &[Bytes]) -> Reply {
             return failed(&given, "duplicate parameter");
         }
         seen.push(parameter.name);
-        let Ok(value) = std::str::from_utf8(&pair[1]) else {
-            return failed(&given, "argument is not valid UTF-8");
-        };
-        match parameter.set(&mut changed, value) {
+        match parameter.set(&mut changed, &text::from_bytes(&pair[1])) {
+            Ok(()) if std::str::from_utf8(&pair[1]).is_err() => {
+                return failed(&given, "argument is not valid UTF-8");
+            }
             Ok(()) => {}
             Err(ConfigError::Value { reason, .. }) => return failed(&given, &reason),
             Err(unknown @ ConfigError::Unknown { .. }) => return failed(&given, &unknown.to_string()),

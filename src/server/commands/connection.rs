@@ -36,6 +36,11 @@ pub(super) fn quit(session: &mut Session, _: &[Bytes]) -> Flow {
     Reply::Simple("OK").into()
 }
 
+/// `READONLY`, `READWRITE`: what matters in a cluster only is accepted outside of one.
+pub(super) fn cluster_mode(_: &mut Session, _: &[Bytes]) -> Flow {
+    Reply::Simple("OK").into()
+}
+
 pub(super) fn reset(session: &mut Session, _: &[Bytes]) -> Flow {
     session.reset();
     Flow::Confirm { reply: Some(Reply::Simple("RESET")), confirmations: Vec::new(), after_pushes: true }

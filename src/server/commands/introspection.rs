@@ -8,7 +8,7 @@ use super::super::dispatch::{self, Command, Flow, error, shown};
 use super::super::glob;
 use super::super::session::Session;
 use super::super::state::{random_id, unix_ms};
-use super::{TABLE, subcommand_error};
+use super::{TABLE, help, is_sub, subcommand_error};
 use crate::keyspace;
 use crate::resp::Reply;
 
@@ -28,7 +28,7 @@ pub(super) fn command(_: &mut Session, argv: &[Bytes]) -> Flow {
         (Some(b"count"), []) => Reply::Integer(i64::try_from(all_commands().count()).unwrap_or(i64::MAX)),
         (Some(b"info"), []) => Reply::Array(all_commands().map(describe).collect()),
         (Some(b"info"), names) => Reply::Array(
-            names.iter().map(|name| dispatch::find(name).map_or(Reply::NullArray, describe)).collect(),
+            names.iter().map(|name| dispatch::find(name).map_or(Reply::Null, describe)).collect(),
         ),
         // No DOCS: told that it does not exist, redis-cli and valkey-cli show the help they bring along.
         (Some(b"list"), []) => Reply::Array(all_commands().map(|command| text(command.name())).collect()),
@@ -40,7 +40,8 @@ pub(super) fn command(_: &mut Session, argv: &[Bytes]) -> Flow {
             Reply::Array(named.map(|command| text(command.name())).collect())
         }
         (Some(b"list"), _) => error("ERR syntax error"),
-        _ => subcommand_error("command", &["count", "info", "list"], argv),
+        (Some(b"help"), []) => help::reply(help::COMMAND),
+        _ => subcommand_error("command", argv),
     };
     reply.into()
 }
@@ -94,6 +95,7 @@ pub(super) fn debug(session: &mut Session, argv: &[Bytes]) -> Flow {
             session.expiry_changed = true;
             Reply::Simple("OK").into()
         }
+        (b"help", []) => help::reply(help::DEBUG).into(),
         (b"change-repl-id", []) => {
             session.shared.replication.history.reset(random_id());
             Reply::Simple("OK").into()
@@ -128,6 +130,9 @@ pub(super) fn script(_: &mut Session, argv: &[Bytes]) -> Flow {
 }
 
 fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
+    if is_sub(argv, b"help") {
+        return help::reply(if container == "script" { help::SCRIPT } else { help::FUNCTION }).into();
+    }
     let flush = argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(b"flush"));
     let mode_fits = match argv.get(2..).unwrap_or_default() {
         [] => true,
@@ -137,9 +142,10 @@ fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
     match (flush, mode_fits) {
         (true, true) => Reply::Simple("OK").into(),
         (true, false) => {
-            error(format!("ERR {} FLUSH only supports SYNC|ASYNC option", container.to_uppercase())).into()
+            let verb = if container == "script" { "support" } else { "supports" };
+            error(format!("ERR {} FLUSH only {verb} SYNC|ASYNC option", container.to_uppercase())).into()
         }
-        (false, _) => subcommand_error(container, &[], argv).into(),
+        (false, _) => subcommand_error(container, argv).into(),
     }
 }
 

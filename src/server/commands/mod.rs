@@ -1,9 +1,11 @@
 //! The commands of the server itself, one file per subject.
 
 mod client;
+mod client_filter;
 mod commandlog;
 mod config;
 mod connection;
+mod help;
 mod info;
 mod introspection;
 mod pubsub;
@@ -12,7 +14,7 @@ mod transaction;
 
 use bytes::Bytes;
 
-use super::dispatch::{Flow, Rules, Run, ServerCommand, error, shown, wrong_arity};
+use super::dispatch::{Flow, Rules, Run, ServerCommand, arity_fits, error, shown, wrong_arity};
 use super::session::Session;
 use crate::resp::Reply;
 
@@ -59,6 +61,8 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("pubsub", -2, QUEUED, pubsub::pubsub),
     command("punsubscribe", -1, QUEUED, pubsub::punsubscribe),
     command("quit", -1, ALWAYS, connection::quit),
+    command("readonly", 1, QUEUED, connection::cluster_mode),
+    command("readwrite", 1, QUEUED, connection::cluster_mode),
     command("replconf", -1, QUEUED, replication::replconf),
     command("replicaof", 3, QUEUED, replication::replicaof),
     command("reset", 1, ALWAYS, connection::reset),
@@ -84,16 +88,66 @@ fn is_sub(argv: &[Bytes], name: &[u8]) -> bool {
     argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(name))
 }
 
-/// What a container command answers when no subcommand fits: too few arguments for one that
-/// exists, or one that does not exist.
-fn subcommand_error(container: &'static str, known: &[&str], argv: &[Bytes]) -> Reply {
-    let given = argv.get(1).map_or(&[][..], |sub| sub);
-    match known.iter().find(|name| given.eq_ignore_ascii_case(name.as_bytes())) {
-        Some(name) => wrong_arity(&format!("{container}|{name}")),
-        None => error(format!(
-            "ERR unknown subcommand '{}'. Try {} HELP.",
-            shown(&given[..given.len().min(128)]),
-            container.to_uppercase()
-        )),
+/// The subcommands of a container and the arguments that each takes, as [`ServerCommand::arity`] counts them.
+type Subcommands = &'static [(&'static str, i32)];
+
+/// The containers: commands whose subcommands are commands of their own.
+static CONTAINERS: &[(&str, Subcommands)] = &[
+    (
+        "client",
+        &[
+            ("getname", 2),
+            ("help", 2),
+            ("id", 2),
+            ("info", 2),
+            ("kill", -3),
+            ("list", -2),
+            ("no-evict", 3),
+            ("no-touch", 3),
+            ("reply", 3),
+            ("setinfo", 4),
+            ("setname", 3),
+            ("unblock", -3),
+            ("unpause", 2),
+        ],
+    ),
+    ("command", &[("count", 2), ("help", 2), ("info", -2), ("list", -2)]),
+    ("commandlog", &[("get", 4), ("help", 2), ("len", 3), ("reset", 3)]),
+    ("config", &[("get", -3), ("help", 2), ("resetstat", 2), ("rewrite", 2), ("set", -4)]),
+    ("function", &[("flush", -2), ("help", 2)]),
+    (
+        "pubsub",
+        &[
+            ("channels", -2),
+            ("help", 2),
+            ("numpat", 2),
+            ("numsub", -2),
+            ("shardchannels", -2),
+            ("shardnumsub", -2),
+        ],
+    ),
+    ("script", &[("flush", -2), ("help", 2)]),
+    ("slowlog", &[("get", -2), ("help", 2), ("len", 2), ("reset", 2)]),
+];
+
+/// Refuses arguments that name no subcommand of a container, or one that takes others. It is looked up as early as the
+/// command itself.
+pub(super) fn check_subcommand(name: &'static str, argv: &[Bytes]) -> Result<(), Reply> {
+    let Some((_, known)) = CONTAINERS.iter().find(|(container, _)| *container == name) else { return Ok(()) };
+    let Some(given) = argv.get(1) else { return Ok(()) };
+    match known.iter().find(|(sub, _)| given.eq_ignore_ascii_case(sub.as_bytes())) {
+        Some((_, arity)) if arity_fits(*arity, argv.len()) => Ok(()),
+        Some((sub, _)) => Err(wrong_arity(&format!("{name}|{sub}"))),
+        None => Err(subcommand_error(name, argv)),
     }
+}
+
+/// What a container command answers when there is no such subcommand.
+fn subcommand_error(container: &'static str, argv: &[Bytes]) -> Reply {
+    let given = argv.get(1).map_or(&[][..], |sub| sub);
+    error(format!(
+        "ERR unknown subcommand '{}'. Try {} HELP.",
+        shown(&given[..given.len().min(128)]),
+        container.to_uppercase()
+    ))
 }

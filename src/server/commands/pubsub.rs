@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::dispatch::{Flow, error, shown};
 use super::super::pubsub::Kind;
 use super::super::session::Session;
-use super::subcommand_error;
+use super::{help, subcommand_error};
 use crate::resp::Reply;
 
 fn confirmation(word: &'static str, name: Option<&Bytes>, count: usize) -> Reply {
@@ -65,25 +65,6 @@ fn unsubscribe_from(session: &mut Session, kind: Kind, names: &[Bytes]) -> Flow 
     Flow::Confirm { reply: None, confirmations, after_pushes: true }
 }
 
-const KNOWN: &[&str] = &["channels", "help", "numpat", "numsub", "shardchannels", "shardnumsub"];
-
-const HELP: &[&str] = &[
-    "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "CHANNELS [<pattern>]",
-    "    Return the currently active channels matching a <pattern> (default: '*').",
-    "NUMPAT",
-    "    Return number of subscriptions to patterns.",
-    "NUMSUB [<channel> ...]",
-    "    Return the number of subscribers for the specified channels, excluding",
-    "    pattern subscriptions(default: no channels).",
-    "SHARDCHANNELS [<pattern>]",
-    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
-    "SHARDNUMSUB [<shardchannel> ...]",
-    "    Return the number of subscribers for the specified shard level channel(s)",
-    "HELP",
-    "    Print this help.",
-];
-
 pub(super) fn pubsub(session: &mut Session, argv: &[Bytes]) -> Flow {
     let registry = &session.shared.pubsub;
     let number = |number: usize| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
@@ -108,8 +89,8 @@ pub(super) fn pubsub(session: &mut Session, argv: &[Bytes]) -> Flow {
         (b"numsub", names) => counts(Kind::Channel, names),
         (b"shardnumsub", names) => counts(Kind::ShardChannel, names),
         (b"numpat", []) => number(registry.count_active(Kind::Pattern)),
-        (b"help", []) => Reply::Array(HELP.iter().copied().map(Reply::Simple).collect()),
-        _ => subcommand_error("pubsub", KNOWN, argv),
+        (b"help", []) => help::reply(help::PUBSUB),
+        _ => subcommand_error("pubsub", argv),
     };
     reply.into()
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::super::dispatch::{Flow, error};
 use super::super::session::Session;
+use super::super::state::unix_ms;
 use super::connection::integer;
 use crate::resp::Reply;
 use crate::resync::{PsyncRequest, ReplconfOutcome, ReplicaFacts, parse_psync, parse_replconf};
@@ -44,15 +45,21 @@ pub(super) fn wait(session: &mut Session, argv: &[Bytes]) -> Flow {
     let Some(replicas) = argv.get(1).and_then(|arg| integer(arg)) else {
         return error("ERR value is not an integer or out of range").into();
     };
-    let timeout = match argv.get(2).and_then(|arg| integer(arg)) {
-        Some(0) => None,
-        Some(timeout_ms) => match u64::try_from(timeout_ms) {
-            Ok(timeout_ms) => Some(Duration::from_millis(timeout_ms)),
-            Err(_) => return error("ERR timeout is negative").into(),
-        },
-        None => return error("ERR timeout is not an integer or out of range").into(),
+    let timeout = match timeout_ms(argv.get(2).map_or(&[][..], |arg| arg)) {
+        Ok(timeout_ms) => (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
+        Err(refusal) => return refusal.into(),
     };
     Flow::Wait { offset: session.last_write_offset, replicas, timeout }
+}
+
+/// A timeout in milliseconds; its end has to be a time that can be written.
+fn timeout_ms(text: &[u8]) -> Result<u64, Reply> {
+    let given = integer(text).ok_or_else(|| error("ERR timeout is not an integer or out of range"))?;
+    let timeout_ms = u64::try_from(given).map_err(|_| error("ERR timeout is negative"))?;
+    match timeout_ms > (i64::MAX as u64).saturating_sub(unix_ms()) {
+        true => Err(error("ERR timeout is out of range")),
+        false => Ok(timeout_ms),
+    }
 }
 
 pub(super) fn role(session: &mut Session, _: &[Bytes]) -> Flow {
