@@ -720,3 +720,113 @@ fn a_setting_that_is_given_twice_is_refused() {
         assert!(text.contains(first) && text.contains(second), "{text}");
     }
 }
+
+/// Sends `SET key <bytes>` and returns once it is answered.
+fn set_large(wire: &mut Wire, bytes: usize) {
+    wire.send(&argv!["SET", "large", Bytes::from(vec![b'x'; bytes])]);
+    let (reply, _) = wire.receive().expect("an answer");
+    assert_eq!(&reply[..], b"+OK\r\n");
+}
+
+/// The value of a field in a line of `CLIENT LIST`.
+fn field(client: &mut Client, id: i64, name: &str) -> Option<u64> {
+    let (Reply::Bulk(text) | Reply::Verbatim(text)) = client.call(argv!["CLIENT", "LIST", "ID", id]) else {
+        panic!("CLIENT LIST is a text")
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let value = |part: &str| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    text.split_ascii_whitespace().find_map(value)
+}
+
+/// Whatever it sent and got, a client that says nothing holds next to nothing, by its own account and by the system's.
+#[test]
+fn an_idle_client_holds_no_buffers() {
+    const CLIENTS: usize = 140;
+    /// What the allocator keeps for good does not depend on how many there are.
+    const WARM_UP: usize = 60;
+    let scratch = Scratch::new("idle");
+    for program in [Program::primary(), Program::Valkey] {
+        let mut side = Side::start(program, &scratch);
+        let mut wires: Vec<Wire> = (0..WARM_UP + CLIENTS).map(|_| Wire::connect(&side.server)).collect();
+        let mut before = 0;
+        for (number, wire) in wires.iter_mut().enumerate() {
+            if number == WARM_UP {
+                before = side.control.info_section("memory").number("used_memory_rss");
+            }
+            set_large(wire, 1 << 20);
+            wire.send(&argv!["GET", "large"]);
+            wire.receive().expect("an answer");
+        }
+        let partial = wires.last_mut().expect("there are some");
+        partial.socket.write_all(b"*2\r\n$4\r\nECHO\r\n$2\r\nh").expect("the server reads");
+        for wire in &wires {
+            wait_until("its buffers are given back", SOON, || {
+                let held = field(&mut side.control, wire.id, "tot-mem").expect("a number");
+                let free = field(&mut side.control, wire.id, "qbuf-free").expect("a number");
+                if held < 24_000 && free < 20_000 { Ok(()) } else { Err(format!("{held} and {free} bytes")) }
+            });
+        }
+        wait_until("the memory is given back", SOON, || {
+            let now = side.control.info_section("memory").number("used_memory_rss");
+            let each = now.saturating_sub(before) / CLIENTS as u64;
+            if each < 100 << 10 { Ok(()) } else { Err(format!("{each} bytes a client")) }
+        });
+        let partial = wires.last_mut().expect("there are some");
+        partial.socket.write_all(b"i\r\n").expect("the server reads");
+        assert_eq!(&partial.receive().expect("an answer").0[..], b"$2\r\nhi\r\n");
+    }
+}
+
+/// A reply that fits into the client's own buffer counts for no limit; a client that is over the soft limit for long is closed,
+/// whether one reply is too large for it or many are.
+#[test]
+fn output_limits_are_those_of_valkey() {
+    let scratch = Scratch::new("output");
+    for program in [Program::primary(), Program::Valkey] {
+        let mut side = Side::start(program, &scratch);
+        let mut wire = Wire::connect(&side.server);
+        if program == Program::Valkey {
+            // Otherwise it makes the buffer smaller now and then.
+            side.control.call(argv!["DEBUG", "REPLYBUFFER", "RESIZING", 0]);
+        }
+        set_large(&mut wire, 10_000);
+        // Of lists: Valkey answers large strings without a copy that would count.
+        let elements = || (0..1_000).map(|_| Bytes::from("y".repeat(200)));
+        side.control.call(argv!["RPUSH", "larger"].into_iter().chain(elements()).collect());
+        for _ in 0..100 {
+            side.control.call(argv!["RPUSH", "largest"].into_iter().chain(elements()).collect());
+        }
+        let limit = |side: &mut Side, limit: &str| {
+            side.control.call(argv![
+                "CONFIG",
+                "SET",
+                "client-output-buffer-limit",
+                format!("normal {limit}")
+            ]);
+        };
+        limit(&mut side, "10 0 0");
+        for _ in 0..3 {
+            wire.send(&argv!["GET", "large"]);
+            assert!(wire.receive().is_ok(), "{program:?}: it fits into the client's own buffer");
+        }
+        wire.send(&argv!["LRANGE", "larger", 0, -1]);
+        assert_eq!(wire.wait_closed(), "closed", "{program:?}");
+
+        limit(&mut side, "0 150000 2");
+        let [one, many, fast] = [(); 3].map(|()| Wire::connect(&side.server));
+        let (mut one, mut many, mut fast) = (one, many, fast);
+        one.send(&argv!["LRANGE", "largest", 0, -1]);
+        for _ in 0..100 {
+            many.send(&argv!["LRANGE", "larger", 0, -1]);
+        }
+        for wire in [&one, &many] {
+            wait_until("who never reads is closed", SOON, || match field(&mut side.control, wire.id, "id") {
+                None => Ok(()),
+                Some(_) => Err("it is there".into()),
+            });
+        }
+        fast.send(&argv!["LRANGE", "larger", 0, -1]);
+        assert!(fast.receive().is_ok(), "{program:?}: who reads gets it all");
+        limit(&mut side, "0 0 0");
+    }
+}

@@ -190,6 +190,11 @@ impl CommandParser {
         self.last_command_bytes
     }
 
+    /// Bytes of the command under way that have left the input.
+    pub fn consumed_bytes(&self) -> u64 {
+        self.consumed_bytes
+    }
+
     #[cfg(test)]
     pub(super) fn args_capacity(&self) -> usize {
         self.args.capacity()

@@ -20,6 +20,9 @@ use crate::keyspace::batch::Overview;
 use crate::keyspace::blocking::Place;
 use crate::resp::{Protocol, Reply};
 
+/// What a connection takes beside its buffers: its task, its session and its place in the registry; about.
+const CONNECTION_BYTES: u64 = 2048;
+
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Role {
@@ -39,6 +42,8 @@ pub(super) struct Profile {
     pub protocol: Protocol,
     /// Commands queued, inside a transaction.
     pub queued: Option<usize>,
+    /// What they take.
+    pub queued_bytes: u64,
     pub watching: usize,
     pub role: Role,
     pub blocked: bool,
@@ -83,13 +88,27 @@ pub(super) struct Client {
     pub net_input_bytes: AtomicU64,
     pub net_output_bytes: AtomicU64,
     pub profile: Mutex<Profile>,
+    /// What its connection holds; for `CLIENT LIST`.
+    pub held: Held,
     /// What others have for it.
     pub outbox: Outbox,
+    /// It is to give its buffers back.
+    resting: AtomicBool,
     /// What it waits for, if that can be ended from elsewhere.
     unblock: Mutex<Option<Unblock>>,
     /// Shared with what it waits for: who was killed is not served.
     killed: Arc<AtomicBool>,
     kill: Notify,
+}
+
+/// Bytes that a connection holds, as of when it last waited for input. Relaxed: they are shown, and order nothing.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub input_bytes: AtomicU64,
+    pub input_free_bytes: AtomicU64,
+    /// Arguments of a command that is arriving, is waiting or is running.
+    pub argv_bytes: AtomicU64,
+    pub output_bytes: AtomicU64,
 }
 
 /// How to end a client's wait.
@@ -174,14 +193,34 @@ impl Client {
         &self.killed
     }
 
+    /// Asks a connection that has been idle for `idle_ms` to give its buffers back, which it does if it waits for input.
+    pub fn rest(&self, now_ms: u64, idle_ms: u64) {
+        let is_idle = now_ms.saturating_sub(self.last_active_ms.load(Ordering::Relaxed)) >= idle_ms;
+        let held = &self.held;
+        let holds = [&held.input_free_bytes, &held.output_bytes];
+        if is_idle && holds.iter().any(|bytes| bytes.load(Ordering::Relaxed) > 0) {
+            self.resting.store(true, Ordering::Release);
+            self.kill.notify_waiters();
+        }
+    }
+
     /// Resolves when the connection was asked to end.
     pub async fn killed(&self) {
+        self.until(|| self.is_killed()).await;
+    }
+
+    /// Resolves when the connection was asked to end or to give its buffers back, which is asked once.
+    pub async fn attention(&self) {
+        self.until(|| self.is_killed() || self.resting.swap(false, Ordering::AcqRel)).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
         loop {
             let notified = self.kill.notified();
             tokio::pin!(notified);
             // Registered before the look: a kill after the look wakes it.
             notified.as_mut().enable();
-            if self.is_killed() {
+            if condition() {
                 return;
             }
             notified.await;
@@ -197,12 +236,18 @@ impl Client {
         let idle_s = now_ms.saturating_sub(self.last_active_ms.load(Ordering::Relaxed)) / 1000;
         let multi = profile.queued.map_or_else(|| "-1".to_owned(), |queued| queued.to_string());
         let resp = if profile.protocol == Protocol::Resp3 { 3 } else { 2 };
+        let bytes = |place: &AtomicU64| place.load(Ordering::Relaxed);
+        let (input, input_free) = (bytes(&self.held.input_bytes), bytes(&self.held.input_free_bytes));
+        let (argv, output) = (bytes(&self.held.argv_bytes), bytes(&self.held.output_bytes));
+        let total = [input, input_free, argv, profile.queued_bytes, output, waiting_bytes];
+        let total = total.iter().sum::<u64>() + CONNECTION_BYTES;
         let mut line = String::with_capacity(256);
         // Writing to a String cannot fail.
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={age_s} idle={idle_s} flags={flags} capa= db={} sub={} psub={} ssub={} \
-             multi={multi} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
+             multi={multi} watch={} qbuf={input} qbuf-free={input_free} argv-mem={argv} multi-mem={} rbs={output} rbp={output} obl=0 \
+             oll={} omem={} tot-mem={total} \
              events=r cmd={} user=default redir=-1 resp={resp} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id,
             self.addr,
@@ -213,6 +258,7 @@ impl Client {
             profile.subscriptions.1,
             profile.subscriptions.2,
             profile.watching,
+            profile.queued_bytes,
             waiting_pieces,
             waiting_bytes,
             if profile.command.is_empty() { "NULL" } else { profile.command },
@@ -256,6 +302,8 @@ impl Clients {
             net_input_bytes: AtomicU64::new(0),
             net_output_bytes: AtomicU64::new(0),
             profile: Mutex::default(),
+            held: Held::default(),
+            resting: AtomicBool::new(false),
             outbox: Outbox::default(),
             unblock: Mutex::default(),
             killed: Arc::default(),

@@ -10,7 +10,11 @@
 //!
 //! * A client that does not read its replies is not read from: replies are written before the next
 //!   input is taken, and in the middle of a batch, or of a reply, as soon as [`FLUSH_BYTES`] have come
-//!   together. So at most that much plus one string waits per client.
+//!   together. If the socket takes no more, a batch goes on until [`BLOCK_BYTES`] wait, or more than
+//!   `client-output-buffer-limit` allows if that is more: who is over a limit has to be seen to be. So at most that much plus one
+//!   string waits per client. What fits into [`OWN_BUFFER_BYTES`] counts for no limit, as in Valkey.
+//! * A client that has nothing to say holds no buffers: large ones are given back at once, small ones when it has been
+//!   idle for a while (see [`Client::rest`](super::clients::Client::rest)).
 //! * Input grows with the command that is arriving, up to its announced length, which the parser
 //!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
 //!   command together are bounded by `client-query-buffer-limit`, and so is what a client that waits has sent
@@ -23,11 +27,13 @@
 //! * A protocol error is answered and the connection closes.
 //! * A panic or error here ends this connection only.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::ready;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -36,6 +42,7 @@ use tokio::time::Instant;
 use super::clients::{Registration, Unblock, UnblockAs, unblocked_error};
 use super::commandlog;
 use super::commands::SyncRequest;
+use super::config::OutputLimit;
 use super::dispatch::Flow;
 use super::monitor;
 use super::replication;
@@ -47,6 +54,10 @@ use crate::resp::{CommandParser, Limits, Protocol, ProtocolError, Reply, encode_
 
 /// Replies are written at the latest when so many bytes have come together.
 const FLUSH_BYTES: usize = 256 * 1024;
+/// A batch waits for a client that does not read at the latest when so many bytes wait for it.
+const BLOCK_BYTES: usize = 2 * FLUSH_BYTES;
+/// Replies up to here count for no limit: Valkey has such a buffer for each client.
+const OWN_BUFFER_BYTES: u64 = 16 * 1024;
 /// Commands of one batch that are executed before the thread's other tasks get their turn.
 const COMMANDS_PER_TURN: u64 = 1024;
 /// Room made for a read when nothing is known about what comes.
@@ -55,6 +66,8 @@ const READ_BYTES: usize = 16 * 1024;
 const MAX_READ_BYTES: usize = 1 << 20;
 /// Output space that is kept between batches; more is given back.
 const KEEP_OUTPUT_BYTES: usize = 64 * 1024;
+/// An input buffer up to this size is kept while the client is busy.
+const KEEP_INPUT_BYTES: usize = 2 * READ_BYTES;
 /// How long a client that is being closed may take to receive its last replies.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -99,8 +112,12 @@ struct Connection {
     last_read_bytes: u64,
     /// Bytes received for the command that is arriving; at most one read too many.
     unfinished_bytes: u64,
+    /// The size of the memory that the input is a piece of, which may be much more than the piece; about.
+    input_peak_bytes: usize,
     /// The client sends no more.
     input_ended: bool,
+    /// Bytes of the reply that is being sent that are not encoded yet; about.
+    unencoded_bytes: u64,
     /// The outbox counts bytes that were taken from it or could not be written at once.
     counted: bool,
 }
@@ -118,7 +135,9 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, registration: 
         output: BytesMut::new(),
         last_read_bytes: 0,
         unfinished_bytes: 0,
+        input_peak_bytes: 0,
         input_ended: false,
+        unencoded_bytes: 0,
         counted: false,
     };
     match connection.run().await {
@@ -213,7 +232,7 @@ impl Connection {
             }
             self.take_pushes();
             if self.output.len() >= FLUSH_BYTES {
-                self.flush().await?;
+                self.relieve().await?;
             }
             if commands % COMMANDS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
@@ -286,17 +305,22 @@ impl Connection {
         }
         self.check_output_limit(payload_bytes)?;
         let mut open: Vec<Box<dyn Iterator<Item = &Reply> + Send>> = vec![Box::new(std::iter::once(reply))];
+        let mut encoded_bytes = 0;
         while let Some(last) = open.last_mut() {
             let Some(part) = last.next() else {
                 open.pop();
                 continue;
             };
+            let before = self.output.len();
             part.encode_head(protocol, &mut self.output);
+            encoded_bytes += (self.output.len() - before) as u64;
             open.push(part.children(protocol));
             if self.output.len() >= FLUSH_BYTES {
+                self.unencoded_bytes = payload_bytes.saturating_sub(encoded_bytes);
                 self.flush().await?;
             }
         }
+        self.unencoded_bytes = 0;
         Ok(())
     }
 
@@ -388,19 +412,49 @@ impl Connection {
 
     /// Drops a client for which too much waits, `more_bytes` that are still to be encoded included.
     fn check_output_limit(&self, more_bytes: u64) -> Result<(), End> {
-        let config = self.session.shared.config.load();
-        let limit_bytes = if !self.session.subscriptions.is_empty() {
-            config.pubsub_output.hard_bytes
-        } else if self.session.monitoring {
-            monitor::output_limit(&config).hard_bytes
-        } else {
-            config.normal_output.hard_bytes
-        };
-        let waiting_bytes = more_bytes.saturating_add(self.output.len() as u64);
+        let limit_bytes = self.output_limit().hard_bytes;
+        let waiting_bytes = counted(more_bytes.saturating_add(self.output.len() as u64));
         if limit_bytes == 0 || waiting_bytes <= limit_bytes {
             return Ok(());
         }
         Err(self.output_limit_reached(waiting_bytes, limit_bytes))
+    }
+
+    /// The limit of the class that the client belongs to.
+    fn output_limit(&self) -> OutputLimit {
+        let config = self.session.shared.config.load();
+        if !self.session.subscriptions.is_empty() {
+            config.pubsub_output
+        } else if self.session.monitoring {
+            monitor::output_limit(&config)
+        } else {
+            config.normal_output
+        }
+    }
+
+    /// Writes what the socket takes at once, and waits for it if too much is left then to go on.
+    async fn relieve(&mut self) -> Result<(), End> {
+        match self.socket.try_write(&self.output) {
+            Ok(written) => {
+                self.note_sent(written as u64);
+                self.output.advance(written);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        let limit = self.output_limit();
+        let most_bytes = limit.hard_bytes.max(limit.soft_bytes).saturating_add(OWN_BUFFER_BYTES);
+        if self.output.len() as u64 > most_bytes.max(BLOCK_BYTES as u64) {
+            return self.flush().await;
+        }
+        self.check_output_limit(0)
+    }
+
+    fn note_sent(&self, bytes: u64) {
+        let (stats, client) = (&self.session.shared.stats, &self.session.client);
+        stats.writes.add(1);
+        stats.net_output_bytes.add(bytes);
+        client.net_output_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// What is sent although no reply was asked for ends a skip all the same.
@@ -426,11 +480,8 @@ impl Connection {
             return Ok(());
         }
         let timeout_s = self.idle_timeout_s();
-        let (stats, client) = (&self.session.shared.stats, &self.session.client);
-        let bytes = self.output.len() as u64;
-        stats.writes.add(1);
-        stats.net_output_bytes.add(bytes);
-        client.net_output_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let client = &self.session.client;
+        self.note_sent(self.output.len() as u64);
         let mut rest = match self.socket.try_write(&self.output) {
             Ok(written) => &self.output[written..],
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => &self.output[..],
@@ -438,7 +489,7 @@ impl Connection {
         };
         while !rest.is_empty() {
             // It may take long: what waits here counts.
-            client.outbox.set_writing(rest.len() as u64);
+            client.outbox.set_writing(counted(self.unencoded_bytes.saturating_add(rest.len() as u64)));
             self.counted = true;
             let written = tokio::select! {
                 biased;
@@ -478,14 +529,23 @@ impl Connection {
     /// Waits for more input, or for something that others have for the client. Notes when there is no more input.
     async fn receive(&mut self) -> Result<(), End> {
         self.adopt_limits();
+        if self.input_peak_bytes > KEEP_INPUT_BYTES {
+            self.give_back_input();
+        }
+        self.publish_buffers(self.parser.consumed_bytes());
         let wanted = self.parser.missing_bytes(&self.input).clamp(READ_BYTES, MAX_READ_BYTES);
-        self.input.reserve(wanted);
         let client = Arc::clone(&self.session.client);
         let timeout_s = self.idle_timeout_s();
         let received = tokio::select! {
             biased;
-            received = self.socket.read_buf(&mut self.input) => received?,
-            () = client.killed() => return Err(self.killed()),
+            received = read(&mut self.socket, &mut self.input, wanted) => received?,
+            () = client.attention() => {
+                if client.is_killed() {
+                    return Err(self.killed());
+                }
+                self.rest();
+                return Ok(());
+            }
             () = client.outbox.filled() => {
                 // Neither the wait nor the write need let other tasks run.
                 tokio::task::consume_budget().await;
@@ -497,8 +557,37 @@ impl Connection {
         Ok(())
     }
 
+    /// Gives all buffers back: the client has been idle for a while.
+    fn rest(&mut self) {
+        self.give_back_input();
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        self.session.client.outbox.shrink();
+    }
+
+    /// Gives the input buffer back, unless a large argument is arriving in it. The few bytes in it move to a new one.
+    fn give_back_input(&mut self) {
+        if self.input.len() < READ_BYTES && self.parser.missing_bytes(&self.input) <= READ_BYTES {
+            let rest = std::mem::take(&mut self.input);
+            self.input.extend_from_slice(&rest);
+            self.input_peak_bytes = self.input.capacity();
+        }
+    }
+
+    /// Tells `CLIENT LIST` what the connection holds, `argv_bytes` of arguments included.
+    fn publish_buffers(&self, argv_bytes: u64) {
+        let held = &self.session.client.held;
+        let set = |place: &AtomicU64, bytes: usize| place.store(bytes as u64, Ordering::Relaxed);
+        set(&held.input_bytes, self.input.len());
+        set(&held.input_free_bytes, self.input_peak_bytes.saturating_sub(self.input.len()));
+        set(&held.output_bytes, self.output.capacity());
+        held.argv_bytes.store(argv_bytes, Ordering::Relaxed);
+    }
+
     fn note_received(&mut self, received: usize) {
         self.input_ended |= received == 0;
+        self.input_peak_bytes = self.input_peak_bytes.max(self.input.capacity());
         self.last_read_bytes = received as u64;
         self.unfinished_bytes += received as u64;
         let (shared, client) = (&self.session.shared, &self.session.client);
@@ -573,6 +662,8 @@ impl Connection {
         let _unblockable = client.unblockable(Unblock::Key(waiting.place()));
         self.session.publish_profile(self.session.last_command);
         self.flush().await?;
+        self.rest();
+        self.publish_buffers(waiting.argv().iter().map(|arg| arg.len() as u64).sum());
         let end = async {
             match deadline {
                 None => Some(waiting.end().await),
@@ -612,11 +703,10 @@ impl Connection {
         loop {
             // All that is pipelined is taken, within the query buffer limit: that the client has gone is behind it.
             self.check_unfinished()?;
-            self.input.reserve(READ_BYTES);
             tokio::select! {
             biased;
             done = &mut wait => return Ok(Some(done)),
-            received = self.socket.read_buf(&mut self.input) => {
+            received = read(&mut self.socket, &mut self.input, READ_BYTES) => {
                 let received = received?;
                 self.note_received(received);
                 if received == 0 {
@@ -631,6 +721,24 @@ impl Connection {
             }
         }
     }
+}
+
+/// What of so many bytes that wait counts for a limit.
+fn counted(bytes: u64) -> u64 {
+    bytes.saturating_sub(OWN_BUFFER_BYTES)
+}
+
+/// Reads what there is. Room for `wanted_bytes` is made when something can be read: who waits holds none.
+async fn read(socket: &mut TcpStream, input: &mut BytesMut, wanted_bytes: usize) -> std::io::Result<usize> {
+    std::future::poll_fn(|context| {
+        if input.capacity() - input.len() < wanted_bytes {
+            ready!(socket.poll_read_ready(context))?;
+            input.reserve(wanted_bytes);
+        }
+        // It keeps nothing between two polls.
+        pin!(socket.read_buf(input)).poll(context)
+    })
+    .await
 }
 
 /// Marks a client as blocked while it lives.

@@ -9,6 +9,8 @@ use super::clients::Role;
 use super::state::Shared;
 use super::{expiry, monitor};
 
+/// A client that has been idle for this long gives its buffers back.
+const REST_AFTER_MS: u64 = 2_000;
 /// How often the cursors' soft limits are looked at.
 const LIMITS_PERIOD: Duration = Duration::from_millis(100);
 
@@ -71,14 +73,16 @@ async fn sample(shared: &Shared) {
         // Less than before after CONFIG RESETSTAT.
         shared.stats.ops_per_second.set(now.saturating_sub(before));
         before = now;
-        check_outputs(shared);
+        check_clients(shared);
     }
 }
 
-/// The soft limits of clients, also of those for which nothing new comes.
-fn check_outputs(shared: &Shared) {
+/// The soft limits of clients, also of those for which nothing new comes; the buffers of those who are idle.
+fn check_clients(shared: &Shared) {
     let config = shared.config.load();
+    let now_ms = shared.mono_ms();
     for client in shared.clients.list() {
+        client.rest(now_ms, REST_AFTER_MS);
         let limit = {
             let profile = client.profile.lock();
             match profile.role {

@@ -146,6 +146,14 @@ impl Outbox {
         taken
     }
 
+    /// Gives back room for pushes that are gone.
+    pub fn shrink(&self) {
+        let mut state = self.state.lock();
+        if state.queue.is_empty() {
+            state.queue = VecDeque::new();
+        }
+    }
+
     /// How many pushes wait, and how many bytes are held for the client in all.
     pub fn waiting(&self) -> (usize, u64) {
         let state = self.state.lock();

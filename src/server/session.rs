@@ -169,6 +169,7 @@ impl Session {
         profile.protocol = self.protocol;
         profile.queued =
             self.transaction.as_ref().map(|transaction| transaction.queue.len()).or(self.executing);
+        profile.queued_bytes = self.transaction.as_ref().map_or(0, |transaction| transaction.queued_bytes);
         profile.watching = self.watching;
         let count = |kind| self.subscriptions.of(kind).len();
         profile.subscriptions = (count(Kind::Channel), count(Kind::Pattern), count(Kind::ShardChannel));

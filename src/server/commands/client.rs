@@ -1,6 +1,7 @@
 //! CLIENT: who is connected, and who shall not be.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -27,10 +28,13 @@ fn client(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) ->
         (b"setname", [name]) => set_name(session, name),
         (b"setinfo", [option, value]) => set_info(session, option, value),
         (b"info", []) => {
-            session.publish_profile("client|info");
+            note_own(session, "client|info", argv);
             listing(&[Arc::clone(&session.client)], session)
         }
-        (b"list", _) => list(session, args),
+        (b"list", _) => {
+            note_own(session, "client|list", argv);
+            list(session, args)
+        }
         (b"kill", [_, ..]) => kill(session, args),
         (b"no-evict", [flag]) => set_flag(session, flag, |profile| &mut profile.no_evict),
         (b"no-touch", [flag]) => {
@@ -124,6 +128,13 @@ fn unblock(session: &Session, id: &[u8], reason: &[Bytes], keyspace: &mut dyn Ov
     Reply::Integer(client.is_some_and(|client| client.unblock(what, keyspace)).into())
 }
 
+/// Brings up to date what is shown of the client that asks.
+fn note_own(session: &Session, command: &'static str, argv: &[Bytes]) {
+    session.publish_profile(command);
+    let argv_bytes = argv.iter().map(|arg| arg.len() as u64).sum();
+    session.client.held.argv_bytes.store(argv_bytes, Ordering::Relaxed);
+}
+
 fn listing(clients: &[Arc<Client>], session: &Session) -> Reply {
     let now_ms = session.shared.mono_ms();
     let mut text = String::new();
@@ -139,7 +150,6 @@ fn list(session: &Session, args: &[Bytes]) -> Reply {
     if matches!(args, [_]) {
         return error("ERR syntax error");
     }
-    session.publish_profile("client|list");
     match ClientFilter::parse(args, false, &session.shared) {
         Ok(filter) => listing(&matching(session, &filter), session),
         Err(refusal) => refusal,
