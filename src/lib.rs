@@ -16,15 +16,20 @@
 //! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
 //! | `testing` | judges, strategies and harnesses for logs and servers of your own (feature `testing`) |
 //! | `hunt` | a search for divergences of any primary and replica (feature `server`) |
+//! | [`guide`] | how to drop the core in, operate the server, read the proofs, hunt for divergences, test servers of your own |
 //!
-//! Nothing lower knows anything higher: `buffer` has never heard of commands, `rewrite` and
-//! `resync` have never heard of sockets, threads or clocks (time is a parameter).
+//! Nothing lower knows anything higher: `buffer` has never heard of commands (`rewrite::staged` puts them into its frames), and
+//! nobody below `server` of sockets or clocks: time is a parameter. Threads meet in `buffer`, in `resync::SharedAcks` and in
+//! `keyspace`, nowhere else.
 
 pub mod buffer;
 pub mod hash_ttl;
 pub mod resp;
 pub mod resync;
 pub mod rewrite;
+
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]
