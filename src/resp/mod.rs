@@ -25,6 +25,7 @@
 
 mod command;
 mod encode;
+mod grisu;
 mod inline;
 mod number;
 mod reply;

@@ -1,11 +1,8 @@
 //! Numbers on the wire: strict decimal integers in, doubles out.
 
-use std::io::Write;
-
 use bytes::BufMut;
 
-/// The most bytes [`write_double`] writes: sign, 17 digits, point, `e-308`, or a sign and 25 places.
-const DOUBLE_TEXT_BYTES: usize = 32;
+use super::grisu;
 
 /// Whole doubles up to this magnitude (2^62) are printed as integers, digit by digit.
 const WHOLE_MAX: f64 = 4_611_686_018_427_387_904.0;
@@ -40,11 +37,11 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 
 /// Appends `value` as Valkey prints it in replies, and in commands it propagates.
 ///
-/// Whole numbers up to 2^62 are integers (`-0` keeps its sign); everything else is the shortest text that reads back as
-/// the same double, plain while that is short (`0.00001`, `123456789012345680000`), with an exponent otherwise
-/// (`1e+22`, `1e-7`); then `inf`, `-inf`, `nan`. Measured on Valkey 9.1.2, whose digit generator (Grisu2) is one digit
-/// longer than the shortest, or has another last digit than the closest, in about one of a thousand random doubles; the
-/// value read back is the same.
+/// Whole numbers up to 2^62 are integers (`-0` keeps its sign); everything else is about the shortest text that reads back
+/// as the same double, plain while that is short (`0.00001`, `123456789012345680000`), with an exponent otherwise
+/// (`1e+22`, `1e-7`); then `inf`, `-inf`, `nan`. As in Valkey 9.1.2, digits are found by Grisu2, which is one digit
+/// longer than the shortest, or has another last digit than the closest, in about one of a thousand random doubles and one of
+/// fifty sums of cents; the value read back is the same.
 ///
 /// ```
 /// # use replcore::resp::write_double;
@@ -68,29 +65,12 @@ pub fn write_double(value: f64, out: &mut impl BufMut) {
 
 /// [`write_double`] for finite, non-zero values that are not small integers.
 fn write_shortest(value: f64, out: &mut impl BufMut) {
-    // "{:e}" gives the shortest digits: d[.ddd]e[-]xxx. At most 17 digits, so it fits.
-    let mut text = [0u8; DOUBLE_TEXT_BYTES];
-    let mut rest = &mut text[..];
-    let written = write!(rest, "{:e}", value.abs());
-    debug_assert!(written.is_ok());
-    let used = DOUBLE_TEXT_BYTES - rest.len();
-    let scientific = &text[..used];
-
-    let mark = memchr::memchr(b'e', scientific).unwrap_or(used);
-    let exponent: i32 =
-        scientific.get(mark + 1..).and_then(parse_integer).and_then(|e| i32::try_from(e).ok()).unwrap_or(0);
-    let mut digits = [0u8; DOUBLE_TEXT_BYTES];
-    let mut count = 0;
-    for &byte in scientific[..mark].iter().filter(|byte| byte.is_ascii_digit()) {
-        digits[count] = byte;
-        count += 1;
-    }
-    let digits = &digits[..count];
-
+    let mut digits = [0; grisu::DIGITS_MAX];
+    let (count, scale) = grisu::digits(value.abs(), &mut digits);
     if value < 0.0 {
         out.put_u8(b'-');
     }
-    place_point(digits, exponent, out);
+    place_point(&digits[..count], scale + count as i32 - 1, out);
 }
 
 /// Writes `d.ddd × 10^exponent` in the notation Valkey chooses for it.
