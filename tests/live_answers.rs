@@ -24,10 +24,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use replcore::resp::{Reply, ReplyLimits, ReplyParser, encode_command};
 
 use support::client::{Argv, argv};
-use support::{Client, Program, Scratch, Server, wait_until};
+use support::{Client, Program, Scratch, Server, note, seed, wait_until};
 
 /// No reply, end of a connection or block takes longer.
 const SOON: Duration = Duration::from_secs(20);
@@ -828,5 +830,118 @@ fn output_limits_are_those_of_valkey() {
         fast.send(&argv!["LRANGE", "larger", 0, -1]);
         assert!(fast.receive().is_ok(), "{program:?}: who reads gets it all");
         limit(&mut side, "0 0 0");
+    }
+}
+
+#[test]
+fn what_has_expired_is_counted_and_watched_as_in_valkey() {
+    compare(&[
+        "a> DEBUG SET-ACTIVE-EXPIRE 0
+         a> SELECT 1
+         a> SET x foo PX 1
+         +5
+         b> WATCH x
+         a> SWAPDB 0 1
+         b> MULTI
+         b> PING
+         b> EXEC
+         a> SELECT 0
+         a> EXISTS x",
+        "a> SET x foo PX 1
+         +5
+         b> WATCH x
+         a> SWAPDB 0 1
+         b> MULTI
+         b> PING
+         b> EXEC",
+        "a> SET x foo PX 1
+         +5
+         b> WATCH x
+         a> SELECT 1
+         a> SET x bar PX 1
+         +5
+         a> SWAPDB 0 1
+         b> MULTI
+         b> PING
+         b> EXEC",
+        "a> SELECT 1
+         a> SET x foo PX 1
+         +5
+         b> WATCH x
+         a> SWAPDB 0 1
+         a> SELECT 0
+         a> EXISTS x
+         a> SET x v
+         b> MULTI
+         b> PING
+         b> EXEC",
+        "a> SET x foo
+         b> WATCH x
+         a> SELECT 1
+         a> SET x foo PX 1
+         +5
+         a> SWAPDB 0 1
+         b> MULTI
+         b> PING
+         b> EXEC
+         a> DEBUG SET-ACTIVE-EXPIRE 1",
+        "a> WATCH x
+         a> WATCH x x y
+         a> CLIENT INFO => watch
+         a> CLIENT LIST => watch
+         a> UNWATCH
+         a> CLIENT INFO => watch",
+        "a> MSET a 1 b 1 c 1 d 1 e 1
+         a> EXPIRE a -1
+         a> INFO stats => expired_keys
+         a> SET b v PXAT 1
+         a> INFO stats => expired_keys
+         a> GETEX c PXAT 1
+         a> PEXPIREAT d 1
+         a> INFO stats => expired_keys
+         a> SET nokey v PXAT 1
+         a> EXPIRE nokey -1
+         a> SET e v EXAT 1 NX
+         a> SET e v EXAT 1 GET
+         a> MSETEX 2 a v n v PXAT 1
+         a> INFO stats => expired_keys",
+    ]);
+}
+
+/// The same double is the same text: sums of cents, anything, numbers without a fraction.
+#[test]
+fn doubles_are_the_same_text_as_in_valkey() {
+    const EACH: usize = 4_000;
+    let scratch = Scratch::new("doubles");
+    let seed = seed();
+    note!("REPLCORE_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut values: Vec<f64> =
+        vec![5494.650000000001, 5e-324, f64::MAX, 2f64.powi(62), 2f64.powi(63), 1e21, 1e-7, -0.0];
+    for _ in 0..EACH {
+        let summands = random.random_range(2..12);
+        values.push((0..summands).map(|_| f64::from(random.random_range(0..100_000)) / 100.0).sum());
+        values.push((random.random_range(0.0..1.0_f64)) * 10f64.powi(random.random_range(-8..20)));
+        values.extend(Some(f64::from_bits(random.random())).filter(|value| value.is_finite()));
+    }
+    let mut texts = [Program::primary(), Program::Valkey].map(|program| {
+        let mut side = Side::start(program, &scratch);
+        let mut texts = Vec::new();
+        for chunk in values.chunks(500) {
+            let members = || (0..chunk.len()).map(|member| Bytes::from(member.to_string()));
+            let scored =
+                members().zip(chunk).flat_map(|(member, score)| [Bytes::from(format!("{score:e}")), member]);
+            side.control.call(argv!["ZADD", "q"].into_iter().chain(scored).collect());
+            match side.control.call(argv!["ZMSCORE", "q"].into_iter().chain(members()).collect()) {
+                Reply::Array(scores) => texts.extend(scores),
+                other => panic!("ZMSCORE answers {other:?}"),
+            }
+        }
+        texts
+    });
+    assert_eq!(texts[0].len(), values.len());
+    let [ours, theirs] = texts.each_mut().map(std::mem::take);
+    for ((value, ours), theirs) in values.iter().zip(ours).zip(theirs) {
+        assert_eq!(ours, theirs, "{value:e}");
     }
 }

@@ -56,8 +56,7 @@ fn set_deadline<'c>(
     let outcome = if !conditions.met(entry.deadline_ms, deadline_ms) {
         ExpireOutcome::Unchanged
     } else if unit.is_past(deadline_ms) {
-        unit.remove(key);
-        unit.notify(EventClass::Expired, "expired", key);
+        unit.expire(key);
         ExpireOutcome::Deleted
     } else {
         unit.set_deadline(key, Some(deadline_ms));

@@ -382,8 +382,9 @@ impl Keyspace {
                 continue;
             }
             let mut shard = self.lock_shard(self.shard_of(&key));
-            let was_expired = shard.get(db, &key).is_some_and(|entry| entry.is_expired(now_ms));
-            shard.watchers.add(&key, set.watcher(db, was_expired));
+            let is_expired = shard.get(db, &key).is_some_and(|entry| entry.is_expired(now_ms));
+            let was_expired = watch::WasExpired::new(is_expired);
+            shard.watchers.add(&key, set.watcher(db, was_expired.clone()));
             set.keys.push(watch::WatchedKey { db, key, was_expired });
         }
     }

@@ -144,11 +144,7 @@ pub(super) fn set<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResu
     } else if let Some(deadline_ms) = deadline_ms
         && unit.is_past(deadline_ms)
     {
-        let existed = unit.remove(key);
-        if existed {
-            unit.notify(EventClass::Expired, "expired", key);
-        }
-        SetOutcome::Past { existed }
+        SetOutcome::Past { existed: unit.expire(key) }
     } else {
         let kept_ms = if options.keep_deadline { unit.deadline_ms(key) } else { None };
         unit.store_string(key, value, deadline_ms.or(kept_ms));
@@ -326,8 +322,7 @@ pub(super) fn getex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
     let Some(value) = unit.read_string(key)?.cloned() else { return Ok(Reply::Null) };
     let outcome = match deadline_ms {
         Some(deadline_ms) if unit.is_past(deadline_ms) => {
-            unit.remove(key);
-            unit.notify(EventClass::Expired, "expired", key);
+            unit.expire(key);
             GetExOutcome::Deleted
         }
         Some(deadline_ms) => {

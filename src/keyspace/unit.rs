@@ -366,6 +366,16 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.home(key).remove(db, key).is_some()
     }
 
+    /// Removes `key` because its deadline, which a command has just set, is past; returns whether it existed.
+    pub fn expire(&mut self, key: &[u8]) -> bool {
+        let existed = self.remove(key);
+        if existed {
+            self.home(key).stats.expired_keys += 1;
+            self.notify(EventClass::Expired, "expired", key);
+        }
+        existed
+    }
+
     /// Sets or removes the deadline of a key that exists.
     pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) {
         let db = self.db;
@@ -434,7 +444,7 @@ impl<'k, 'c> Unit<'k, 'c> {
     pub fn has_expired_since(&mut self, watched: &WatchedKey) -> bool {
         let now_ms = self.now_ms;
         let entry = self.home(&watched.key).get(watched.db, &watched.key);
-        !watched.was_expired && entry.is_some_and(|entry| entry.is_expired(now_ms))
+        !watched.was_expired.get() && entry.is_some_and(|entry| entry.is_expired(now_ms))
     }
 }
 

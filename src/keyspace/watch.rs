@@ -32,8 +32,28 @@ pub struct WatchSet {
 pub(super) struct WatchedKey {
     pub db: u16,
     pub key: Bytes,
-    /// The key was there, expired, when it was watched.
-    pub was_expired: bool,
+    pub was_expired: WasExpired,
+}
+
+/// What is known about a watched key, shared by the connection and the registry; both look at it under the lock of the
+/// key's shard.
+#[derive(Clone, Debug)]
+pub(super) struct WasExpired(Arc<AtomicBool>);
+
+impl WasExpired {
+    pub fn new(was_expired: bool) -> WasExpired {
+        WasExpired(Arc::new(AtomicBool::new(was_expired)))
+    }
+
+    /// Whether the key is there, expired, and has been so, or absent, since it was watched.
+    pub fn get(&self) -> bool {
+        // Relaxed, here and below: the lock orders.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, was_expired: bool) {
+        self.0.store(was_expired, Ordering::Relaxed);
+    }
 }
 
 impl WatchSet {
@@ -45,6 +65,11 @@ impl WatchSet {
     /// Whether nothing is watched.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// How many keys are watched.
+    pub fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Whether a watched key has been modified so far. Final only under the locks of the keys,
@@ -60,7 +85,7 @@ impl WatchSet {
         self.index.insert((db, key.clone()))
     }
 
-    pub(super) fn watcher(&self, db: u16, was_expired: bool) -> Watcher {
+    pub(super) fn watcher(&self, db: u16, was_expired: WasExpired) -> Watcher {
         Watcher { db, touched: Arc::downgrade(&self.touched), was_expired }
     }
 
@@ -74,7 +99,7 @@ impl WatchSet {
 pub(super) struct Watcher {
     db: u16,
     touched: Weak<AtomicBool>,
-    was_expired: bool,
+    was_expired: WasExpired,
 }
 
 impl Watcher {
@@ -87,9 +112,9 @@ impl Watcher {
 
     /// The key was modified and exists afterwards or not; returns whether to go on watching.
     fn see(&mut self, exists: bool) -> bool {
-        if self.was_expired && !exists {
+        if self.was_expired.get() && !exists {
             // Absent before, absent now; but from here on it can come into being.
-            self.was_expired = false;
+            self.was_expired.set(false);
             return true;
         }
         self.mark();
@@ -155,9 +180,9 @@ impl Registry {
                 return true;
             }
             watchers.retain_mut(|watcher| {
-                let was_absent = before.is_none() || watcher.was_expired;
+                let was_absent = before.is_none() || watcher.was_expired.get();
                 if watcher.db == db && was_absent && after != Some(false) {
-                    watcher.was_expired = after.is_some();
+                    watcher.was_expired.set(after.is_some());
                     return true;
                 }
                 watcher.db != db || watcher.see(true)

@@ -26,8 +26,8 @@ pub(super) fn discard(session: &mut Session, _: &[Bytes]) -> Flow {
 
 pub(super) fn watch(session: &mut Session, argv: &[Bytes]) -> Flow {
     let keys: Vec<Bytes> = argv.iter().skip(1).cloned().map(keep).collect();
-    session.watching += keys.len();
     session.shared.keyspace.watch(&mut session.watch, session.db, &keys, unix_ms());
+    session.watching = session.watch.len();
     Reply::Simple("OK").into()
 }
 
