@@ -49,6 +49,12 @@ pub enum ProtocolError {
         /// The byte in its place.
         got: u8,
     },
+    /// A line of words where only multibulk commands are taken ([`CommandParser::set_multibulk_only`]).
+    #[error("Protocol error: expected '*', got '{}'", printable(*got))]
+    ExpectedMultibulk {
+        /// The byte in its place.
+        got: u8,
+    },
     /// CR LF is missing where it must be.
     #[error("Protocol error: invalid CRLF in request")]
     InvalidCrlf,
@@ -126,6 +132,7 @@ enum State {
 pub struct CommandParser {
     limits: Limits,
     authenticated: bool,
+    multibulk_only: bool,
     state: State,
     /// Arguments of the command that are still missing.
     missing_args: usize,
@@ -142,6 +149,7 @@ impl CommandParser {
         CommandParser {
             limits,
             authenticated: true,
+            multibulk_only: false,
             state: State::Start { scanned: 0 },
             missing_args: 0,
             args: Vec::new(),
@@ -153,6 +161,12 @@ impl CommandParser {
     /// Whether the peer may use the full limits. A server that asks for a password says `false` until it got it.
     pub fn set_authenticated(&mut self, authenticated: bool) {
         self.authenticated = authenticated;
+    }
+
+    /// Whether inline commands are refused; empty lines are skipped all the same. A replica says `true`: a primary sends
+    /// nothing but multibulk commands and line feeds, and a line of words means that the two are out of step.
+    pub fn set_multibulk_only(&mut self, multibulk_only: bool) {
+        self.multibulk_only = multibulk_only;
     }
 
     /// The next command of `input`, or `None` if it has not arrived completely. Empty commands are skipped.
@@ -224,6 +238,17 @@ impl CommandParser {
 
     /// One step: `true` if it was completed, `false` if it needs more input.
     fn inline_command(&mut self, input: &mut BytesMut, scanned: usize) -> Result<bool, ProtocolError> {
+        if self.multibulk_only {
+            // An empty line is CR LF or LF.
+            let word = match input[..] {
+                [b'\r', next, ..] if next != b'\n' => Some(b'\r'),
+                [b'\r' | b'\n', ..] | [] => None,
+                [got, ..] => Some(got),
+            };
+            if let Some(got) = word {
+                return Err(ProtocolError::ExpectedMultibulk { got });
+            }
+        }
         let Some(newline) = memchr::memchr(b'\n', &input[scanned..]).map(|at| scanned + at) else {
             // A CR at the end may be the first half of the line's end.
             let line = input.strip_suffix(b"\r").unwrap_or(input);

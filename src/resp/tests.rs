@@ -480,3 +480,38 @@ fn replies_of(bytes: &[u8], step: usize) -> (Vec<String>, Option<ReplyError>) {
     }
     (replies, None)
 }
+
+#[test]
+fn where_only_multibulk_is_taken_a_line_of_words_is_refused_however_it_is_cut() {
+    let refused = |got| Some(ProtocolError::ExpectedMultibulk { got });
+    for (bytes, commands, error) in [
+        (&b"\n\r\n*1\r\n$4\r\nPING\r\n\n"[..], 1, None),
+        (b"*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n", 1, None),
+        (b"*1\r\n$4\r\nPING\r\nPING\r\n", 1, refused(b'P')),
+        (b"*0\r\n PING\r\n", 0, refused(b' ')),
+        (b"\n\r\r\n", 0, refused(b'\r')),
+        (b"+", 0, refused(b'+')),
+    ] {
+        for size in 1..=bytes.len() {
+            let mut parser = CommandParser::new(Limits::default());
+            parser.set_multibulk_only(true);
+            let (mut input, mut count, mut failure) = (BytesMut::new(), 0, None);
+            for piece in bytes.chunks(size) {
+                input.extend_from_slice(piece);
+                while failure.is_none() {
+                    match parser.next(&mut input) {
+                        Ok(Some(_)) => count += 1,
+                        Ok(None) => break,
+                        Err(error) => failure = Some(error),
+                    }
+                }
+            }
+            assert_eq!(
+                (count, failure),
+                (commands, error),
+                "{:?} by {size}",
+                bytes.escape_ascii().to_string()
+            );
+        }
+    }
+}

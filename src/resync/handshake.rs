@@ -326,7 +326,7 @@ fn snapshot_scope(value: &[u8]) -> Result<SnapshotScope, HandshakeError> {
 }
 
 /// Text as it may stand in an error line: no line breaks, nothing unprintable.
-fn shown(text: &[u8]) -> String {
+pub(super) fn shown(text: &[u8]) -> String {
     let clean = String::from_utf8_lossy(text);
     clean.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

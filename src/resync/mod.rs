@@ -22,6 +22,7 @@
 //! | `acks` | [`AckTable`]: acknowledged offsets, good replicas, the count for `WAIT` |
 //! | `shared_acks` | [`SharedAcks`]: the same for many threads, and those who wait |
 //! | `link` | [`Link`]: the life of one replica's connection on the primary, as transitions |
+//! | [`replica`] | the other end: a session that follows a primary over any number of connections |
 //!
 //! # Offsets, and where the ±1 lives
 //!
@@ -41,6 +42,7 @@ mod decide;
 mod handshake;
 mod history;
 mod link;
+pub mod replica;
 mod replication_id;
 mod shared_acks;
 
