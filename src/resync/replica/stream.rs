@@ -87,14 +87,21 @@ impl StreamReader {
     /// The next command in `input`; `None` if it has not arrived completely.
     pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Option<Command>, LinkError> {
         let start = self.end;
+        let behind = self.split_behind_limit(input);
         let parsed = self.parser.next(input);
+        let is_too_long = behind.is_some();
+        if let Some(behind) = behind {
+            input.unsplit(behind);
+        }
         let Some(argv) = parsed.map_err(|source| LinkError::Stream { offset: start, source })? else {
-            // All that is left over belongs to one command.
-            self.check_length(self.read - start)?;
-            return Ok(None);
+            let limit = self.max_command_bytes;
+            return if is_too_long {
+                Err(LinkError::CommandTooLong { offset: start, limit })
+            } else {
+                Ok(None)
+            };
         };
         let len = self.parser.last_command_bytes();
-        self.check_length(len)?;
         self.end = start.saturating_add(len);
         let raw = self.take_raw(len);
         let part = self.take_part(&argv);
@@ -108,9 +115,12 @@ impl StreamReader {
         Ok(Some(Command { argv, raw, start, end: self.end, applied, db: self.db, part }))
     }
 
-    fn check_length(&self, len: u64) -> Result<(), LinkError> {
-        let limit = self.max_command_bytes;
-        if len > limit { Err(LinkError::CommandTooLong { offset: self.end, limit }) } else { Ok(()) }
+    /// Takes off `input` what the next command may not reach. So the parser never sees it, and whether a command is too
+    /// long or malformed does not depend on how much of it has come.
+    fn split_behind_limit(&self, input: &mut BytesMut) -> Option<BytesMut> {
+        let seen = self.read.saturating_sub(self.end).saturating_sub(input.len() as u64);
+        let visible = usize::try_from(self.max_command_bytes.saturating_sub(seen)).unwrap_or(usize::MAX);
+        (input.len() > visible).then(|| input.split_off(visible))
     }
 
     fn take_raw(&mut self, len: u64) -> Bytes {
