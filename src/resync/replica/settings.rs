@@ -129,7 +129,8 @@ setters! {
     /// makes a snapshot.
     timeout_ms: u64;
     /// How often to acknowledge what was applied, and to send a line feed while a snapshot is loaded, in milliseconds.
-    /// Default 1 s, at least 1. The primary asks for more when somebody waits (`REPLCONF GETACK`).
+    /// Default 1 s, at least 1. The primary asks for more when somebody waits (`REPLCONF GETACK`). After a snapshot with an
+    /// end mark it begins the stream at the first acknowledgement that comes once its child process is gone.
     ack_interval_ms: u64;
     /// The longest line: an answer of the handshake, the header of a snapshot, a length in the stream; without its end.
     /// Default 4 KiB.
