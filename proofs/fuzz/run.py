@@ -22,7 +22,7 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-TARGETS = ["resp", "rdb", "dump", "psync", "stream"]
+TARGETS = ["resp", "rdb", "dump", "psync", "replica", "stream"]
 LONGEST_INPUT_BYTES = 16 << 10
 # What libFuzzer says while it runs, and at its end.
 PROGRESS = re.compile(r"^#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)/")

@@ -138,6 +138,11 @@ fn psync_is_granted_by_the_two_rules() {
 }
 
 #[test]
+fn a_replica_hears_the_same_however_it_is_cut_and_each_command_once() {
+    search("replica");
+}
+
+#[test]
 fn stream_is_applied_once_and_whole() {
     search("stream");
 }

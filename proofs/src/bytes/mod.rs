@@ -6,6 +6,7 @@
 //! | [`rdb()`] | a snapshot | one answer however they are cut; what is loaded can be written and loaded again; limits |
 //! | [`dump()`] | a payload of `DUMP` | the same; one answer with the snapshot's reader; no damage goes unnoticed |
 //! | [`psync()`] | `PSYNC` and `REPLCONF` | the decision that the rules ask for; what is granted can be read from a buffer |
+//! | [`replica()`] | a primary, as its replica hears it | one sequence of events however they are cut; every command once over broken links; limits |
 //! | [`stream()`] | a replication stream | every operation once, in its database, whole; offsets are counts of bytes |
 //!
 //! A target takes any bytes and panics if a property does not hold. It is a plain function, so that a fuzzer,
@@ -32,6 +33,7 @@ pub mod snapshot;
 mod dump;
 mod psync;
 mod rdb;
+mod replica;
 mod replies;
 mod resp;
 mod stream;
@@ -39,6 +41,7 @@ mod stream;
 pub use dump::dump;
 pub use psync::psync;
 pub use rdb::rdb;
+pub use replica::replica;
 pub use resp::resp;
 pub use stream::stream;
 
@@ -56,10 +59,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "resp", run: resp, seeds: seeds::resp, dictionary: seeds::RESP_WORDS },
     Target { name: "rdb", run: rdb, seeds: seeds::rdb, dictionary: seeds::RDB_WORDS },
     Target { name: "dump", run: dump, seeds: seeds::dump, dictionary: seeds::RDB_WORDS },
     Target { name: "psync", run: psync, seeds: seeds::psync, dictionary: seeds::PSYNC_WORDS },
+    Target { name: "replica", run: replica, seeds: seeds::replica, dictionary: seeds::REPLICA_WORDS },
     Target { name: "stream", run: stream, seeds: seeds::stream, dictionary: seeds::RESP_WORDS },
 ];

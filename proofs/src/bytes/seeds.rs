@@ -147,6 +147,32 @@ pub const PSYNC_WORDS: &[&[u8]] = &[
     b"CDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCD",
 ];
 
+/// What primaries answer, and the headers of snapshots.
+pub const REPLICA_WORDS: &[&[u8]] = &[
+    b"+PONG\r\n",
+    b"+OK\r\n",
+    b"+FULLRESYNC abababababababababababababababababababab 100\r\n",
+    b"+CONTINUE\r\n",
+    b"+CONTINUE cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\r\n",
+    b"-NOMASTERLINK Can't SYNC\r\n",
+    b"-LOADING\r\n",
+    b"-NOAUTH Authentication required.\r\n",
+    b"-ERR\r\n",
+    b"\n",
+    b"$EOF:0123456789abcdef0123456789abcdef0123456z\r\n",
+    b"0123456789abcdef0123456789abcdef0123456z",
+    b"$3\r\n",
+    b"$9223372036854775807\r\n",
+    b"*1\r\n$4\r\nPING\r\n",
+    b"*1\r\n$5\r\nMULTI\r\n",
+    b"*1\r\n$4\r\nEXEC\r\n",
+    b"*1\r\n$7\r\nDISCARD\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n",
+    b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n",
+    b"*0\r\n",
+    b"PING\r\n",
+];
+
 /// Ways to cut that every seed is given in turn.
 const CUTS: [u16; 6] = [0, 1, 2, 7, 300, 40_000];
 
@@ -369,4 +395,36 @@ pub fn stream() -> Vec<Vec<u8>> {
         commands(&["MULTI", "SET k v"]),
     ];
     [steered(0, streams), steered(1, choices(40))].concat()
+}
+
+/// Seeds of [`replica()`](super::replica()).
+pub fn replica() -> Vec<Vec<u8>> {
+    let lines = [
+        "SELECT 0",
+        "SET k v",
+        "PING",
+        "MULTI",
+        "SET a 1",
+        "SELECT 3",
+        "EXEC",
+        "REPLCONF GETACK *",
+        "MULTI",
+        "DEL b",
+    ];
+    let stream = [b"\n", &commands(&lines)[..]].concat();
+    let mark = super::replica::MARK;
+    let id = ReplicationId::from_random([0xcd; 20]);
+    let by_length = [b"\n$9\r\nREDIS0010", &stream[..]].concat();
+    let by_mark = [mark[..39].as_bytes(), mark.as_bytes(), &stream].concat();
+    let continued = [format!("+PONG\r\n+OK\r\n+CONTINUE {id}\r\n").as_bytes(), &stream].concat();
+    let full = [format!("-NOAUTH x\r\n-ERR x\r\n+FULLRESYNC {id} 7\r\n").as_bytes(), &by_length].concat();
+    let refused = ["-LOADING x\r\n", "+PONG\r\n-ERR x\r\n-NOMASTERLINK x\r\n", "+PONG\r\n+OK\r\n-ERR x\r\n"];
+    [
+        steered(0, [continued, full].into_iter().chain(refused.map(|line| line.as_bytes().to_vec()))),
+        steered(2, [stream.clone(), [&stream[..], b"GET k\r\n"].concat(), stream]),
+        steered(4, [by_length, b"-ERR x\r\n".to_vec()]),
+        steered(6, [by_mark.clone(), by_mark]),
+        steered(1, choices(60)),
+    ]
+    .concat()
 }
