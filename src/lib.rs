@@ -11,7 +11,7 @@
 //! | [`buffer`] | one totally ordered byte stream: lock-free append by many threads, zero-copy cursors, backlog, reclamation |
 //! | [`rewrite`] | what a command *did*, as the commands to propagate |
 //! | [`hash_ttl`] | hashes whose fields expire: visibility, deadlines, reclaim |
-//! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements |
+//! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements; a replica's side of the link |
 //! | [`resp`] | the wire: parsing commands, encoding replies and commands |
 //! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
 //! | `testing` | judges, strategies and harnesses for logs and servers of your own (feature `testing`) |

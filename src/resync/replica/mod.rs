@@ -125,6 +125,7 @@ mod payload;
 mod position;
 mod session;
 mod settings;
+mod steps;
 mod stream;
 
 #[cfg(test)]

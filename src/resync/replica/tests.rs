@@ -140,6 +140,19 @@ fn it_introduces_itself_in_valkeys_order_and_asks_for_the_byte_after_its_positio
 }
 
 #[test]
+fn no_password_is_shown() {
+    let builder = ReplicaSession::builder().user("alice", "hidden");
+    assert!(!format!("{builder:?}").contains("hidden"));
+    let mut led = Led::new(builder);
+    led.connect();
+    led.session.receive(b"+PONG\r\n");
+    assert_eq!(led.session.next_event(0), None);
+    assert!(!format!("{:?}", led.session).contains("hidden"));
+    led.events();
+    assert!(String::from_utf8(led.take_sent()).unwrap().contains("hidden"));
+}
+
+#[test]
 fn each_answer_means_what_it_means_after_its_question() {
     let not_now = |step, reply: &str| Some((LinkError::NotNow { step, reply: reply.to_owned() }, true));
     let refused = |step, reply: &str| Some((LinkError::Refused { step, reply: reply.to_owned() }, false));
@@ -398,7 +411,7 @@ fn a_silent_primary_is_given_up_and_a_busy_embedder_is_not() {
     assert_eq!(led.events(), []);
     led.receive("\n");
     led.now_ms += DEFAULT_TIMEOUT_MS;
-    assert_eq!(led.session.next_deadline_ms().is_some_and(|at_ms| at_ms <= led.now_ms), true);
+    assert!(led.session.next_deadline_ms().is_some_and(|at_ms| at_ms <= led.now_ms));
     let (silent_ms, limit_ms) = (DEFAULT_TIMEOUT_MS, DEFAULT_TIMEOUT_MS);
     assert_eq!(led.link_down().error, LinkError::Timeout { silent_ms, limit_ms });
 
