@@ -45,6 +45,13 @@
 //! acknowledgement however many there were; it counts the question itself, where Valkey's answer stops before it and its next
 //! one counts it.
 //!
+//! # Sub-replicas
+//!
+//! What a replica passes on is [`Command::raw`], byte for byte, under the id and offsets of its primary, as Valkey does: a
+//! [`ReplicationBuffer`](crate::buffer::ReplicationBuffer) whose base is the position, and [`decide`](super::decide) over
+//! [`history`](ReplicaSession::history). It passes on what is applied: the commands of a transaction together, at its end,
+//! for one that is cut comes again.
+//!
 //! # Losing a link
 //!
 //! | lost | next | |

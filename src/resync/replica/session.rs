@@ -118,7 +118,7 @@ impl ReplicaSession {
     pub fn take_output(&mut self) -> Bytes {
         if std::mem::take(&mut self.must_speak) {
             match self.state {
-                State::Loading { .. } => self.output.extend_from_slice(b"\n"),
+                State::Snapshot(..) | State::Loading { .. } => self.output.extend_from_slice(b"\n"),
                 State::Streaming { .. } => {
                     let offset = itoa::Buffer::new().format(self.acknowledged_offset()).to_owned();
                     encode_command(&["REPLCONF", "ACK", &offset], &mut self.output);
@@ -131,13 +131,11 @@ impl ReplicaSession {
 
     /// When to ask for the next event at the latest. `None`: there is nothing to wait for but bytes, or the embedder.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let timeout = self.timeout_at_ms();
-        match self.state {
-            State::Waiting { until_ms } => Some(until_ms),
-            State::Loading { is_connected: true, .. } => Some(self.speak_at_ms),
-            State::Streaming { .. } => Some(timeout.map_or(self.speak_at_ms, |at| at.min(self.speak_at_ms))),
-            _ => timeout,
+        if let State::Waiting { until_ms } = self.state {
+            return Some(until_ms);
         }
+        let speaks_at = self.speaks().then_some(self.speak_at_ms);
+        [self.timeout_at_ms(), speaks_at].into_iter().flatten().min()
     }
 
     /// Whether to read from the connection. While a snapshot is loaded the primary has to wait.

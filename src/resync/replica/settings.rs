@@ -128,7 +128,7 @@ setters! {
     /// that has nothing to send pings every `repl-ping-replica-period` (10 s), and sends a line feed each second while it
     /// makes a snapshot.
     timeout_ms: u64;
-    /// How often to acknowledge what was applied, and to send a line feed while a snapshot is loaded, in milliseconds.
+    /// How often to acknowledge what was applied, and to send a line feed while a snapshot comes and is loaded, in milliseconds.
     /// Default 1 s, at least 1. The primary asks for more when somebody waits (`REPLCONF GETACK`). After a snapshot with an
     /// end mark it begins the stream at the first acknowledgement that comes once its child process is gone.
     ack_interval_ms: u64;

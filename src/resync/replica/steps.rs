@@ -56,8 +56,8 @@ impl ReplicaSession {
                 Ok(Progress::NeedsMore)
             }
             State::Handshake(_) => self.greet(now_ms),
-            State::AwaitingSnapshot(_) => self.read_header(),
-            State::Snapshot(..) => Ok(self.read_snapshot(now_ms)),
+            State::AwaitingSnapshot(_) => self.read_header(now_ms),
+            State::Snapshot(..) => Ok(self.read_snapshot()),
             State::Streaming { .. } => self.read_command(),
         }
     }
@@ -86,7 +86,7 @@ impl ReplicaSession {
         })
     }
 
-    fn read_header(&mut self) -> Result<Progress, LinkError> {
+    fn read_header(&mut self, now_ms: u64) -> Result<Progress, LinkError> {
         let State::AwaitingSnapshot(announced) = self.state else { return Ok(Progress::NeedsMore) };
         let limit = self.settings.max_line_bytes;
         let Some(line) = take_line(&mut self.input, Step::Snapshot, limit)? else {
@@ -96,17 +96,17 @@ impl ReplicaSession {
         let begin = Event::SnapshotBegin { framing: payload.framing(), length: payload.missing() };
         (self.position, self.history) = (None, None);
         self.state = State::Snapshot(payload, announced);
+        self.speak_at_ms = now_ms.saturating_add(self.interval_ms());
         Ok(Progress::Event(begin))
     }
 
-    fn read_snapshot(&mut self, now_ms: u64) -> Progress {
+    fn read_snapshot(&mut self) -> Progress {
         let State::Snapshot(payload, announced) = &mut self.state else { return Progress::NeedsMore };
         match payload.next(&mut self.input) {
             None => Progress::NeedsMore,
             Some(Piece::Bytes(bytes)) => Progress::Event(Event::Snapshot(bytes)),
             Some(Piece::End) => {
                 self.state = State::Loading { loaded: *announced, is_connected: true };
-                self.speak_at_ms = now_ms.saturating_add(self.interval_ms());
                 Progress::Event(Event::SnapshotEnd)
             }
         }
@@ -138,10 +138,18 @@ impl ReplicaSession {
         self.settings.ack_interval_ms.max(1)
     }
 
+    /// Whether the primary expects to hear something from time to time. An embedder that applies a snapshot as it comes may
+    /// take long for it, and the primary may have sent all of it already.
+    pub(super) fn speaks(&self) -> bool {
+        match self.state {
+            State::Snapshot(..) | State::Streaming { .. } => true,
+            State::Loading { is_connected, .. } => is_connected,
+            _ => false,
+        }
+    }
+
     pub(super) fn speak_if_due(&mut self, now_ms: u64) {
-        let speaks =
-            matches!(self.state, State::Loading { is_connected: true, .. } | State::Streaming { .. });
-        if speaks && now_ms >= self.speak_at_ms {
+        if self.speaks() && now_ms >= self.speak_at_ms {
             self.must_speak = true;
             self.speak_at_ms = now_ms.saturating_add(self.interval_ms());
         }

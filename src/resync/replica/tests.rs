@@ -268,6 +268,18 @@ fn a_snapshot_in_either_framing_is_whole_wherever_it_is_cut() {
 }
 
 #[test]
+fn an_embedder_that_takes_a_snapshot_slowly_shows_that_it_lives() {
+    let mut led = Led::new(ReplicaSession::builder());
+    led.ask();
+    led.receive(format!("+FULLRESYNC {} 100\r\n$4\r\n", id(2)));
+    assert_eq!(led.session.next_deadline_ms(), Some(1_000));
+    led.session.receive(b"RE");
+    led.now_ms = 5 * DEFAULT_TIMEOUT_MS;
+    assert_eq!(led.events(), [Event::Snapshot(bytes::Bytes::from_static(b"RE"))]);
+    assert_eq!(led.take_sent(), b"\n");
+}
+
+#[test]
 fn a_changed_id_is_taken_over_with_the_old_one_as_the_past() {
     let mut led = Led::new(ReplicaSession::builder().resume(position(1, 500, None)));
     led.ask();
