@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use replcore::buffer::ReplicationBuffer;
 use replcore::resp::{CommandParser, Limits, encode_command};
-use replcore::resync::ReplicationId;
 use replcore::resync::replica::{Command, Event, LinkError, Phase, Position, ReplicaSession};
+use replcore::resync::{Decision, History, PsyncRequest, ReplicationId, RequestedId, Retained, decide};
 
 /// It repeats itself as far as it can without ending as it begins: then it could end too early, as no random one will.
 const MARK: &[u8; 40] = b"0123456789abcdef0123456789abcdef0123456f";
@@ -202,6 +203,7 @@ struct Copy {
     base: Option<(ReplicationId, u64)>,
     commands: Vec<Command>,
     trace: Vec<Event>,
+    history: Option<History>,
 }
 
 impl Copy {
@@ -299,6 +301,7 @@ fn lead(script: &Script, snapshot: &[u8], plans: &[Plan], sizes: &[usize]) -> Co
                 if let Some(Event::Continue { position, .. }) = copy.trace.last() {
                     assert_eq!(position.id, id(current), "the primary's id is taken over");
                 }
+                copy.history = session.history();
                 if let Some(position) = session.position() {
                     assert!(resting.contains(&position.offset), "{position} is inside a transaction");
                 }
@@ -441,6 +444,31 @@ proptest! {
     }
 
     #[test]
+    fn what_is_applied_and_passed_on_serves_sub_replicas(
+        script in script(),
+        snapshot in snapshot(),
+        plans in prop::collection::vec(plan(), 1..5),
+        at in any::<Index>(),
+    ) {
+        let copy = lead(&script, &snapshot, &plans, &[usize::MAX]);
+        let (id, base) = copy.base.expect("the last link was not cut");
+        let passed_on = pass_on(base, &copy.commands);
+        let resting: Vec<u64> =
+            script.resting.iter().map(|position| position.offset).filter(|offset| *offset >= base).collect();
+        let from = *at.get(&resting);
+        let (wanted, id) = (from as i64 + 1, RequestedId::Known(id));
+        let retained = Retained { first: passed_on.first_offset(), end: passed_on.end_offset() };
+        let history = copy.history.expect("a replica that streams has one");
+        let decision = decide(&history, retained, &PsyncRequest { id, wanted, failover: false });
+        prop_assert_eq!(&decision, &Decision::Partial { attach_offset: from });
+        let mut cursor = passed_on.attach(from).expect("what is granted can be sent");
+        cursor.refresh().expect("a cursor without a lag stays");
+        let bytes = cursor.copy_to_bytes(cursor.remaining());
+        let behind = copy.commands.iter().filter(|command| command.start >= from);
+        prop_assert_eq!(bytes, behind.map(|command| &command.raw[..]).collect::<Vec<_>>().concat());
+    }
+
+    #[test]
     fn any_bytes_give_the_same_events_however_they_are_cut_and_hold_no_more_than_the_limits(
         script in script(),
         snapshot in snapshot(),
@@ -471,6 +499,20 @@ proptest! {
         }
         prop_assert_eq!(fed(&bytes, &sizes), fed(&bytes, &[usize::MAX]));
     }
+}
+
+/// The stream as a replica passes it on: whole units.
+fn pass_on(base: u64, commands: &[Command]) -> ReplicationBuffer {
+    let buffer =
+        ReplicationBuffer::builder().base_offset(base).build().expect("the settings are within bounds");
+    let mut unit = BytesMut::new();
+    for command in commands {
+        unit.extend_from_slice(&command.raw);
+        if command.applied == command.end {
+            buffer.append(&unit.split()).expect("the stream is not sealed");
+        }
+    }
+    buffer
 }
 
 /// What one link comes to that brings these bytes, whatever the replica says.

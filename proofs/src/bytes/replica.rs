@@ -141,10 +141,10 @@ fn check_tiling(link: &Link, max_command_bytes: u64) {
         }
     }
     let gives_up = |down: &LinkDown| matches!(down.error, LinkError::Stream { .. });
-    if link.phase == Some(Phase::Streaming) || link.down.as_ref().is_some_and(|down| !gives_up(down)) {
-        if let (Some(resume), Some(position)) = (resume, link.position) {
-            assert_eq!(position.offset, resume);
-        }
+    let keeps =
+        link.phase == Some(Phase::Streaming) || link.down.as_ref().is_some_and(|down| !gives_up(down));
+    if let (true, Some(resume), Some(position)) = (keeps, resume, link.position) {
+        assert_eq!(position.offset, resume);
     }
 }
 

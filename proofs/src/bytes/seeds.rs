@@ -415,7 +415,7 @@ pub fn replica() -> Vec<Vec<u8>> {
     let mark = super::replica::MARK;
     let id = ReplicationId::from_random([0xcd; 20]);
     let by_length = [b"\n$9\r\nREDIS0010", &stream[..]].concat();
-    let by_mark = [mark[..39].as_bytes(), mark.as_bytes(), &stream].concat();
+    let by_mark = [&mark.as_bytes()[..39], mark.as_bytes(), &stream].concat();
     let continued = [format!("+PONG\r\n+OK\r\n+CONTINUE {id}\r\n").as_bytes(), &stream].concat();
     let full = [format!("-NOAUTH x\r\n-ERR x\r\n+FULLRESYNC {id} 7\r\n").as_bytes(), &by_length].concat();
     let refused = ["-LOADING x\r\n", "+PONG\r\n-ERR x\r\n-NOMASTERLINK x\r\n", "+PONG\r\n+OK\r\n-ERR x\r\n"];
