@@ -13,7 +13,8 @@
 //! | [`hash_ttl`] | hashes whose fields expire: visibility, deadlines, reclaim |
 //! | [`resync`] | replication IDs, offsets, PSYNC decisions, acknowledgements; a replica's side of the link |
 //! | [`resp`] | the wire: parsing commands, encoding replies and commands |
-//! | `keyspace`, `rdb`, `server` | the embedded default (feature `server`): a sharded store, snapshots, a runnable primary |
+//! | `rdb` | snapshots and `DUMP` payloads, read and written (feature `rdb`, on with `server`) |
+//! | `keyspace`, `server` | the embedded default (feature `server`): a sharded store, a runnable primary |
 //! | `testing` | judges, strategies and harnesses for logs and servers of your own (feature `testing`) |
 //! | `hunt` | a search for divergences of any primary and replica (feature `server`) |
 //! | [`guide`] | how to drop the core in, operate the server, read the proofs, hunt for divergences, test servers of your own |
@@ -40,7 +41,7 @@ pub struct Readme;
 pub mod hunt;
 #[cfg(feature = "server")]
 pub mod keyspace;
-#[cfg(feature = "server")]
+#[cfg(feature = "rdb")]
 pub mod rdb;
 #[cfg(feature = "server")]
 pub mod server;

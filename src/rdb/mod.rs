@@ -1,6 +1,6 @@
 //! Snapshots in the RDB format: what a full resync transfers and what `SAVE` leaves on disk.
 //!
-//! Promise: what [`Writer`] writes, every server of the chosen [`RdbVersion`] loads; what the listed servers write,
+//! Promise: what [`Writer`] writes, every server of the chosen [`SnapshotFormat`] loads; what the listed servers write,
 //! [`Reader`] reads, for the types below. Any other bytes are a typed error that names a position; a length
 //! that a file merely claims allocates nothing.
 //!
@@ -49,21 +49,13 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use crate::resync::SnapshotFormat;
 pub use error::{Fault, ReadError, WriteError};
 pub use payload::{
     PAYLOAD_VERSION, Payload, PayloadError, PayloadWriter, payload_has_field_deadlines, read_payload,
 };
 pub use reader::{Entry, Event, Limits, Reader};
 pub use writer::{Header, Kind, ReplicationAux, Writer};
-
-/// What a snapshot is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RdbVersion {
-    /// `REDIS0010`: loaded by Redis 7.0 and later and by every Valkey. Knows no field deadlines.
-    Redis10,
-    /// `VALKEY080`: loaded by Valkey 9.0 and later.
-    Valkey80,
-}
 
 /// Who defined the format of a snapshot that is read, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::checksum::checksum;
 use super::source::Source;
 use super::writer::{Kind, Writer};
-use super::{FileVersion, Limits, RdbVersion, ReadError, Value, WriteError, code};
+use super::{FileVersion, Limits, ReadError, SnapshotFormat, Value, WriteError, code};
 
 /// The version that is written, but for hashes with field deadlines.
 pub const PAYLOAD_VERSION: u16 = 10;
@@ -102,7 +102,7 @@ pub struct PayloadWriter {
 impl PayloadWriter {
     /// The payload of a string.
     pub fn string(value: &[u8]) -> PayloadWriter {
-        let mut writer = Writer::without_magic(RdbVersion::Redis10);
+        let mut writer = Writer::without_magic(SnapshotFormat::Redis10);
         writer.put_type(code::STRING);
         writer.put_string(value);
         PayloadWriter { writer, version: PAYLOAD_VERSION }
@@ -115,8 +115,8 @@ impl PayloadWriter {
     /// [`WriteError::EmptyCollection`].
     pub fn collection(kind: Kind, len: u64) -> Result<PayloadWriter, WriteError> {
         let (file_version, version) = match kind {
-            Kind::HashWithDeadlines => (RdbVersion::Valkey80, VALKEY_VERSION),
-            _ => (RdbVersion::Redis10, PAYLOAD_VERSION),
+            Kind::HashWithDeadlines => (SnapshotFormat::Valkey80, VALKEY_VERSION),
+            _ => (SnapshotFormat::Redis10, PAYLOAD_VERSION),
         };
         let mut writer = Writer::without_magic(file_version);
         let value_type = writer.type_of(kind, len)?;

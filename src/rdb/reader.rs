@@ -94,9 +94,9 @@ pub enum Event {
 /// An entry is an event of its own, complete. What it holds may share memory with its neighbours in a compact encoding.
 ///
 /// ```
-/// use replcore::rdb::{Event, Limits, RdbVersion, Reader, Writer};
+/// use replcore::rdb::{Event, Limits, SnapshotFormat, Reader, Writer};
 ///
-/// let file = Writer::new(RdbVersion::Redis10).finish()?;
+/// let file = Writer::new(SnapshotFormat::Redis10).finish()?;
 /// let mut reader = Reader::new(&file[..], Limits::default())?;
 /// assert_eq!(reader.next_event()?, Some(Event::End { checked: true }));
 /// assert_eq!(reader.next_event()?, None);

@@ -473,7 +473,7 @@ fn lzf_unpacks_literals_and_overlapping_copies() {
 
 #[test]
 fn the_reader_stops_right_behind_the_snapshot() {
-    let mut file = Writer::new(RdbVersion::Redis10).finish().unwrap().to_vec();
+    let mut file = Writer::new(SnapshotFormat::Redis10).finish().unwrap().to_vec();
     file.extend_from_slice(b"stream");
     let mut reader = Reader::new(&file[..], Limits::default()).unwrap();
     while reader.next_event().unwrap().is_some() {}
@@ -497,7 +497,7 @@ fn a_failing_source_is_reported_with_its_position() {
 fn a_header_names_the_server_and_the_place_in_the_stream() {
     let replication =
         ReplicationAux { stream_db: 3, replication_id: &"a".repeat(40), offset: 123_456_789_012 };
-    for (version, key) in [(RdbVersion::Redis10, "redis-ver"), (RdbVersion::Valkey80, "valkey-ver")] {
+    for (version, key) in [(SnapshotFormat::Redis10, "redis-ver"), (SnapshotFormat::Valkey80, "valkey-ver")] {
         let mut writer = Writer::new(version);
         writer
             .header(&Header {
@@ -535,7 +535,7 @@ fn a_header_names_the_server_and_the_place_in_the_stream() {
 
 #[test]
 fn what_could_not_be_loaded_is_not_written() {
-    let mut writer = Writer::new(RdbVersion::Redis10);
+    let mut writer = Writer::new(SnapshotFormat::Redis10);
     assert_eq!(writer.begin(b"k", None, Kind::Set, 0), Err(WriteError::EmptyCollection));
     assert_eq!(
         writer.begin(b"k", None, Kind::HashWithDeadlines, 1),
@@ -572,7 +572,7 @@ fn edge_lengths() -> impl Iterator<Item = u64> {
 
 #[test]
 fn lengths_about_every_edge_read_back() {
-    let mut writer = Writer::new(RdbVersion::Valkey80);
+    let mut writer = Writer::new(SnapshotFormat::Valkey80);
     let mut expected = Vec::new();
     for keys in edge_lengths() {
         writer.resize_db(keys, keys / 2).unwrap();
@@ -647,7 +647,7 @@ fn value(field_deadlines: bool) -> impl Strategy<Value = Value> {
 /// A file with one hash `k`, in the form of that type number, as the server would write it that defined it.
 fn deadline_file(form: u8, fields: &[HashField]) -> Vec<u8> {
     if form == code::VALKEY_HASH_DEADLINES {
-        let mut writer = Writer::new(RdbVersion::Valkey80);
+        let mut writer = Writer::new(SnapshotFormat::Valkey80);
         writer.begin(b"k", None, Kind::HashWithDeadlines, fields.len() as u64).unwrap();
         fields.iter().for_each(|it| writer.field(&it.field, &it.value, it.deadline_ms).unwrap());
         return writer.finish().unwrap().to_vec();
@@ -702,8 +702,8 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read(
-        (version, written) in prop_oneof![Just(RdbVersion::Redis10), Just(RdbVersion::Valkey80)].prop_flat_map(|version| {
-            let entry = (any::<u16>(), text(), deadline(), value(version == RdbVersion::Valkey80));
+        (version, written) in prop_oneof![Just(SnapshotFormat::Redis10), Just(SnapshotFormat::Valkey80)].prop_flat_map(|version| {
+            let entry = (any::<u16>(), text(), deadline(), value(version == SnapshotFormat::Valkey80));
             (Just(version), prop::collection::vec(entry, 0..8))
         }),
         buffer in 1usize..40,

@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::checksum::{Checksum, checksum};
-use super::{RdbVersion, Value, WriteError, code};
+use super::{SnapshotFormat, Value, WriteError, code};
 use crate::resp::parse_integer;
 
 /// The longest text that can be an integer of 32 bits: `-2147483648`.
@@ -17,7 +17,7 @@ const INTEGER_TEXT_BYTES: usize = 11;
 /// What a snapshot says about itself. Aux fields a server does not know it skips.
 #[derive(Clone, Copy, Debug)]
 pub struct Header<'a> {
-    /// `valkey-ver` or `redis-ver`, by the [`RdbVersion`].
+    /// `valkey-ver` or `redis-ver`, by the [`SnapshotFormat`].
     pub server_version: &'a str,
     /// `ctime`, in s since the Unix epoch.
     pub created_s: u64,
@@ -49,7 +49,7 @@ pub enum Kind {
     SortedSet,
     /// Takes [`field`](Writer::field)s without deadlines.
     Hash,
-    /// Takes [`field`](Writer::field)s. Not in [`RdbVersion::Redis10`].
+    /// Takes [`field`](Writer::field)s. Not in [`SnapshotFormat::Redis10`].
     HashWithDeadlines,
 }
 
@@ -63,9 +63,9 @@ impl Kind {
 /// Writes one snapshot. See the [module](super) for the format.
 ///
 /// ```
-/// use replcore::rdb::{Header, Kind, RdbVersion, Writer};
+/// use replcore::rdb::{Header, Kind, SnapshotFormat, Writer};
 ///
-/// let mut writer = Writer::new(RdbVersion::Redis10);
+/// let mut writer = Writer::new(SnapshotFormat::Redis10);
 /// let header = Header { server_version: "7.0.0", created_s: 0, used_memory_bytes: 0, replication: None };
 /// writer.header(&header)?;
 /// writer.select_db(0)?;
@@ -81,7 +81,7 @@ impl Kind {
 /// ```
 #[derive(Clone)]
 pub struct Writer {
-    version: RdbVersion,
+    version: SnapshotFormat,
     out: BytesMut,
     checksum: Checksum,
     /// The collection that is being written, and how many elements it misses (never 0).
@@ -90,17 +90,17 @@ pub struct Writer {
 
 impl Writer {
     /// A snapshot that has only its magic yet.
-    pub fn new(version: RdbVersion) -> Writer {
+    pub fn new(version: SnapshotFormat) -> Writer {
         let mut out = BytesMut::new();
         out.put_slice(match version {
-            RdbVersion::Redis10 => b"REDIS0010",
-            RdbVersion::Valkey80 => b"VALKEY080",
+            SnapshotFormat::Redis10 => b"REDIS0010",
+            SnapshotFormat::Valkey80 => b"VALKEY080",
         });
         Writer { version, out, checksum: checksum(), open: None }
     }
 
     /// A writer of a value alone.
-    pub(super) fn without_magic(version: RdbVersion) -> Writer {
+    pub(super) fn without_magic(version: SnapshotFormat) -> Writer {
         Writer { version, out: BytesMut::new(), checksum: checksum(), open: None }
     }
 
@@ -116,7 +116,7 @@ impl Writer {
 
     /// Whether [`Kind::HashWithDeadlines`] can be written.
     pub fn holds_field_deadlines(&self) -> bool {
-        self.version != RdbVersion::Redis10
+        self.version != SnapshotFormat::Redis10
     }
 
     /// How many bytes wait to be taken.
@@ -151,8 +151,8 @@ impl Writer {
     /// [`WriteError::ElementsMissing`].
     pub fn header(&mut self, header: &Header<'_>) -> Result<(), WriteError> {
         let version_key: &[u8] = match self.version {
-            RdbVersion::Redis10 => b"redis-ver",
-            RdbVersion::Valkey80 => b"valkey-ver",
+            SnapshotFormat::Redis10 => b"redis-ver",
+            SnapshotFormat::Valkey80 => b"valkey-ver",
         };
         let mut number = itoa::Buffer::new();
         self.aux(version_key, header.server_version.as_bytes())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use replcore::rdb::{Kind, RdbVersion};
+use replcore::rdb::{Kind, SnapshotFormat};
 use replcore::resp::Reply;
 use replcore::rewrite::hash::{self, FieldEffect, Leftovers, Touched};
 use rustix::process::Signal;
@@ -98,7 +98,7 @@ fn a_copy_of_dead_fields_only_is_empty_in_valkey_and_full_on_its_replica() {
 fn a_leftover_that_the_command_reclaims_is_gone_on_the_replica() {
     let scratch = Scratch::new("exception-reclaimed");
     let replica = Server::start(Program::Valkey, "the replica", &scratch);
-    let start = snapshot(RdbVersion::Valkey80, |writer| {
+    let start = snapshot(SnapshotFormat::Valkey80, |writer| {
         for key in [&b"k"[..], b"emptied"] {
             writer.begin(key, None, Kind::HashWithDeadlines, 2).expect("a snapshot has room");
             writer.field(b"live", b"1", None).expect("two fields");

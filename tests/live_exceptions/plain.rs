@@ -10,7 +10,7 @@ use crate::support::client::{Argv, argv};
 use crate::support::feed::{Feed, snapshot};
 use crate::support::stored;
 use crate::support::{Program, Scratch, Server};
-use replcore::rdb::RdbVersion;
+use replcore::rdb::SnapshotFormat;
 
 #[track_caller]
 fn embedded(setup: &[&str], command: Argv, replica: Program) {
@@ -57,7 +57,8 @@ fn a_payload_of_valkeys_own_version_is_refused_by_redis() {
 /// No server that is tested with executes `INCREX`; the ones that do not know it can be replicas of one that does.
 #[test]
 fn increx_is_unknown_to_replicas_before_valkey_9_2() {
-    for (program, version) in [(Program::Valkey, RdbVersion::Valkey80), (Program::Redis, RdbVersion::Redis10)]
+    for (program, version) in
+        [(Program::Valkey, SnapshotFormat::Valkey80), (Program::Redis, SnapshotFormat::Redis10)]
     {
         let scratch = Scratch::new("exception-increx");
         let replica = Server::start(program, "the replica", &scratch);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use replcore::rdb::RdbVersion;
+use replcore::rdb::SnapshotFormat;
 use replcore::resp::Reply;
 use replcore::rewrite::Rewritten;
 
@@ -75,7 +75,7 @@ impl Exception<'_> {
         // Valkey's form.
         let fed = match self.replica {
             Program::Redis => {
-                let mut feed = Feed::attach(&replica, &snapshot(RdbVersion::Redis10, |_| {}));
+                let mut feed = Feed::attach(&replica, &snapshot(SnapshotFormat::Redis10, |_| {}));
                 feed.as_they_are(&setup);
                 Some(feed)
             }
@@ -108,7 +108,7 @@ impl Exception<'_> {
                 wire.propagation(&self.command, propagation.clone());
                 note!("{:?}: here {:?}", self.command, wire.commands());
                 assert_ne!(wire.commands(), sent, "this is no exception");
-                let mut feed = Feed::attach(&replica, &snapshot(RdbVersion::Redis10, |_| {}));
+                let mut feed = Feed::attach(&replica, &snapshot(SnapshotFormat::Redis10, |_| {}));
                 feed.as_they_are(&setup);
                 assert_eq!(same, contents(&mut replica.client()), "it starts where the first show started");
                 feed.propagation(&self.command, propagation);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use replcore::rdb::RdbVersion;
+use replcore::rdb::SnapshotFormat;
 use replcore::resp::Reply;
 use replcore::rewrite::{DeletionVerb, Effects, Propagation, Rewritten, hash};
 
@@ -104,7 +104,7 @@ impl Lab {
         let recorder = Recorder::attach(executing.address());
         let replica = Server::start(Program::Valkey, "the fed replica", &scratch);
         replica.configure(&[("stream-node-max-entries", "5")]);
-        let feed = Feed::attach(&replica, &snapshot(RdbVersion::Valkey80, |_| {}));
+        let feed = Feed::attach(&replica, &snapshot(SnapshotFormat::Valkey80, |_| {}));
         Lab {
             mode,
             client,

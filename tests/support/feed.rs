@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use replcore::rdb::{Header, RdbVersion, Writer};
+use replcore::rdb::{Header, SnapshotFormat, Writer};
 use replcore::resp::{CommandParser, Limits};
 use replcore::rewrite::frame::{self, FrameSink};
 use replcore::rewrite::{Effects, Propagation};
@@ -86,11 +86,11 @@ pub fn selects_0(command: &Argv) -> bool {
 }
 
 /// A snapshot that `fill` writes into.
-pub fn snapshot(version: RdbVersion, fill: impl FnOnce(&mut Writer)) -> Bytes {
+pub fn snapshot(version: SnapshotFormat, fill: impl FnOnce(&mut Writer)) -> Bytes {
     let mut writer = Writer::new(version);
     let server_version = match version {
-        RdbVersion::Redis10 => "7.0.0",
-        RdbVersion::Valkey80 => "9.0.0",
+        SnapshotFormat::Redis10 => "7.0.0",
+        SnapshotFormat::Valkey80 => "9.0.0",
     };
     let header = Header { server_version, created_s: 0, used_memory_bytes: 0, replication: None };
     writer.header(&header).expect("a header comes first");

@@ -13,7 +13,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use replcore::rdb::{Entry, Event, Limits, RdbVersion, ReadError, Reader, Value, WriteError, Writer};
+use replcore::rdb::{Entry, Event, Limits, ReadError, Reader, SnapshotFormat, Value, WriteError, Writer};
 
 use super::damage::edits;
 use super::input::Steering;
@@ -228,7 +228,7 @@ fn flip(bytes: &[u8], limits: Limits, bit: usize) {
 fn rewrite(events: &[Event], steering: Steering) {
     let has_deadlines = |event: &Event| matches!(event, Event::Entry(e) if e.value.has_field_deadlines());
     let valkey = steering.limits & 0x40 != 0 || events.iter().any(has_deadlines);
-    let mut writer = Writer::new(if valkey { RdbVersion::Valkey80 } else { RdbVersion::Redis10 });
+    let mut writer = Writer::new(if valkey { SnapshotFormat::Valkey80 } else { SnapshotFormat::Redis10 });
     let (mut file, mut expected) = (Vec::new(), Vec::new());
     let mut lengths = steering.cuts.lengths();
     for event in events {

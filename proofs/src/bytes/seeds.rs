@@ -1,7 +1,7 @@
 //! What a fuzzer starts with: inputs of every form, and words worth inserting.
 
 use bytes::Bytes;
-use replcore::rdb::{Header, Kind, PayloadWriter, RdbVersion, ReplicationAux, Writer};
+use replcore::rdb::{Header, Kind, PayloadWriter, ReplicationAux, SnapshotFormat, Writer};
 use replcore::resp::{Protocol, Reply, encode_command};
 use replcore::resync::ReplicationId;
 
@@ -273,7 +273,7 @@ pub fn rdb() -> Vec<Vec<u8>> {
         include_bytes!("../../../tests/fixtures/rdb/valkey-9.1.2.rdb").to_vec(),
         include_bytes!("../../../tests/fixtures/rdb/valkey-9.1.2-lfu.rdb").to_vec(),
     ];
-    let written = [snapshot(RdbVersion::Redis10), snapshot(RdbVersion::Valkey80)];
+    let written = [snapshot(SnapshotFormat::Redis10), snapshot(SnapshotFormat::Valkey80)];
     let files = written.into_iter().chain(real);
     let claims = claims().map(|body| [b"REDIS0010", &body[..1], b"\x01k", &body[1..]].concat());
     [
@@ -287,7 +287,7 @@ pub fn rdb() -> Vec<Vec<u8>> {
 }
 
 /// A snapshot with every type that is written.
-fn snapshot(version: RdbVersion) -> Vec<u8> {
+fn snapshot(version: SnapshotFormat) -> Vec<u8> {
     let id = ReplicationId::from_random([0xab; 20]).to_string();
     let replication = Some(ReplicationAux { stream_db: 1, replication_id: &id, offset: 1234 });
     let header = Header { server_version: "9.1.2", created_s: 1, used_memory_bytes: 1 << 20, replication };

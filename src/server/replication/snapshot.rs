@@ -17,8 +17,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::keyspace::{Snapshot, SnapshotEntry, Value};
-use crate::rdb::{Header, Kind, RdbVersion, ReplicationAux, Writer};
-use crate::resync::{ReplicationId, SnapshotFormat};
+use crate::rdb::{Header, Kind, ReplicationAux, SnapshotFormat, Writer};
+use crate::resync::ReplicationId;
 use crate::server::commands::COMPATIBLE_VERSION;
 use crate::server::state::{Shared, unix_ms};
 
@@ -130,11 +130,7 @@ type Sink<'a> = &'a mut dyn FnMut(Bytes) -> io::Result<()>;
 
 /// Writes the snapshot. A collection is handed on as it grows, so that a large one is never held whole.
 fn write(source: Source, sink: Sink<'_>) -> io::Result<()> {
-    let version = match source.format {
-        SnapshotFormat::Redis10 => RdbVersion::Redis10,
-        SnapshotFormat::Valkey80 => RdbVersion::Valkey80,
-    };
-    let mut writer = Writer::new(version);
+    let mut writer = Writer::new(source.format);
     let header = Header {
         server_version: match source.format {
             SnapshotFormat::Redis10 => COMPATIBLE_VERSION,
