@@ -100,16 +100,24 @@ fn listpack_element(blob: &mut Bytes) -> Option<Bytes> {
         0xF4 => take_integer(blob, 8)?,
         _ => return None,
     };
-    // Behind the element stands its length, for walking backwards, seven bits a byte.
-    let back_bytes = match before - blob.len() {
-        0..=127 => 1,
-        128..=16_382 => 2,
-        16_383..=2_097_150 => 3,
-        2_097_151..=268_435_454 => 4,
-        _ => 5,
-    };
+    let back_bytes = back_length_bytes(before - blob.len(), *blob.first()?);
     take(blob, back_bytes)?;
     Some(element)
+}
+
+/// How many bytes the length takes that stands behind an element, for walking backwards: big-endian, seven bits a byte.
+///
+/// Valkey 9.1 writes as few as it can. Redis, at least up to 7.0, writes one more for the greatest length of 2, 3 and 4 bytes: then the
+/// first one is 0, which it otherwise never is.
+fn back_length_bytes(len: usize, first: u8) -> usize {
+    match len {
+        0..=127 => 1,
+        16_383 | 2_097_151 | 268_435_455 if first == 0 => back_length_bytes(len + 1, first),
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        2_097_152..=268_435_455 => 4,
+        _ => 5,
+    }
 }
 
 fn ziplist_element(blob: &mut Bytes) -> Option<Bytes> {

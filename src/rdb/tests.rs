@@ -296,6 +296,21 @@ fn listpack_elements_of_every_width_are_read() {
     );
 }
 
+/// Measured: with 16,383 bytes in front of it, Valkey 9.1.2 writes two bytes, Redis 7.0.15 three.
+#[test]
+fn the_length_behind_an_element_has_one_of_two_sizes() {
+    let text = "x".repeat(16_383 - 5);
+    for back in [&b"\x7f\xff"[..], b"\x00\xff\xff"] {
+        let elements = [b"\xf0\xfa\x3f\0\0", text.as_bytes(), back, b"\x81v\x02\xff"].concat();
+        let mut blob = Vec::new();
+        blob.put_u32_le(6 + elements.len() as u32);
+        blob.put_u16_le(2);
+        blob.put_slice(&elements);
+        let value = value_of("REDIS0011", code::SET_LISTPACK, &string(&blob));
+        assert!(value.unwrap() == Value::Set(texts(&[&text, "v"])), "{back:?}");
+    }
+}
+
 #[test]
 fn text_scores_are_read() {
     let payload = b"\x04\x01a\x031.5\x01b\xfe\x01c\xff\x01d\x06-1e-05";
