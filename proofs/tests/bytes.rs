@@ -20,6 +20,11 @@ const FOUND: &[(&str, &str, &[u8])] = &[
         b"\0\x02\0\0\0\0REDIS0011\x14\x01k\x0f\x0f\0\0\0\x04\0\x01\x01\x02\x01\x03\x01\x04\x01\xff\xff\0\0\0\0\0\0\0\0",
     ),
     (
+        "rdb",
+        "a function library whose source does not unpack, raw and skipped",
+        b"\0\0\0\0\0\0REDIS0011\xf5\xc3\x01\x05\xff\xff\0\0\0\0\0\0\0\0",
+    ),
+    (
         "dump",
         "a listpack of four elements where three are allowed",
         b"\0\x02\0\0\0\0\x14\x0f\x0f\0\0\0\x04\0\x01\x01\x02\x01\x03\x01\x04\x01\xff",

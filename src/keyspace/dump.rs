@@ -7,7 +7,7 @@
 //!
 //! * A hash that names a field twice is refused, also where the first of the two is dead: Valkey 9.1.2 then keeps both.
 //! * A string that claims one or two bytes more than there are is refused. Valkey takes the footer's version for them.
-//! * Streams and modules are refused: this keyspace keeps none.
+//! * Streams and values of modules are refused, by an error that names the key and the type: this keyspace keeps none.
 //!
 //! What a replica gets is the client's payload if every replica that can hold the value reads it, and the same value encoded anew
 //! otherwise: see [`rewrite::generic`](crate::rewrite::generic). As no deadline is judged, the replica stores the same fields
@@ -22,7 +22,7 @@ use super::strings::OK;
 use super::unit::{CommandResult, Unit};
 use super::value::Collection;
 use super::{CommandError, ExpiryPolicy, Hash, List, Set, Value, ZSet};
-use crate::rdb::{self, Kind, Limits, PayloadError, PayloadWriter, WriteError, read_payload};
+use crate::rdb::{self, Kind, Limits, PayloadError, PayloadWriter, ReadError, WriteError, read_payload};
 use crate::resp::Reply;
 use crate::rewrite::generic::{self, RestoreOutcome, RestorePayload};
 
@@ -114,10 +114,7 @@ pub(super) fn restore<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     }
     let limits =
         Limits { max_string_bytes: unit.keyspace.options().max_string_bytes as u64, ..Limits::default() };
-    let payload = read_payload(&argv[3], limits).map_err(|error| match error {
-        PayloadError::Footer => CommandError::DumpFooter,
-        PayloadError::Value(_) => CommandError::DumpFormat,
-    })?;
+    let payload = read_payload(&argv[3], limits).map_err(|error| refusal(key, error))?;
     let value = value_of(payload.value)?;
     // The old value is not looked at: whether it has expired makes no difference.
     let existed = options.replace && unit.remove(key);
@@ -146,6 +143,25 @@ pub(super) fn restore<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
     let propagation = generic::restore(argv, outcome, unit.verb());
     unit.propagate(argv, propagation);
     Ok(OK)
+}
+
+fn refusal(key: &[u8], error: PayloadError) -> CommandError {
+    match error {
+        PayloadError::Footer => CommandError::DumpFooter,
+        PayloadError::Value(ReadError::UnsupportedType { value_type, .. }) => {
+            CommandError::RestoreType { key: quoted(key), value_type }
+        }
+        PayloadError::Value(_) => CommandError::DumpFormat,
+    }
+}
+
+/// So much of a key is shown.
+const QUOTED_KEY_BYTES: usize = 64;
+
+fn quoted(key: &[u8]) -> String {
+    let shown = &key[..key.len().min(QUOTED_KEY_BYTES)];
+    let rest = if shown.len() < key.len() { "..." } else { "" };
+    format!("'{}{rest}'", shown.escape_ascii())
 }
 
 /// The value in memory of its own. Refuses what no server would have dumped: empty collections and repeated members.

@@ -2,6 +2,7 @@
 
 use crate::hash_ttl::HashFull;
 use crate::hash_ttl::arguments::ArgumentError;
+use crate::rdb::ValueType;
 
 /// A failed command. `Display` is the whole error line after the dash, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -196,6 +197,14 @@ pub enum CommandError {
     /// A payload that contradicts its format.
     #[error("ERR Bad data format")]
     DumpFormat,
+    /// A payload of a type that is not kept here, or not known.
+    #[error("ERR Bad data format: {key} would be of type {value_type}, which is not kept here")]
+    RestoreType {
+        /// The key, quoted.
+        key: String,
+        /// What the payload says.
+        value_type: ValueType,
+    },
     /// A negative time to live.
     #[error("ERR Invalid TTL value, must be >= 0")]
     RestoreTtl,

@@ -1,4 +1,4 @@
-//! The compact encodings: listpack, ziplist and intset, each one blob that holds a whole small collection.
+//! The compact encodings: listpack, ziplist, zipmap and intset, each one blob that holds a whole small collection.
 //!
 //! Each is unpacked into its elements as text (integers in decimal). Strings are slices of the blob. The structure is checked as
 //! far as reading depends on it: sizes, counts and terminators; the links that only serve walking backwards are skipped.
@@ -10,6 +10,8 @@ use super::Fault;
 const END: u8 = 0xFF;
 /// The element count of a listpack or ziplist that has too many to count.
 const COUNT_UNKNOWN: u16 = u16::MAX;
+/// The least count of a zipmap that says only that there are too many to count.
+const ZIPMAP_COUNT_UNKNOWN: u8 = 254;
 
 /// The decimal text of an integer.
 pub(super) fn integer_text(value: i64) -> Bytes {
@@ -46,6 +48,41 @@ pub(super) fn intset(mut blob: Bytes) -> Result<Vec<Bytes>, Fault> {
         elements.push(integer_text(integer));
     }
     Ok(elements)
+}
+
+/// Unpacks a zipmap, as Redis wrote small hashes before 2.6: u8 count, pairs of a field and a value, 0xFF. Returns fields and values
+/// in turn.
+///
+/// Each begins with its length, one byte or 254 and four; behind the length of a value stands how many bytes behind it are free.
+pub(super) fn zipmap(blob: Bytes) -> Result<Vec<Bytes>, Fault> {
+    zipmap_elements(blob).ok_or(Fault::Zipmap)
+}
+
+fn zipmap_elements(mut blob: Bytes) -> Option<Vec<Bytes>> {
+    let count = blob.try_get_u8().ok()?;
+    let mut elements = Vec::new();
+    loop {
+        match *blob.first()? {
+            END if blob.len() == 1 => break,
+            END => return None,
+            _ => {}
+        }
+        let len = zipmap_length(&mut blob)?;
+        elements.push(take(&mut blob, len)?);
+        let len = zipmap_length(&mut blob)?;
+        let free = blob.try_get_u8().ok()?;
+        elements.push(take(&mut blob, len)?);
+        take(&mut blob, free.into())?;
+    }
+    (count >= ZIPMAP_COUNT_UNKNOWN || usize::from(count) == elements.len() / 2).then_some(elements)
+}
+
+fn zipmap_length(blob: &mut Bytes) -> Option<usize> {
+    match blob.try_get_u8().ok()? {
+        len @ 0..254 => Some(len.into()),
+        254 => blob.try_get_u32_le().ok().map(|len| len as usize),
+        END => None,
+    }
 }
 
 /// The frame that listpack and ziplist share; `skip` bytes lie between the size and the count.

@@ -1,13 +1,25 @@
 //! What can be wrong with a snapshot.
 
+use std::fmt;
 use std::io;
+
+use bytes::Bytes;
+
+use super::ValueType;
 
 /// Why a snapshot cannot be written. Nothing was written by the refused call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// Field deadlines exist in `VALKEY080` and later only.
     #[error("hash field deadlines cannot be written in this RDB version")]
     FieldDeadlinesUnsupported,
+    /// The snapshot's version does not have the type of a raw value.
+    #[error("a value of type {value_type} cannot be written in this RDB version")]
+    TypeUnsupported {
+        /// The type.
+        value_type: ValueType,
+    },
     /// A collection without elements does not exist as a key.
     #[error("an empty collection cannot be written")]
     EmptyCollection,
@@ -33,6 +45,7 @@ pub enum WriteError {
 
 /// Why a snapshot cannot be read. Positions count bytes from the magic on: where reading stopped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The source failed.
     #[error("reading the RDB failed at byte {position}: {source}")]
@@ -60,13 +73,16 @@ pub enum ReadError {
         /// The magic and version.
         found: [u8; 9],
     },
-    /// A type of value that this reader does not know, or that does not belong into a file with this magic.
-    #[error("RDB value type {value_type} at byte {position} is not supported")]
+    /// A value that is to be decoded and that a [`Value`](super::Value) cannot hold; or one of a type that this reader does not
+    /// know or that does not belong into a file with this magic, of which it cannot tell where it ends.
+    #[error("RDB value type {value_type}{} at byte {position} is not supported", OfKey(key.as_deref()))]
     UnsupportedType {
         /// Bytes read so far.
         position: u64,
-        /// The type's number.
-        value_type: u8,
+        /// The type.
+        value_type: ValueType,
+        /// The key, unless the value is one on its own.
+        key: Option<Bytes>,
     },
     /// An opcode that this reader does not know.
     #[error("RDB opcode {opcode} at byte {position} is not supported")]
@@ -110,8 +126,24 @@ pub enum ReadError {
     },
 }
 
+/// So much of a key is shown.
+const SHOWN_KEY_BYTES: usize = 64;
+
+/// Which key it is, in an error's text.
+struct OfKey<'k>(Option<&'k [u8]>);
+
+impl fmt::Display for OfKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(key) = self.0 else { return Ok(()) };
+        let shown = &key[..key.len().min(SHOWN_KEY_BYTES)];
+        let rest = if shown.len() < key.len() { "…" } else { "" };
+        write!(f, " of key '{}{rest}'", shown.escape_ascii())
+    }
+}
+
 /// What contradicts the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Fault {
     /// A length has unknown marker bits, or is a special string where a number must be.
     #[error("invalid length")]
@@ -128,6 +160,9 @@ pub enum Fault {
     /// A ziplist's structure.
     #[error("invalid ziplist")]
     Ziplist,
+    /// A zipmap's structure.
+    #[error("invalid zipmap")]
+    Zipmap,
     /// An intset's structure.
     #[error("invalid intset")]
     Intset,

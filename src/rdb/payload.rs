@@ -16,17 +16,20 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::checksum::checksum;
 use super::source::Source;
 use super::writer::{Kind, Writer};
-use super::{FileVersion, Limits, ReadError, SnapshotFormat, Value, WriteError, code};
+use super::{FileVersion, Limits, ReadError, SnapshotFormat, Value, ValueType, WriteError, code};
 
 /// The version that is written, but for hashes with field deadlines.
 pub const PAYLOAD_VERSION: u16 = 10;
 
 const VERSION_BYTES: usize = 2;
-const FOOTER_BYTES: usize = VERSION_BYTES + 8;
+pub(super) const FOOTER_BYTES: usize = VERSION_BYTES + 8;
 
 /// The newest version of Redis, and the one of Valkey, that Valkey 9.1 takes.
 const MAX_REDIS_VERSION: u16 = 11;
 const VALKEY_VERSION: u16 = 80;
+
+/// As what a payload's types are read: where their meaning depends on the kind of server, it is Valkey's, in any version.
+pub(super) const FILE_VERSION: FileVersion = FileVersion::Valkey(VALKEY_VERSION);
 
 /// A value that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,7 @@ pub struct Payload {
 
 /// Why a payload cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// Too short, of another version or with a wrong checksum.
     #[error("payload version or checksum are wrong")]
@@ -56,6 +60,18 @@ pub enum PayloadError {
 ///
 /// [`PayloadError`].
 pub fn read_payload(payload: &[u8], limits: Limits) -> Result<Payload, PayloadError> {
+    let (body, version) = body_of(payload)?;
+    let mut source = Source::new(body, limits);
+    let value_type = ValueType(source.byte()?);
+    let value = source.value(value_type, FILE_VERSION, None)?;
+    let plain = [code::STRING, code::LIST, code::SET, code::HASH, code::ZSET_BINARY].contains(&value_type.0);
+    let fits = value.has_field_deadlines() || (plain && version <= PAYLOAD_VERSION);
+    let whole = source.position() == body.len() as u64;
+    Ok(Payload { value, is_portable: fits && whole })
+}
+
+/// What stands before the footer, and the version; the footer is checked.
+pub(super) fn body_of(payload: &[u8]) -> Result<(&[u8], u16), PayloadError> {
     let body_len = payload.len().checked_sub(FOOTER_BYTES).ok_or(PayloadError::Footer)?;
     let (body, footer) = payload.split_at(body_len);
     let (version, stored) = footer.split_at(VERSION_BYTES);
@@ -67,14 +83,7 @@ pub fn read_payload(payload: &[u8], limits: Limits) -> Result<Payload, PayloadEr
     if !known || stored != computed.finalize() {
         return Err(PayloadError::Footer);
     }
-    let mut source = Source::new(body, limits);
-    let value_type = source.byte()?;
-    // The types whose meaning depends on the kind of server are Valkey's here, in any version.
-    let value = source.value(value_type, FileVersion::Valkey(VALKEY_VERSION))?;
-    let plain = [code::STRING, code::LIST, code::SET, code::HASH, code::ZSET_BINARY].contains(&value_type);
-    let fits = value.has_field_deadlines() || (plain && version <= PAYLOAD_VERSION);
-    let whole = source.position() == body.len() as u64;
-    Ok(Payload { value, is_portable: fits && whole })
+    Ok((body, version))
 }
 
 /// Whether a payload is a hash with field deadlines, by its type alone: as [`PayloadWriter`] writes one.

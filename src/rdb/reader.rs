@@ -5,38 +5,19 @@ use std::io::BufRead;
 use bytes::Bytes;
 
 use super::source::Source;
-use super::{Fault, FileVersion, ReadError, Value, code};
-
-/// What a snapshot may contain. Memory never exceeds what has arrived times a constant (LZF unpacks to at most
-/// 88 times its size); these limits bound it further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest string, and the largest compact collection: 4 GiB - 1.
-    pub max_string_bytes: u64,
-    /// The most elements of one collection: 2^32 - 1.
-    pub max_elements: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { max_string_bytes: u32::MAX.into(), max_elements: u32::MAX.into() }
-    }
-}
+use super::{Fault, FileVersion, Handling, Options, RawValue, ReadError, Value, ValueType, code, grammar};
 
 /// The newest versions whose types this reader was made for.
 const MAX_REDIS_VERSION: u16 = 13;
 const MAX_VALKEY_VERSION: u16 = 81;
 
-/// The first version that ends with a checksum.
-const FIRST_CHECKED_VERSION: u16 = 5;
-
-/// A key and its value.
+/// A key and its value: decoded, or a [`RawValue`], or only its [`ValueType`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct Entry<V = Value> {
     /// The key.
     pub key: Bytes,
     /// The value.
-    pub value: Value,
+    pub value: V,
     /// When the key ceases to exist, in ms since the Unix epoch. Not judged: it may have passed.
     pub deadline_ms: Option<u64>,
     /// For how long the key was not used, in s (under an LRU policy).
@@ -45,8 +26,17 @@ pub struct Entry {
     pub frequency: Option<u8>,
 }
 
+impl<V> Entry<V> {
+    /// The same key with another form of its value.
+    pub(super) fn with<W>(self, value: W) -> Entry<W> {
+        let Entry { key, deadline_ms, idle_s, frequency, .. } = self;
+        Entry { key, value, deadline_ms, idle_s, frequency }
+    }
+}
+
 /// What a snapshot consists of.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// What the snapshot says about itself. Unknown keys are to be ignored.
     Aux {
@@ -73,15 +63,30 @@ pub enum Event {
         /// Keys with a deadline.
         keys_with_deadline: u64,
     },
-    /// The source text of a function library.
+    /// The slots that a node of a cluster is about to take over (Valkey 9.0 and later).
+    SlotImport {
+        /// The name of the job.
+        job: Bytes,
+        /// First and last slots.
+        ranges: Vec<(u64, u64)>,
+    },
+    /// The source text of a function library: what `FUNCTION LOAD` takes.
     Function(Bytes),
-    /// A module's own data, which was skipped.
+    /// A function library, which was skipped.
+    SkippedFunction,
+    /// What a module keeps beside the keys.
     ModuleAux {
         /// The module's number, which spells its name and version.
         module_id: u64,
+        /// What follows the number, under [`Handling::Raw`]; otherwise it was skipped.
+        data: Option<Bytes>,
     },
     /// A key.
     Entry(Entry),
+    /// A key whose value is left as it is encoded.
+    Raw(Entry<RawValue>),
+    /// A key whose value was skipped.
+    Skipped(Entry<ValueType>),
     /// The end. The checksum has been verified, unless the file has none.
     End {
         /// Whether it has one.
@@ -104,6 +109,7 @@ pub enum Event {
 /// ```
 pub struct Reader<R> {
     source: Source<R>,
+    options: Options,
     version: FileVersion,
     state: State,
 }
@@ -116,13 +122,14 @@ enum State {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads the magic and version.
+    /// Reads the magic and version. `options` may be [`Limits`](super::Limits) alone.
     ///
     /// # Errors
     ///
     /// [`ReadError::NotRdb`], [`ReadError::UnsupportedVersion`], or what happens to the source.
-    pub fn new(read: R, limits: Limits) -> Result<Self, ReadError> {
-        let mut source = Source::new(read, limits);
+    pub fn new(read: R, options: impl Into<Options>) -> Result<Self, ReadError> {
+        let options = options.into();
+        let mut source = Source::new(read, options.limits);
         let found = source.array()?;
         let number = |digits: &[u8]| {
             let all_digits = digits.iter().all(u8::is_ascii_digit);
@@ -138,7 +145,7 @@ impl<R: BufRead> Reader<R> {
             }
             _ => return Err(ReadError::NotRdb { found }),
         };
-        Ok(Reader { source, version: version.ok_or(unsupported)?, state: State::Reading })
+        Ok(Reader { source, options, version: version.ok_or(unsupported)?, state: State::Reading })
     }
 
     /// The version of the format.
@@ -174,6 +181,34 @@ impl<R: BufRead> Reader<R> {
         Ok(Some(event))
     }
 
+    pub(super) fn source(&mut self) -> &mut Source<R> {
+        &mut self.source
+    }
+
+    pub(super) fn inner(&self) -> &R {
+        self.source.inner()
+    }
+
+    pub(super) fn options(&self) -> Options {
+        self.options
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Reads a key up to its value, which the caller passes. Until it says so, reading has failed.
+    pub(super) fn begin_skipped(&mut self) -> Result<Entry<ValueType>, ReadError> {
+        self.state = State::Failed;
+        let first = self.source.byte()?;
+        self.head(first)
+    }
+
+    /// The value has been passed.
+    pub(super) fn end_skipped(&mut self) {
+        self.state = State::Reading;
+    }
+
     fn event(&mut self) -> Result<Event, ReadError> {
         let source = &mut self.source;
         Ok(match source.byte()? {
@@ -190,15 +225,65 @@ impl<R: BufRead> Reader<R> {
                 keys: source.length()?,
                 keys_with_deadline: source.length()?,
             },
-            code::FUNCTION => Event::Function(source.string()?),
-            code::MODULE_AUX => Event::ModuleAux { module_id: self.skip_module()? },
+            code::SLOT_IMPORT if matches!(self.version, FileVersion::Valkey(_)) => {
+                let job = source.string()?;
+                let ranges = source.elements(|source| Ok((source.length()?, source.length()?)))?;
+                Event::SlotImport { job, ranges }
+            }
+            code::FUNCTION => self.function()?,
+            code::MODULE_AUX => self.module_aux()?,
             code::END => self.end()?,
-            first => Event::Entry(self.entry(first)?),
+            first => self.entry(first)?,
         })
     }
 
-    /// A key, from the first byte of its attributes or its type on.
-    fn entry(&mut self, first: u8) -> Result<Entry, ReadError> {
+    fn function(&mut self) -> Result<Event, ReadError> {
+        if self.options.others == Handling::Skip {
+            self.source.skip_parts(grammar::FUNCTION, self.version)?;
+            return Ok(Event::SkippedFunction);
+        }
+        Ok(Event::Function(self.source.string()?))
+    }
+
+    fn module_aux(&mut self) -> Result<Event, ReadError> {
+        let module_id = self.source.length()?;
+        if self.options.others == Handling::Raw {
+            let mut data = Vec::new();
+            self.source.keep_parts(grammar::MODULE_AUX, self.version, &mut data)?;
+            return Ok(Event::ModuleAux { module_id, data: Some(data.into()) });
+        }
+        self.source.skip_parts(grammar::MODULE_AUX, self.version)?;
+        Ok(Event::ModuleAux { module_id, data: None })
+    }
+
+    /// A key with its value, from the first byte of its attributes or its type on.
+    fn entry(&mut self, first: u8) -> Result<Event, ReadError> {
+        let head = self.head(first)?;
+        let value_type = head.value;
+        Ok(match self.handling_of(value_type) {
+            Handling::Decode => {
+                let value = self.source.value(value_type, self.version, Some(&head.key))?;
+                Event::Entry(head.with(value))
+            }
+            Handling::Raw => {
+                let value = self.source.raw(value_type, self.version, Some(&head.key))?;
+                Event::Raw(head.with(value))
+            }
+            Handling::Skip => {
+                let steps = grammar::value(value_type, self.version);
+                let steps = steps.ok_or_else(|| self.source.unsupported(value_type, Some(&head.key)))?;
+                self.source.skip_parts(steps, self.version)?;
+                Event::Skipped(head)
+            }
+        })
+    }
+
+    pub(super) fn handling_of(&self, value_type: ValueType) -> Handling {
+        if value_type.is_value(self.version) { self.options.values } else { self.options.others }
+    }
+
+    /// A key and the type of its value, from the first byte of its attributes or its type on, which has been read.
+    fn head(&mut self, first: u8) -> Result<Entry<ValueType>, ReadError> {
         let source = &mut self.source;
         let (mut deadline_ms, mut idle_s, mut frequency) = (None, None, None);
         let mut opcode = first;
@@ -210,45 +295,24 @@ impl<R: BufRead> Reader<R> {
                 }
                 code::IDLE => idle_s = Some(source.length()?),
                 code::FREQUENCY => frequency = Some(source.byte()?),
-                code::AUX
-                | code::SELECT_DB
-                | code::RESIZE_DB
-                | code::SLOT_INFO
-                | code::FUNCTION
-                | code::MODULE_AUX
-                | code::END => return Err(source.malformed(Fault::DanglingAttributes)),
+                opcode if grammar::opcode(opcode, self.version).is_some() => {
+                    return Err(source.malformed(Fault::DanglingAttributes));
+                }
                 opcode @ code::FIRST_OPCODE.. => {
                     return Err(ReadError::UnsupportedOpcode { position: source.position(), opcode });
                 }
-                value_type => break value_type,
+                value_type => break ValueType(value_type),
             }
             opcode = source.byte()?;
         };
         let key = source.string()?;
-        let value = source.value(value_type, self.version)?;
         // Before the epoch is as due as at the epoch.
         let deadline_ms = deadline_ms.map(|deadline| u64::try_from(deadline).unwrap_or(0));
-        Ok(Entry { key, value, deadline_ms, idle_s, frequency })
-    }
-
-    /// A module's data: its number, when it was saved (an integer), then marked values up to an end mark.
-    fn skip_module(&mut self) -> Result<u64, ReadError> {
-        let source = &mut self.source;
-        let module_id = source.length()?;
-        loop {
-            match source.length()? {
-                0 => return Ok(module_id),
-                1 | 2 => source.length().map(drop)?,
-                3 => source.skip(4)?,
-                4 => source.skip(8)?,
-                5 => source.string().map(drop)?,
-                _ => return Err(source.malformed(Fault::Module)),
-            }
-        }
+        Ok(Entry { key, value: value_type, deadline_ms, idle_s, frequency })
     }
 
     fn end(&mut self) -> Result<Event, ReadError> {
-        if matches!(self.version, FileVersion::Redis(number) if number < FIRST_CHECKED_VERSION) {
+        if !self.version.has_checksum() {
             return Ok(Event::End { checked: false });
         }
         let computed = self.source.checksum_so_far();

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::checksum::{Checksum, checksum};
 use super::compact::integer_text;
-use super::reader::Limits;
-use super::{Fault, ReadError, lzf};
+use super::grammar::{self, Step};
+use super::scan::{Scan, Stop};
+use super::{Fault, FileVersion, Limits, RawValue, ReadError, ValueType, lzf};
 
 /// How much room is made in advance for a string of whatever length is claimed.
 const MAX_PREALLOCATED_BYTES: usize = 64 << 10;
@@ -38,6 +39,14 @@ impl<R: BufRead> Source<R> {
         self.read
     }
 
+    pub(super) fn inner(&self) -> &R {
+        &self.read
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut R {
+        &mut self.read
+    }
+
     /// The checksum of the bytes read so far.
     pub(super) fn checksum_so_far(&self) -> u64 {
         self.checksum.clone().finalize()
@@ -47,8 +56,8 @@ impl<R: BufRead> Source<R> {
         ReadError::Malformed { position: self.position, fault }
     }
 
-    /// Hands the next 1 to `most` bytes, those that are there, to `use_piece`; returns how many.
-    fn piece(&mut self, most: usize, use_piece: impl FnOnce(&[u8])) -> Result<usize, ReadError> {
+    /// Hands the next 1 to `most` bytes, those that are there, to `use_piece`; takes as many as that says, and returns how many.
+    fn piece(&mut self, most: usize, use_piece: impl FnOnce(&[u8]) -> usize) -> Result<usize, ReadError> {
         let available = loop {
             match self.read.fill_buf() {
                 // The borrow of a returned buffer cannot leave the loop: ask again outside it.
@@ -63,9 +72,8 @@ impl<R: BufRead> Source<R> {
         let buffer =
             self.read.fill_buf().map_err(|source| ReadError::Io { position: self.position, source })?;
         let piece = &buffer[..buffer.len().min(most)];
-        self.checksum.update(piece);
-        use_piece(piece);
-        let taken = piece.len();
+        let taken = use_piece(piece);
+        self.checksum.update(&piece[..taken]);
         self.read.consume(taken);
         self.position += taken as u64;
         Ok(taken)
@@ -75,8 +83,10 @@ impl<R: BufRead> Source<R> {
         let mut array = [0; N];
         let mut filled = 0;
         while filled < N {
-            filled +=
-                self.piece(N - filled, |piece| array[filled..][..piece.len()].copy_from_slice(piece))?;
+            filled += self.piece(N - filled, |piece| {
+                array[filled..][..piece.len()].copy_from_slice(piece);
+                piece.len()
+            })?;
         }
         Ok(array)
     }
@@ -90,7 +100,10 @@ impl<R: BufRead> Source<R> {
         let len = self.within(len, self.limits.max_string_bytes)?;
         let mut bytes = Vec::with_capacity(len.min(MAX_PREALLOCATED_BYTES));
         while bytes.len() < len {
-            self.piece(len - bytes.len(), |piece| bytes.extend_from_slice(piece))?;
+            self.piece(len - bytes.len(), |piece| {
+                bytes.extend_from_slice(piece);
+                piece.len()
+            })?;
         }
         Ok(bytes)
     }
@@ -99,9 +112,89 @@ impl<R: BufRead> Source<R> {
     pub(super) fn skip(&mut self, len: u64) -> Result<(), ReadError> {
         let mut left = len;
         while left > 0 {
-            left -= self.piece(usize::try_from(left).unwrap_or(usize::MAX), |_| {})? as u64;
+            left -= self.piece(usize::try_from(left).unwrap_or(usize::MAX), <[u8]>::len)? as u64;
         }
         Ok(())
+    }
+
+    /// Reads past those parts.
+    pub(super) fn skip_parts(
+        &mut self,
+        steps: &'static [Step],
+        version: FileVersion,
+    ) -> Result<(), ReadError> {
+        self.pass(Scan::new(steps, version, self.limits), None)
+    }
+
+    /// Reads past those parts, and appends them to `kept`.
+    pub(super) fn keep_parts(
+        &mut self,
+        steps: &'static [Step],
+        version: FileVersion,
+        kept: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        self.pass(Scan::new(steps, version, self.limits), Some(kept))
+    }
+
+    /// The value of type `value_type` as it is encoded.
+    pub(super) fn raw(
+        &mut self,
+        value_type: ValueType,
+        version: FileVersion,
+        key: Option<&Bytes>,
+    ) -> Result<RawValue, ReadError> {
+        let steps = grammar::value(value_type, version);
+        let steps = steps.ok_or_else(|| self.unsupported(value_type, key))?;
+        let mut body = vec![value_type.0];
+        self.keep_parts(steps, version, &mut body)?;
+        Ok(RawValue::new(body.into(), version))
+    }
+
+    /// Passes what `scan` covers; appends it to `kept`.
+    fn pass(&mut self, mut scan: Scan, mut kept: Option<&mut Vec<u8>>) -> Result<(), ReadError> {
+        while !scan.is_done() {
+            self.advance(&mut scan, kept.as_deref_mut())?;
+        }
+        Ok(())
+    }
+
+    /// Passes the next piece of what `scan` covers; appends it to `kept`, which stays within the limit of what is handed over as
+    /// it is.
+    pub(super) fn advance(
+        &mut self,
+        scan: &mut Scan,
+        mut kept: Option<&mut Vec<u8>>,
+    ) -> Result<(), ReadError> {
+        let limit = self.limits.max_raw_bytes;
+        let room = kept.as_ref().map_or(u64::MAX, |kept| limit.saturating_sub(kept.len() as u64));
+        if room == 0 {
+            let claimed = limit.saturating_add(1);
+            return Err(ReadError::LimitExceeded { position: self.position, claimed, limit });
+        }
+        let mut outcome = Ok(());
+        self.piece(usize::try_from(room).unwrap_or(usize::MAX), |piece| {
+            let (taken, result) = scan.advance(piece);
+            outcome = result;
+            if let Some(kept) = &mut kept {
+                kept.extend_from_slice(&piece[..taken]);
+            }
+            taken
+        })?;
+        outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    pub(super) fn stopped(&self, stop: Stop) -> ReadError {
+        match stop {
+            Stop::Fault(fault) => self.malformed(fault),
+            Stop::Limit { claimed, limit } => {
+                ReadError::LimitExceeded { position: self.position, claimed, limit }
+            }
+            Stop::Opcode => self.malformed(Fault::DanglingAttributes),
+        }
+    }
+
+    pub(super) fn unsupported(&self, value_type: ValueType, key: Option<&Bytes>) -> ReadError {
+        ReadError::UnsupportedType { position: self.position, value_type, key: key.cloned() }
     }
 
     /// A length that must be a plain number.

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod structure;
+
 fn read(file: &[u8]) -> Result<Vec<Event>, ReadError> {
     read_from(file)
 }
@@ -361,12 +363,21 @@ fn hashes_with_deadlines_are_judged_by_the_magic() {
         Value::Hash(vec![field_of("a", "1", None), field_of("b", "2", Some(0))])
     );
 
-    for (magic, value_type) in
-        [("REDIS0012", 22), ("VALKEY080", 24), ("VALKEY080", 25), ("REDIS0010", 21), ("REDIS0010", 9)]
-    {
+    for (magic, value_type) in [
+        ("REDIS0012", 22),
+        ("VALKEY080", 24),
+        ("VALKEY080", 25),
+        ("REDIS0010", 21),
+        ("REDIS0010", 6),
+        ("VALKEY080", 26),
+    ] {
         let error = value_of(magic, value_type, &valkey).unwrap_err();
         assert!(
-            matches!(error, ReadError::UnsupportedType { position: 12, value_type: t } if t == value_type),
+            matches!(
+                &error,
+                ReadError::UnsupportedType { position: 12, value_type: t, key: Some(key) }
+                    if t.0 == value_type && key == "k"
+            ),
             "{error}"
         );
     }
@@ -389,7 +400,10 @@ fn opcodes_are_skipped_or_refused() {
     let module = file(b"\xf7\x05\x02\x01\x05\x01x\x04AAAAAAAA\x03BBBB\x00\xf4\x01\x02\x03");
     assert_eq!(
         read(&module).unwrap()[..2],
-        [Event::ModuleAux { module_id: 5 }, Event::SlotInfo { slot: 1, keys: 2, keys_with_deadline: 3 }]
+        [
+            Event::ModuleAux { module_id: 5, data: None },
+            Event::SlotInfo { slot: 1, keys: 2, keys_with_deadline: 3 }
+        ]
     );
     assert!(matches!(read(&file(b"\xf6")), Err(ReadError::UnsupportedOpcode { position: 10, opcode: 246 })));
     assert!(matches!(
@@ -410,7 +424,7 @@ fn claimed_lengths_are_limited_and_allocate_nothing() {
         error
     };
     // These would not return if they allocated, or read on, what they claim.
-    let unlimited = Limits { max_string_bytes: u64::MAX, max_elements: u64::MAX };
+    let unlimited = Limits { max_string_bytes: u64::MAX, max_elements: u64::MAX, max_raw_bytes: u64::MAX };
     let claim = b"\x81\x00\xff\xff\xff\xff\xff\xff\xff";
     assert!(matches!(huge(unlimited, code::STRING, claim), ReadError::Truncated { .. }));
     let one_element = [&claim[..], b"\x01a"].concat();
@@ -420,7 +434,7 @@ fn claimed_lengths_are_limited_and_allocate_nothing() {
     let lzf = b"\xc3\x03\x81\x00\xff\xff\xff\xff\xff\xff\xff\xe0\x00\x00";
     assert!(matches!(huge(unlimited, code::STRING, lzf), ReadError::Malformed { fault: Fault::Lzf, .. }));
 
-    let small = Limits { max_string_bytes: 4, max_elements: 2 };
+    let small = Limits { max_string_bytes: 4, max_elements: 2, ..Limits::default() };
     let exceeded = |error, at, of| {
         assert!(
             matches!(error, ReadError::LimitExceeded { claimed, limit, .. } if claimed == at && limit == of),

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use bytes::Bytes;
 
 use super::source::Source;
-use super::{Fault, FileVersion, HashField, ReadError, Value, code, compact};
+use super::{Fault, FileVersion, HashField, ReadError, Value, ValueType, code, compact};
 
 /// Room for elements made in advance, whatever count is claimed.
 const MAX_PREALLOCATED_ELEMENTS: usize = 64;
@@ -18,10 +18,17 @@ const NODE_PACKED: u64 = 2;
 type Unpack = fn(Bytes) -> Result<Vec<Bytes>, Fault>;
 
 impl<R: BufRead> Source<R> {
-    /// The value of type `value_type`.
-    pub(super) fn value(&mut self, value_type: u8, version: FileVersion) -> Result<Value, ReadError> {
-        let valkey = matches!(version, FileVersion::Valkey(_));
-        Ok(match value_type {
+    /// The value of type `value_type`; `key` is for the error.
+    pub(super) fn value(
+        &mut self,
+        value_type: ValueType,
+        version: FileVersion,
+        key: Option<&Bytes>,
+    ) -> Result<Value, ReadError> {
+        if !value_type.is_value(version) {
+            return Err(self.unsupported(value_type, key));
+        }
+        Ok(match value_type.0 {
             code::STRING => Value::String(self.string()?),
             code::LIST => Value::List(self.elements(Source::string)?),
             code::LIST_ZIPLIST => Value::List(self.blob(compact::ziplist)?),
@@ -37,15 +44,16 @@ impl<R: BufRead> Source<R> {
             code::HASH => Value::Hash(self.elements(|s| s.field(None))?),
             code::HASH_ZIPLIST => self.flat(compact::ziplist).and_then(|flat| self.fields(flat))?,
             code::HASH_LISTPACK => self.flat(compact::listpack).and_then(|flat| self.fields(flat))?,
-            code::VALKEY_HASH_DEADLINES if valkey => Value::Hash(self.elements(Source::valkey_field)?),
-            code::REDIS_HASH_DEADLINES if !valkey => self.redis_hash()?,
-            code::REDIS_HASH_LISTPACK_DEADLINES if !valkey => self.redis_listpack_hash()?,
-            _ => return Err(ReadError::UnsupportedType { position: self.position(), value_type }),
+            code::HASH_ZIPMAP => self.flat(compact::zipmap).and_then(|flat| self.fields(flat))?,
+            code::VALKEY_HASH_DEADLINES => Value::Hash(self.elements(Source::valkey_field)?),
+            code::REDIS_HASH_DEADLINES => self.redis_hash()?,
+            code::REDIS_HASH_LISTPACK_DEADLINES => self.redis_listpack_hash()?,
+            _ => return Err(self.unsupported(value_type, key)),
         })
     }
 
     /// A count and that many elements.
-    fn elements<T>(
+    pub(super) fn elements<T>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<T, ReadError>,
     ) -> Result<Vec<T>, ReadError> {

@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::checksum::{Checksum, checksum};
-use super::{SnapshotFormat, Value, WriteError, code};
+use super::{RawValue, SnapshotFormat, Value, WriteError, code, grammar};
 use crate::resp::parse_integer;
 
 /// The longest text that can be an integer of 32 bits: `-2147483648`.
@@ -331,6 +331,31 @@ impl Writer {
                 self.begin(key, deadline_ms, kind, fields.len() as u64)?;
                 fields.iter().try_for_each(|f| self.field(&f.field, &f.value, f.deadline_ms))
             }
+        }
+    }
+
+    /// Writes a key with a value as it was encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::TypeUnsupported`] if the snapshot's version does not have the type, or means another one by its number;
+    /// [`WriteError::ElementsMissing`], [`WriteError::DeadlineOutOfRange`].
+    pub fn raw(&mut self, key: &[u8], deadline_ms: Option<u64>, value: &RawValue) -> Result<(), WriteError> {
+        let value_type = value.value_type();
+        let known = grammar::value(value_type, self.version.into()).is_some();
+        if !known || value_type.first_version() > self.newest_type_version() {
+            return Err(WriteError::TypeUnsupported { value_type });
+        }
+        self.put_key(key, deadline_ms, value_type.0)?;
+        self.out.put_slice(&value.body()[1..]);
+        Ok(())
+    }
+
+    /// Types that came with a later version are not known to who loads this one.
+    fn newest_type_version(&self) -> u16 {
+        match self.version {
+            SnapshotFormat::Redis10 => 10,
+            SnapshotFormat::Valkey80 => 80,
         }
     }
 

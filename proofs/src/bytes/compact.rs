@@ -1,4 +1,4 @@
-//! Listpacks and ziplists, the inverse of their readers: collections in one string.
+//! Listpacks, ziplists and zipmaps, the inverse of their readers: collections in one string.
 
 use arbitrary::{Result, Unstructured};
 use bytes::{BufMut as _, Bytes};
@@ -15,13 +15,16 @@ pub fn listpack(u: &mut Unstructured<'_>, items: &[Bytes]) -> Result<Vec<u8>> {
     for item in items {
         let start = blob.len();
         listpack_element(u, &mut blob, item)?;
-        // The length once more, seven bits a byte, to walk backwards by: read by nobody here, so only its size counts.
-        let back = match blob.len() - start {
-            0..=127 => 1,
-            128..=16_382 => 2,
-            _ => 3,
+        // The length once more, seven bits a byte, to walk backwards by: read by nobody here, so only its size counts, and at one
+        // length, for which there are two sizes, the first byte.
+        let (first, back) = match blob.len() - start {
+            0..=127 => (0, 1),
+            16_383 if u.arbitrary()? => (0, 3),
+            128..=16_383 => (0x7F, 2),
+            _ => (1, 3),
         };
-        blob.put_bytes(0, back);
+        blob.put_u8(first);
+        blob.put_bytes(0xFF, back - 1);
     }
     blob.put_u8(0xFF);
     close(u, &mut blob, 4, items.len())
@@ -122,6 +125,33 @@ fn ziplist_element(u: &mut Unstructured<'_>, blob: &mut Vec<u8>, item: &[u8]) ->
         }
     }
     Ok(())
+}
+
+/// A zipmap of fields and values in turn: u8 count, pairs, 0xFF.
+pub fn zipmap(u: &mut Unstructured<'_>, flat: &[Bytes]) -> Result<Vec<u8>> {
+    let count = flat.len() / 2;
+    let mut blob = vec![if u.ratio(1, 16)? { 254 } else { count as u8 }];
+    for pair in flat.chunks_exact(2) {
+        zipmap_length(&mut blob, pair[0].len());
+        blob.put_slice(&pair[0]);
+        zipmap_length(&mut blob, pair[1].len());
+        let free = if u.ratio(1, 8)? { u.int_in_range(0..=9)? } else { 0 };
+        blob.put_u8(free);
+        blob.put_slice(&pair[1]);
+        blob.put_bytes(0xFF, free.into());
+    }
+    blob.put_u8(0xFF);
+    Ok(blob)
+}
+
+fn zipmap_length(blob: &mut Vec<u8>, len: usize) {
+    match len {
+        0..254 => blob.put_u8(len as u8),
+        _ => {
+            blob.put_u8(254);
+            blob.put_u32_le(len as u32);
+        }
+    }
 }
 
 /// Fills in the size, and the count at `count_at`: known, or "too many to say".

@@ -11,8 +11,8 @@
 use arbitrary::{Result, Unstructured};
 use bytes::{BufMut as _, Bytes};
 use replcore::rdb::{
-    Event, Kind, Limits, Payload, PayloadError, PayloadWriter, ReadError, Reader, Value, WriteError,
-    payload_has_field_deadlines, read_payload,
+    Event, Kind, Limits, Payload, PayloadError, PayloadWriter, RawValue, ReadError, Reader, Value,
+    WriteError, payload_has_field_deadlines, read_payload,
 };
 
 use super::damage::edits;
@@ -94,7 +94,16 @@ fn check_sealed(body: &[u8], version: u16, limits: Limits, steering: Steering) {
         let plain = [0, 1, 2, 4, 5].contains(&body[0]) && version <= 10;
         assert!(plain || (body[0] == 22 && value.has_field_deadlines()));
     }
+    check_raw(&payload, body, limits, &value);
     rewrite(&value);
+}
+
+/// The structure alone says where a value ends that was read: nothing of it is missing, nothing is taken from behind it.
+fn check_raw(payload: &[u8], body: &[u8], limits: Limits, value: &Value) {
+    let unbounded = Limits { max_raw_bytes: u64::MAX, ..limits };
+    let raw = RawValue::from_payload(payload, unbounded).expect("what is a value has its structure");
+    assert!(body.starts_with(raw.body()));
+    assert_eq!(raw.decode(limits).expect("it was decoded"), *value);
 }
 
 /// The reader of snapshots finds the same value, or the same fault at the same place, behind a key.

@@ -1,13 +1,13 @@
 //! Values in every encoding that a snapshot may have them in: the inverse of the reader, written from the formats.
 //!
-//! The product writes plain encodings only. The compact ones are what other servers write, so their inverse is
+//! The product writes plain encodings only, and raw values. The compact ones, streams and values of modules are what other servers write, so their inverse is
 //! here. Each takes its choices (widths, lengths in a longer form than needed, nodes) from an input.
 
 use arbitrary::{Result, Unstructured};
 use bytes::{BufMut as _, Bytes};
 use replcore::rdb::{HashField, Value};
 
-use super::compact::{listpack, number, ziplist};
+use super::compact::{listpack, number, ziplist, zipmap};
 use super::input::{integer, several, text};
 
 /// A value as it stands in a snapshot.
@@ -249,16 +249,20 @@ fn hash(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<(u8, Value)> {
         |u: &mut Unstructured<'_>| Ok(HashField { field: text(u)?, value: text(u)?, deadline_ms: None });
     let fields = several(u, 10, field)?;
     let flat: Vec<_> = fields.iter().flat_map(|field| [field.field.clone(), field.value.clone()]).collect();
-    let value_type = match u.int_in_range(0..=2)? {
+    let value_type = match u.int_in_range(0..=3)? {
         0 => {
             length(u, out, fields.len() as u64)?;
             flat.iter().try_for_each(|text| string(u, out, text))?;
             4
         }
         form => {
-            let blob = if form == 1 { ziplist(u, &flat)? } else { listpack(u, &flat)? };
+            let blob = match form {
+                1 => ziplist(u, &flat)?,
+                2 => zipmap(u, &flat)?,
+                _ => listpack(u, &flat)?,
+            };
             string(u, out, &blob)?;
-            if form == 1 { 13 } else { 16 }
+            [13, 9, 16][form - 1]
         }
     };
     Ok((value_type, Value::Hash(fields)))
@@ -306,4 +310,79 @@ fn hash_with_deadlines(u: &mut Unstructured<'_>, out: &mut Vec<u8>, valkey: bool
     let blob = listpack(u, &flat)?;
     string(u, out, &blob)?;
     Ok((25, Value::Hash(fields)))
+}
+
+/// What no [`Value`] holds: a stream in one of its three forms, or the value of a module. Its type and what follows the key.
+pub fn opaque(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let form = u.int_in_range(0..=3)?;
+    let mut out = vec![[15, 19, 21, 7][form]];
+    if form == 3 {
+        some_length(u, &mut out)?;
+        module_values(u, &mut out)?;
+    } else {
+        stream(u, &mut out, form + 1)?;
+    }
+    Ok(out)
+}
+
+/// A length of any number, in any form that it has.
+pub fn some_length(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<u64> {
+    let number = u.arbitrary::<u64>()? >> u.int_in_range(0..=63)?;
+    length(u, out, number)?;
+    Ok(number)
+}
+
+/// A module's marked values, of every kind, and their end.
+pub fn module_values(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
+    for _ in 0..u.int_in_range(0..=4)? {
+        let kind = u.int_in_range(1..=5)?;
+        length(u, out, kind)?;
+        match kind {
+            3 => out.put_f32_le(0.5),
+            4 => out.put_f64_le(0.5),
+            5 => {
+                let text = text(u)?;
+                string(u, out, &text)?;
+            }
+            _ => drop(some_length(u, out)?),
+        }
+    }
+    length(u, out, 0)
+}
+
+fn stream(u: &mut Unstructured<'_>, out: &mut Vec<u8>, form: usize) -> Result<()> {
+    let nodes = several(u, 3, text)?;
+    length(u, out, nodes.len() as u64)?;
+    for node in &nodes {
+        string(u, out, &[7; 16])?;
+        string(u, out, node)?;
+    }
+    // How long it is and its last ID; its first ID, the greatest deleted one, and how many were added.
+    for _ in 0..if form == 1 { 3 } else { 8 } {
+        some_length(u, out)?;
+    }
+    let groups = several(u, 3, text)?;
+    length(u, out, groups.len() as u64)?;
+    for group in &groups {
+        string(u, out, group)?;
+        for _ in 0..if form == 1 { 2 } else { 3 } {
+            some_length(u, out)?;
+        }
+        let pending = u.int_in_range(0..=3)?;
+        length(u, out, pending)?;
+        for _ in 0..pending {
+            out.put_slice(&[8; 16 + 8]);
+            some_length(u, out)?;
+        }
+        let consumers = several(u, 3, text)?;
+        length(u, out, consumers.len() as u64)?;
+        for consumer in &consumers {
+            string(u, out, consumer)?;
+            out.put_slice(&[9; 16][..if form == 3 { 16 } else { 8 }]);
+            let owned = u.int_in_range(0..=3)?;
+            length(u, out, owned)?;
+            out.put_bytes(10, 16 * owned as usize);
+        }
+    }
+    Ok(())
 }

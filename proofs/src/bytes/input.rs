@@ -84,7 +84,7 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<Bytes> {
         5..=7 => integer(u)?.to_string().into(),
         8 => {
             // Around the lengths at which encodings change.
-            let len = *u.choose(&[31, 32, 33, 63, 64, 127, 128, 255, 264, 300, 4095, 4096, 5000])?;
+            let len = *u.choose(&[31, 32, 33, 63, 64, 127, 128, 255, 264, 300, 4095, 4096, 5000, 16_378])?;
             let pattern: [u8; 3] = u.arbitrary()?;
             let period = u.int_in_range(1..=3)?;
             pattern[..period].iter().copied().cycle().take(len).collect()

@@ -1,7 +1,10 @@
 //! Snapshots, from a source that hands them out in pieces.
 //!
-//! * **Cutting.** Events, errors and positions are the same however the source is cut; a source that is interrupted is
-//!   asked again.
+//! * **Cutting.** Events, errors and positions are the same however the source is cut, and whether it is pulled or pushed; a
+//!   source that is interrupted is asked again.
+//! * **One structure.** What skipping passes is what is handed over raw, and is what typed reading takes: every event ends at the
+//!   same byte in each of the ways, a raw value decodes to the typed one, and where structure alone fails, so does the typed reader,
+//!   there or before. What no value holds is refused by name, or taken as it is.
 //! * **Place.** The position is the number of bytes taken: never beyond the input, behind a snapshot exactly at its end.
 //!   A snapshot cut short ends in [`ReadError::Truncated`] at the cut.
 //! * **Inverse.** What is loaded can be written, and read back as the same. What is written, in every encoding of
@@ -13,7 +16,10 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
-use replcore::rdb::{Entry, Event, Limits, ReadError, Reader, SnapshotFormat, Value, WriteError, Writer};
+use replcore::rdb::{
+    Decoder, Entry, Event, Fault, Handling, Limits, Options, RawValue, ReadError, Reader, SnapshotFormat,
+    Value, WriteError, Writer,
+};
 
 use super::damage::edits;
 use super::input::Steering;
@@ -45,24 +51,31 @@ pub fn rdb(data: &[u8]) {
 pub(super) fn limits(choice: u8) -> Limits {
     match choice & 3 {
         0 | 1 => Limits::default(),
-        2 => Limits { max_string_bytes: 40, max_elements: 3 },
-        _ => Limits { max_string_bytes: 300, max_elements: u64::from(choice >> 2) },
+        2 => Limits { max_string_bytes: 40, max_elements: 3, max_raw_bytes: 100 },
+        _ => Limits { max_string_bytes: 300, max_elements: u64::from(choice >> 2), ..Limits::default() },
     }
+}
+
+/// Values decoded, what no value holds raw: nothing is lost.
+fn whole(limits: Limits) -> Options {
+    Options { limits, values: Handling::Decode, others: Handling::Raw }
 }
 
 /// What reading came to.
 #[derive(Debug)]
 struct Loaded {
     events: Vec<Event>,
+    /// Where each ended.
+    ends: Vec<u64>,
     error: Option<ReadError>,
     /// Bytes taken from the source; nothing if the magic was refused.
     position: Option<u64>,
 }
 
 /// Reads `bytes` from `source`, and checks what can be checked on the way.
-fn read(bytes: &[u8], source: impl BufRead, limits: Limits) -> Loaded {
-    let mut loaded = Loaded { events: Vec::new(), error: None, position: None };
-    let mut reader = match Reader::new(source, limits) {
+fn read(bytes: &[u8], source: impl BufRead, options: Options) -> Loaded {
+    let mut loaded = Loaded { events: Vec::new(), ends: Vec::new(), error: None, position: None };
+    let mut reader = match Reader::new(source, options) {
         Ok(reader) => reader,
         Err(error) => return Loaded { error: Some(error), ..loaded },
     };
@@ -74,7 +87,10 @@ fn read(bytes: &[u8], source: impl BufRead, limits: Limits) -> Loaded {
         before = position;
         loaded.position = Some(position);
         match next {
-            Ok(Some(event)) => loaded.events.push(event),
+            Ok(Some(event)) => {
+                loaded.events.push(event);
+                loaded.ends.push(position);
+            }
             Ok(None) => panic!("an event is missing: nothing ends without Event::End"),
             Err(error) => {
                 assert!(position_of(&error).is_none_or(|at| at == position), "{error}");
@@ -108,6 +124,7 @@ pub(super) fn position_of(error: &ReadError) -> Option<u64> {
         ReadError::NotRdb { .. }
         | ReadError::UnsupportedVersion { .. }
         | ReadError::ChecksumMismatch { .. } => None,
+        error => panic!("a new error: {error}"),
     }
 }
 
@@ -131,14 +148,16 @@ impl<L: Iterator<Item = usize>> Read for Pieces<'_, L> {
 
 /// Checks one file; returns what it holds.
 fn check(bytes: &[u8], limits: Limits, steering: Steering) -> Loaded {
-    let loaded = bounded(bytes.len(), READER_BYTES, READER_FACTOR, || read(bytes, bytes, limits));
+    let options = whole(limits);
+    let loaded = bounded(bytes.len(), READER_BYTES, READER_FACTOR, || read(bytes, bytes, options));
     let pieces = Pieces { rest: bytes, lengths: steering.cuts.lengths(), interrupted: false };
-    let cut = read(bytes, BufReader::with_capacity(1 + usize::from(steering.limits), pieces), limits);
-    assert_eq!(cut.events, loaded.events, "the events depend on the cutting");
-    assert_eq!(format!("{:?}", cut.error), format!("{:?}", loaded.error), "the error depends on the cutting");
-    assert_eq!(cut.position, loaded.position);
+    let cut = read(bytes, BufReader::with_capacity(1 + usize::from(steering.limits), pieces), options);
+    assert_same(&cut, &loaded, "the source is cut");
+    check_pushed(bytes, options, steering, &loaded);
+    check_ways(bytes, limits, steering, &loaded);
     if let Some(ReadError::LimitExceeded { claimed, limit, .. }) = loaded.error {
-        assert!(claimed > limit && [limits.max_string_bytes, limits.max_elements].contains(&limit));
+        let Limits { max_string_bytes, max_elements, max_raw_bytes, .. } = limits;
+        assert!(claimed > limit && [max_string_bytes, max_elements, max_raw_bytes].contains(&limit));
     }
     loaded.events.iter().for_each(|event| check_limits(event, &limits));
     if let Some(Event::End { checked }) = loaded.events.last() {
@@ -152,6 +171,96 @@ fn check(bytes: &[u8], limits: Limits, steering: Steering) -> Loaded {
     loaded
 }
 
+fn assert_same_end(one: &Loaded, other: &Loaded) {
+    assert_eq!(one.ends, other.ends);
+    assert_eq!(format!("{:?}", one.error), format!("{:?}", other.error));
+}
+
+fn assert_same(one: &Loaded, other: &Loaded, why: &str) {
+    assert_eq!(one.events, other.events, "the events are others if {why}");
+    assert_eq!(one.ends, other.ends, "{why}");
+    assert_eq!(format!("{:?}", one.error), format!("{:?}", other.error), "the error is another one if {why}");
+}
+
+/// A decoder that is fed pieces finds what a reader finds.
+fn check_pushed(bytes: &[u8], options: Options, steering: Steering, expected: &Loaded) {
+    let mut pushed = Loaded { events: Vec::new(), ends: Vec::new(), error: None, position: None };
+    let mut decoder = Decoder::new(options);
+    let mut push = |pushed: &mut Loaded| {
+        for piece in steering.cuts.pieces(bytes) {
+            decoder.feed(piece);
+            while let Some(event) = decoder.next_event()? {
+                pushed.events.push(event);
+                pushed.ends.push(decoder.position());
+            }
+        }
+        std::mem::replace(&mut decoder, Decoder::new(options)).finish()
+    };
+    match push(&mut pushed) {
+        Ok(rest) => {
+            let end = expected.position.unwrap_or_default() as usize;
+            assert_eq!(rest, bytes[end..], "what stands behind a snapshot stays");
+        }
+        Err(error) => pushed.error = Some(error),
+    }
+    assert_same(&pushed, expected, "pieces are pushed");
+}
+
+/// Reads by structure alone, and compares with `typed`, what was found by decoding.
+fn check_ways(bytes: &[u8], limits: Limits, steering: Steering, typed: &Loaded) {
+    let with = |handling| Options { limits, values: handling, others: handling };
+    let unbounded = Limits { max_raw_bytes: u64::MAX, ..limits };
+    let skipped = read(bytes, bytes, with(Handling::Skip));
+    let raw = read(bytes, bytes, Options { limits: unbounded, ..with(Handling::Raw) });
+    assert!(skipped.ends.starts_with(&raw.ends), "what is skipped is what is raw");
+    // The source of a library is unpacked, unless it is skipped.
+    if !matches!(raw.error, Some(ReadError::Malformed { fault: Fault::Lzf, .. })) {
+        assert_same_end(&raw, &skipped);
+    }
+    check_pushed(bytes, with(Handling::Skip), steering, &skipped);
+    check_pushed(bytes, with(Handling::Raw), steering, &read(bytes, bytes, with(Handling::Raw)));
+    assert!(raw.ends.starts_with(&typed.ends), "{:?} {:?}", raw.ends, typed.ends);
+    for (typed, raw) in typed.events.iter().zip(&raw.events) {
+        match (typed, raw) {
+            (Event::Entry(typed), Event::Raw(raw)) => {
+                assert_eq!(raw.value.decode(limits).expect("it was decoded"), typed.value);
+                check_payload(&raw.value);
+            }
+            _ => assert_eq!(typed, raw),
+        }
+    }
+    if typed.error.is_none() {
+        assert!(raw.error.is_none(), "{:?}", raw.error);
+    } else if raw.error.is_some() {
+        assert!(typed.position <= raw.position, "{:?} {:?}", typed.error, raw.error);
+    }
+    check_refusal(bytes, limits, typed);
+}
+
+/// A payload of a raw value holds it, whatever version it claims that is taken.
+fn check_payload(value: &RawValue) {
+    let again = RawValue::parse(value.body(), value.version(), Limits::default()).expect("a value is one");
+    assert_eq!(again, *value);
+    if let Ok(of_payload) = RawValue::from_payload(&value.payload(), Limits::default()) {
+        assert_eq!(of_payload.body(), value.body());
+    }
+}
+
+/// Who asks for values alone finds all up to the first that is none, and is told its key.
+fn check_refusal(bytes: &[u8], limits: Limits, typed: &Loaded) {
+    let refusing = read(bytes, bytes, Options::from(limits));
+    let first = typed.events.iter().position(|event| matches!(event, Event::Raw(_)));
+    let Some(first) = first else { return };
+    let Event::Raw(entry) = &typed.events[first] else { return };
+    assert_eq!(refusing.ends, typed.ends[..first]);
+    match refusing.error {
+        Some(ReadError::UnsupportedType { value_type, key, .. }) => {
+            assert_eq!((value_type, key.as_ref()), (entry.value.value_type(), Some(&entry.key)));
+        }
+        error => panic!("a stream is no value: {error:?}"),
+    }
+}
+
 fn check_limits(event: &Event, limits: &Limits) {
     match event {
         Event::Aux { key, value } => [key, value].into_iter().for_each(|text| check_text(text, limits)),
@@ -159,6 +268,10 @@ fn check_limits(event: &Event, limits: &Limits) {
         Event::Entry(entry) => {
             check_text(&entry.key, limits);
             check_value(&entry.value, limits);
+        }
+        Event::Raw(entry) => {
+            check_text(&entry.key, limits);
+            assert!(entry.value.body().len() as u64 <= limits.max_raw_bytes);
         }
         _ => {}
     }
@@ -201,7 +314,7 @@ pub(super) fn check_value(value: &Value, limits: &Limits) {
 /// A snapshot that ends at `end`, before its own end.
 fn truncate(bytes: &[u8], events: &[Event], limits: Limits, end: usize) {
     let part = &bytes[..end];
-    let loaded = read(part, part, limits);
+    let loaded = read(part, part, whole(limits));
     assert!(
         matches!(loaded.error, Some(ReadError::Truncated { position }) if position == end as u64),
         "cut at {end}: {:?}",
@@ -216,7 +329,7 @@ fn flip(bytes: &[u8], limits: Limits, bit: usize) {
     let mut bytes = bytes.to_vec();
     let at = bit / 8 % bytes.len();
     bytes[at] ^= 1 << (bit % 8);
-    let loaded = read(&bytes, &bytes[..], limits);
+    let loaded = read(&bytes, &bytes[..], whole(limits));
     assert!(
         loaded.error.is_some() || matches!(loaded.events.last(), Some(Event::End { checked: false })),
         "bit {} of byte {at} went unnoticed",
@@ -228,7 +341,8 @@ fn flip(bytes: &[u8], limits: Limits, bit: usize) {
 fn rewrite(events: &[Event], steering: Steering) {
     let has_deadlines = |event: &Event| matches!(event, Event::Entry(e) if e.value.has_field_deadlines());
     let valkey = steering.limits & 0x40 != 0 || events.iter().any(has_deadlines);
-    let mut writer = Writer::new(if valkey { SnapshotFormat::Valkey80 } else { SnapshotFormat::Redis10 });
+    let format = if valkey { SnapshotFormat::Valkey80 } else { SnapshotFormat::Redis10 };
+    let mut writer = Writer::new(format);
     let (mut file, mut expected) = (Vec::new(), Vec::new());
     let mut lengths = steering.cuts.lengths();
     for event in events {
@@ -237,16 +351,24 @@ fn rewrite(events: &[Event], steering: Steering) {
             Event::SelectDb(db) => writer.select_db(*db),
             Event::ResizeDb { keys, keys_with_deadline } => writer.resize_db(*keys, *keys_with_deadline),
             Event::Entry(entry) => writer.entry(&entry.key, entry.deadline_ms, &entry.value),
+            Event::Raw(entry) => writer.raw(&entry.key, entry.deadline_ms, &entry.value),
             // The writer has no words for these.
-            Event::SlotInfo { .. } | Event::Function(_) | Event::ModuleAux { .. } | Event::End { .. } => {
-                continue;
-            }
+            _ => continue,
         };
         match (event, written) {
             (Event::Entry(entry), Err(WriteError::EmptyCollection)) => assert!(is_empty(&entry.value)),
             (Event::Entry(entry), Ok(())) => {
                 assert!(!is_empty(&entry.value));
                 expected.push(Event::Entry(Entry { idle_s: None, frequency: None, ..entry.clone() }));
+            }
+            (Event::Raw(entry), Err(WriteError::TypeUnsupported { value_type })) => {
+                assert!(!valkey && value_type == entry.value.value_type() && value_type.0 == 21);
+            }
+            (Event::Raw(entry), Ok(())) => {
+                let value = RawValue::parse(entry.value.body(), format.into(), Limits::default());
+                let value = value.expect("what is written is known there");
+                let entry = Entry { idle_s: None, frequency: None, value, ..entry.clone() };
+                expected.push(Event::Raw(entry));
             }
             (event, written) => {
                 written.expect("what was read can be written");
@@ -259,7 +381,7 @@ fn rewrite(events: &[Event], steering: Steering) {
     }
     file.extend_from_slice(&writer.finish().expect("every collection is whole"));
     expected.push(Event::End { checked: true });
-    let again = read(&file, &file[..], Limits::default());
+    let again = read(&file, &file[..], whole(Limits::default()));
     assert!(again.error.is_none(), "{:?}", again.error);
     assert_eq!(again.events, expected, "what was written is read back");
     assert_eq!(again.position, Some(file.len() as u64));

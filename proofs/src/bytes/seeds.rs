@@ -64,12 +64,18 @@ pub const RDB_WORDS: &[&[u8]] = &[
     b"\xFD",
     b"\xFE\x00",
     b"\xFF",
+    b"\xF3",
     b"\xF4",
     b"\xF5",
     b"\xF7",
     b"\xF8\x01",
     b"\xF9\x05",
     b"\xFF\0\0\0\0\0\0\0\0",
+    b"\x07",
+    b"\x09",
+    b"\x0F",
+    b"\x13",
+    b"\x15",
     b"\x0A",
     b"\x0B",
     b"\x0C",
@@ -272,6 +278,8 @@ pub fn rdb() -> Vec<Vec<u8>> {
         include_bytes!("../../../tests/fixtures/rdb/redis-7.0.15.rdb").to_vec(),
         include_bytes!("../../../tests/fixtures/rdb/valkey-9.1.2.rdb").to_vec(),
         include_bytes!("../../../tests/fixtures/rdb/valkey-9.1.2-lfu.rdb").to_vec(),
+        include_bytes!("../../../tests/fixtures/rdb/redis-7.0.15-streams.rdb").to_vec(),
+        include_bytes!("../../../tests/fixtures/rdb/valkey-9.1.2-streams.rdb").to_vec(),
     ];
     let written = [snapshot(SnapshotFormat::Redis10), snapshot(SnapshotFormat::Valkey80)];
     let files = written.into_iter().chain(real);

@@ -1,9 +1,9 @@
 //! Snapshots of choice: every opcode, in every version, with every kind of end.
 
 use arbitrary::{Result, Unstructured};
-use bytes::BufMut as _;
+use bytes::{BufMut as _, Bytes};
 use crc::{CRC_64_REDIS, Crc};
-use replcore::rdb::{Entry, Event};
+use replcore::rdb::{Entry, Event, FileVersion, Limits, RawValue};
 
 use super::encode;
 use super::input::text;
@@ -15,7 +15,7 @@ pub const CRC: Crc<u64> = Crc::<u64>::new(&CRC_64_REDIS);
 pub struct File {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What a reader has to find, the end included.
+    /// What a reader has to find, the end included, that decodes what it can and takes the rest as it is.
     pub events: Vec<Event>,
     /// Whether its checksum is another one's.
     pub is_wrong: bool,
@@ -35,7 +35,8 @@ impl File {
             if u.is_empty() {
                 break;
             }
-            events.push(event(u, &mut bytes, valkey)?);
+            let version = if valkey { FileVersion::Valkey(version) } else { FileVersion::Redis(version) };
+            events.push(event(u, &mut bytes, version)?);
         }
         bytes.put_u8(255);
         let has_checksum = valkey || version >= 5;
@@ -50,8 +51,8 @@ impl File {
     }
 }
 
-fn event(u: &mut Unstructured<'_>, out: &mut Vec<u8>, valkey: bool) -> Result<Event> {
-    Ok(match u.int_in_range(0..=11)? {
+fn event(u: &mut Unstructured<'_>, out: &mut Vec<u8>, version: FileVersion) -> Result<Event> {
+    Ok(match u.int_in_range(0..=13)? {
         0 => {
             let (key, value) = (text(u)?, text(u)?);
             out.put_u8(250);
@@ -84,42 +85,51 @@ fn event(u: &mut Unstructured<'_>, out: &mut Vec<u8>, valkey: bool) -> Result<Ev
         5 => {
             out.put_u8(247);
             let [module_id] = numbers(u, out)?;
-            module(u, out)?;
-            Event::ModuleAux { module_id }
+            let start = out.len();
+            encode::length(u, out, 2)?;
+            encode::some_length(u, out)?;
+            encode::module_values(u, out)?;
+            Event::ModuleAux { module_id, data: Some(Bytes::copy_from_slice(&out[start..])) }
         }
-        _ => Event::Entry(entry(u, out, valkey)?),
+        6 if matches!(version, FileVersion::Valkey(_)) => slot_import(u, out)?,
+        7..=8 => {
+            let body = encode::opaque(u)?;
+            let value = RawValue::parse(&body, version, Limits::default()).expect("what is written is read");
+            assert_eq!(value.body()[..], body, "a value is taken whole");
+            Event::Raw(entry(u, out, value, &body)?)
+        }
+        _ => {
+            let value = encode::value(u, matches!(version, FileVersion::Valkey(_)))?;
+            let body = [&[value.value_type], &value.bytes[..]].concat();
+            Event::Entry(entry(u, out, value.value, &body)?)
+        }
     })
 }
 
 fn numbers<const N: usize>(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<[u64; N]> {
     let mut numbers = [0; N];
     for number in &mut numbers {
-        *number = u.arbitrary::<u64>()? >> u.int_in_range(0..=63)?;
-        encode::length(u, out, *number)?;
+        *number = encode::some_length(u, out)?;
     }
     Ok(numbers)
 }
 
-/// A module's data: marked values of every kind, and the end.
-fn module(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
-    for _ in 0..u.int_in_range(0..=4)? {
-        let kind = u.int_in_range(1..=5)?;
-        out.put_u8(kind);
-        match kind {
-            3 => out.put_f32_le(0.5),
-            4 => out.put_f64_le(0.5),
-            5 => {
-                let text = text(u)?;
-                encode::string(u, out, &text)?;
-            }
-            _ => drop(numbers::<1>(u, out)?),
-        }
+fn slot_import(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<Event> {
+    let job = text(u)?;
+    out.put_u8(243);
+    encode::string(u, out, &job)?;
+    let count = u.int_in_range(0..=3)?;
+    encode::length(u, out, count)?;
+    let mut ranges = Vec::new();
+    for _ in 0..count {
+        let [first, last] = numbers(u, out)?;
+        ranges.push((first, last));
     }
-    out.put_u8(0);
-    Ok(())
+    Ok(Event::SlotImport { job, ranges })
 }
 
-fn entry(u: &mut Unstructured<'_>, out: &mut Vec<u8>, valkey: bool) -> Result<Entry> {
+/// A key with attributes of choice, a value and its encoding: the type, and what follows the key.
+fn entry<V>(u: &mut Unstructured<'_>, out: &mut Vec<u8>, value: V, body: &[u8]) -> Result<Entry<V>> {
     let (mut deadline_ms, mut idle_s, mut frequency) = (None, None, None);
     match u.int_in_range(0..=7)? {
         0 => {
@@ -147,9 +157,8 @@ fn entry(u: &mut Unstructured<'_>, out: &mut Vec<u8>, valkey: bool) -> Result<En
         _ => {}
     }
     let key = text(u)?;
-    let value = encode::value(u, valkey)?;
-    out.put_u8(value.value_type);
+    out.put_u8(body[0]);
     encode::string(u, out, &key)?;
-    out.put_slice(&value.bytes);
-    Ok(Entry { key, value: value.value, deadline_ms, idle_s, frequency })
+    out.put_slice(&body[1..]);
+    Ok(Entry { key, value, deadline_ms, idle_s, frequency })
 }
