@@ -395,6 +395,25 @@ fn a_skipped_value_takes_no_memory() {
 }
 
 #[test]
+fn what_is_too_long_to_be_raw_is_refused_before_it_is_complete() {
+    let stream = [b"REDIS0011\x15\x01s", &n(1 << 20)[..]].concat();
+    let node = [string(&[1; 16]), string(&[2; 16])].concat();
+    let data = [b"REDIS0011\xf7", &n(9)[..], &[2, 1]].concat();
+    let marked = [&[5][..], &string(&[3; 16])].concat();
+    for (head, part) in [(stream, node), (data, marked)] {
+        let limits = Limits { max_raw_bytes: 1000, ..Limits::default() };
+        let mut decoder = Decoder::new(Options { limits, ..options(Handling::Raw, Handling::Raw) });
+        decoder.feed(&head);
+        let error = (0..100).find_map(|_| {
+            decoder.feed(&part);
+            decoder.next_event().err()
+        });
+        let is_limit = matches!(error, Some(ReadError::LimitExceeded { claimed: 1001, limit: 1000, .. }));
+        assert!(is_limit, "{error:?}");
+    }
+}
+
+#[test]
 fn a_decoder_hands_out_what_is_complete_and_keeps_what_follows_the_end() {
     let (_, file) = FILES[0];
     let mut decoder = Decoder::new(Limits::default());
