@@ -35,8 +35,9 @@ struct Cli {
 enum Command {
     /// Run a primary that clients and Valkey or Redis replicas can connect to.
     ///
-    /// Point a replica at it with `valkey-server --replicaof 127.0.0.1 6379`. Ctrl-C and SIGTERM end it: clients are
-    /// closed, replicas get what is left of the stream, and the exit code is 0. Exit code 1: it could not start (the
+    /// Point a replica at it with `valkey-server --replicaof 127.0.0.1 6379`. Ctrl-C and SIGTERM end it: writes are
+    /// paused until the replicas have everything (a second signal ends the wait, SHUTDOWN ABORT calls it off), clients are closed,
+    /// and the exit code is 0. Exit code 1: it could not start (the
     /// port is taken, for instance). Exit code 2: the command line or a setting is wrong.
     Serve(Serve),
     /// Look for ways in which a replica comes to disagree with its primary about things that expire.
@@ -361,7 +362,15 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_FAILURE);
         }
     };
-    server.run(interrupted()).await;
+    let stopper = server.stopper();
+    // Each time: an end that waits for replicas may be aborted, and a second signal ends the wait.
+    tokio::spawn(async move {
+        loop {
+            interrupted().await;
+            stopper.stop();
+        }
+    });
+    server.run(std::future::pending()).await;
     ExitCode::SUCCESS
 }
 

@@ -27,8 +27,10 @@ use bytes::{Bytes, BytesMut};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use replcore::resp::{Reply, ReplyLimits, ReplyParser, encode_command};
+use rustix::process::Signal;
 
 use support::client::{Argv, argv};
+use support::stream::{Answer, RawReplica};
 use support::{Client, Program, Scratch, Server, note, seed, wait_until};
 
 /// No reply, end of a connection or block takes longer.
@@ -164,7 +166,8 @@ impl Side {
             match control.call(argv!["CLIENT", "LIST", "ID", id]) {
                 Reply::Bulk(text) | Reply::Verbatim(text) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
-                    if text.contains("flags=b") { Ok(()) } else { Err(text) }
+                    let flags = text.split(' ').find_map(|field| field.strip_prefix("flags="));
+                if flags.is_some_and(|flags| flags.contains('b')) { Ok(()) } else { Err(text) }
                 }
                 other => Err(format!("{other:?}")),
             }
@@ -943,5 +946,102 @@ fn doubles_are_the_same_text_as_in_valkey() {
     let [ours, theirs] = texts.each_mut().map(std::mem::take);
     for ((value, ours), theirs) in values.iter().zip(ours).zip(theirs) {
         assert_eq!(ours, theirs, "{value:e}");
+    }
+}
+
+#[test]
+fn paused_clients_go_on_where_they_were() {
+    compare(&[
+        "a> CLIENT PAUSE abc
+         a> CLIENT PAUSE -1
+         a> CLIENT PAUSE 9223372036854775807
+         a> CLIENT PAUSE 1 foo
+         a> CLIENT PAUSE abc foo
+         a> CLIENT PAUSE 0
+         a> CLIENT PAUSE 0 WRITE
+         a> CLIENT UNPAUSE
+         a> INFO clients => paused_reason paused_actions paused_timeout_milliseconds",
+        "a> CLIENT PAUSE 100000 WRITE
+         a> INFO clients => paused_reason paused_actions
+         a> GET k
+         b>> SET k v
+         b~
+         c>> PUBLISH ch x
+         c~
+         d> MULTI
+         d> GET k
+         d>> SET l v
+         d~
+         e> MULTI
+         e> GET k
+         e> EXEC
+         a> CLIENT LIST ID {b} => flags cmd
+         a> CLIENT UNPAUSE
+         b<
+         c<
+         d<
+         d> EXEC
+         a> GET k
+         a> INFO clients => paused_reason paused_actions",
+        "a> CLIENT PAUSE 300 WRITE
+         b> SET k v
+         a> INFO clients => paused_reason",
+        "a> CLIENT PAUSE 200
+         b> GET k
+         a> CLIENT PAUSE 1 WRITE
+         a> INFO clients => paused_actions",
+    ]);
+}
+
+/// `SHUTDOWN` waits for replicas that lag: writes are paused, nobody is closed, and it can be called off. `SIGTERM` likewise.
+#[test]
+fn a_shutdown_waits_for_replicas_and_can_be_aborted() {
+    let scratch = Scratch::new("stopping");
+    for program in [Program::primary(), Program::Valkey] {
+        let mut side = Side::start(program, &scratch);
+        let mut replica = RawReplica::introduce(side.server.address());
+        let Answer::FullResync { offset, .. } = replica.psync("?", -1) else { panic!("a full resync") };
+        replica.snapshot();
+        replica.acknowledge(offset);
+        let online = |side: &mut Side| {
+            side.control.info_section("replication").text("slave0").contains("state=online")
+        };
+        wait_until("the replica is online", SOON, || online(&mut side).then_some(()).ok_or_else(String::new));
+        assert_eq!(side.line("a> SET k v"), r"+OK\r\n");
+        for end in ["SHUTDOWN", "SIGTERM"] {
+            let ask = |side: &mut Side| match end {
+                "SHUTDOWN" => {
+                    side.line("b>> SHUTDOWN");
+                    side.line("b~");
+                }
+                _ => side.server.signal(Signal::TERM),
+            };
+            ask(&mut side);
+            let left_ms = wait_until("a shutdown waits", SOON, || {
+                let info = side.control.info_section("server");
+                info.get("shutdown_in_milliseconds").map(str::to_owned).ok_or_else(String::new)
+            });
+            let left_ms: u64 = left_ms.parse().expect("a number");
+            assert!((1..=10_000).contains(&left_ms), "{program:?}: {left_ms}");
+            assert_eq!(side.line("a> GET k"), r"$1\r\nv\r\n");
+            side.line("w>> SET k w");
+            side.line("w~");
+            assert_eq!(side.line("n> INFO clients => paused_reason"), "paused_reason shutdown_in_progress");
+            assert_eq!(side.line("a> SHUTDOWN ABORT"), r"+OK\r\n");
+            assert_eq!(side.line("w<"), r"+OK\r\n");
+            if end == "SHUTDOWN" {
+                assert_eq!(side.line("b<"), r"-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
+            }
+            assert_eq!(side.line("a> SHUTDOWN ABORT"), r"-ERR No shutdown in progress.\r\n");
+            assert_eq!(side.line("a> SET k v"), r"+OK\r\n");
+        }
+        // A replica that has everything is waited for no longer.
+        side.line("z>> SHUTDOWN");
+        side.line("z~");
+        let end = side.control.info_section("replication").number("master_repl_offset");
+        replica.acknowledge(end);
+        assert_eq!(side.line("z!"), "closed");
+        assert_eq!(side.line("a!"), "closed");
+        assert_eq!(side.server.wait_exit(SOON).code(), Some(0), "{program:?}");
     }
 }

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::ready;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -195,7 +195,7 @@ impl Connection {
                 Err(error) => break Err(error),
             };
             commands += 1;
-            match self.session.execute(argv) {
+            match self.execute(argv).await? {
                 Flow::Reply(reply) => {
                     errors += u64::from(matches!(reply, Reply::Error(_)));
                     self.answer(&reply).await?;
@@ -214,6 +214,13 @@ impl Connection {
                     errors += u64::from(matches!(reply, Reply::Error(_)));
                     self.answer(&reply).await?;
                 }
+                Flow::Stopping => {
+                    self.flush().await?;
+                    let reply = self.wait_for_shutdown().await?;
+                    self.push(&reply)?;
+                }
+                // `execute` has waited for it.
+                Flow::Postponed { .. } => {}
                 Flow::Executed(executed) => {
                     errors += executed.errors();
                     self.answer_transaction(executed).await?;
@@ -259,6 +266,32 @@ impl Connection {
                 self.flush_and_close().await?;
                 Err(End::Protocol(error))
             }
+        }
+    }
+
+    /// Executes a command, after the pause if there is one.
+    async fn execute(&mut self, argv: Vec<Bytes>) -> Result<Flow, End> {
+        let mut flow = self.session.execute(argv);
+        while let Flow::Postponed { level, argv } = flow {
+            self.session.publish_profile(self.session.last_command);
+            self.flush().await?;
+            self.publish_buffers(argv.iter().map(|arg| arg.len() as u64).sum());
+            let shared = Arc::clone(&self.session.shared);
+            if self.blocked(shared.resumed(level)).await?.is_none() {
+                return Err(End::Closed);
+            }
+            flow = self.session.execute(argv);
+        }
+        Ok(flow)
+    }
+
+    /// `SHUTDOWN` that waits for replicas: the end of the connection, or an error if it is aborted.
+    async fn wait_for_shutdown(&mut self) -> Result<Reply, End> {
+        self.session.publish_profile(self.session.last_command);
+        let shared = Arc::clone(&self.session.shared);
+        match self.blocked(shared.stop_aborted()).await? {
+            Some(()) => Ok(Reply::Error("ERR Errors trying to SHUTDOWN. Check logs.".into())),
+            None => Err(End::Closed),
         }
     }
 

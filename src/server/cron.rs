@@ -22,6 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         ping(&shared),
         limits(&shared),
         sample(&shared),
+        shared.watch_stopping(),
         shared.replication.ask_for_acks(&shared)
     );
 }

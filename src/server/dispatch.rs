@@ -16,6 +16,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::commandlog::{self, Stopwatch};
 use super::commands;
 use super::monitor::Ran;
+use super::pause::Level;
 use super::session::{Queued, Session};
 use super::state::unix_ms;
 use super::transaction::Executed;
@@ -46,6 +47,11 @@ impl Command {
             Command::Data(spec) => spec.arity,
             Command::Server(command) => command.arity,
         }
+    }
+
+    /// Whether it may write to the stream.
+    fn may_replicate(self) -> bool {
+        self.is_write() || matches!(self, Command::Data(spec) if spec.flags.contains(&Flag::Pubsub))
     }
 
     /// Refuses a subcommand that does not exist or takes other arguments.
@@ -89,6 +95,13 @@ pub(super) enum Flow {
     },
     /// The command waits for a key: answer with the end of that.
     Block(Waiting),
+    /// The client is paused: the command runs when less than this is paused.
+    Postponed {
+        level: Level,
+        argv: Vec<Bytes>,
+    },
+    /// `SHUTDOWN` that waits for replicas: an answer only if it is aborted.
+    Stopping,
     /// `DEBUG SLEEP`: answer `+OK` after a while.
     Sleep {
         duration: Duration,
@@ -223,6 +236,9 @@ impl Session {
             ));
             return self.refuse(found, refusal);
         }
+        if let Some(level) = self.is_paused(command) {
+            return Flow::Postponed { level, argv };
+        }
         if self.monitoring && matches!(command, Command::Data(_)) {
             return self.refuse(found, error("ERR Replica can't interact with the keyspace"));
         }
@@ -288,6 +304,23 @@ impl Session {
     pub fn settle(&mut self) {
         if std::mem::take(&mut self.expiry_changed) {
             self.shared.active_expiry.wait_for_cycle();
+        }
+    }
+
+    /// What has to be paused no more for the command to run, if it is.
+    fn is_paused(&self, command: Command) -> Option<Level> {
+        let paused = self.shared.paused();
+        let queued = || self.transaction.iter().flat_map(|transaction| &transaction.queue);
+        match paused {
+            Level::Nothing => None,
+            Level::Everything => Some(Level::Everything),
+            Level::Writes if command.may_replicate() => Some(Level::Writes),
+            Level::Writes
+                if command.name() == "exec" && queued().any(|queued| queued.command.may_replicate()) =>
+            {
+                Some(Level::Writes)
+            }
+            Level::Writes => None,
         }
     }
 

@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::config::{Config, MAX_HZ, MIN_HZ};
+use super::pause::Level;
 use super::state::{Shared, unix_ms};
 use crate::keyspace::ExpireReport;
 
@@ -104,7 +105,7 @@ async fn cycle(shared: &Arc<Shared>, budget: Duration) -> bool {
     let report = tokio::task::spawn_blocking(move || {
         let expiry = &cycle.active_expiry;
         let running = expiry.cycle.lock();
-        if expiry.is_off.load(Ordering::Relaxed) {
+        if expiry.is_off.load(Ordering::Relaxed) || cycle.paused() > Level::Nothing {
             return None;
         }
         let started = Instant::now();

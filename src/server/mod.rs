@@ -30,6 +30,7 @@
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
 //! | `monitor` | `MONITOR` |
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
+//! | `pause` | clients that are paused |
 //! | `cron`, `expiry` | what happens by time; active expiry |
 //!
 //! # Locks
@@ -65,6 +66,7 @@ mod monitor;
 mod notifications;
 mod outbox;
 mod parameters;
+mod pause;
 mod propagation;
 mod pubsub;
 mod replication;
@@ -169,9 +171,14 @@ impl Server {
         &self.shared.replication.buffer
     }
 
-    /// Serves until `shutdown` resolves or a client sends `SHUTDOWN`. Then no more connections are
-    /// accepted, clients are closed, and replicas get what is left of the stream, for at most
-    /// `shutdown-timeout` seconds.
+    /// To end it from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.shared))
+    }
+
+    /// Serves until `shutdown` resolves, a [`Stopper`] is used, or a client sends `SHUTDOWN`. Then writes are paused until the
+    /// replicas have acknowledged everything, for at most `shutdown-timeout` seconds, in which `SHUTDOWN ABORT` makes it go
+    /// on. After that no more connections are accepted, clients are closed, and replicas get what is left of the stream.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Server { shared, listener, addr } = self;
         tracing::info!(%addr, replid = %shared.replication.history.load().replid, "ready to accept connections");
@@ -180,7 +187,8 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut refused = false;
         tokio::pin!(shutdown);
-        loop {
+        let mut was_asked = false;
+        let until_ms = loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((socket, peer)) => {
@@ -196,14 +204,16 @@ impl Server {
                     }
                 },
                 Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
-                () = &mut shutdown => break,
-                () = shared.draining() => break,
+                () = &mut shutdown, if !was_asked => {
+                    was_asked = true;
+                    shared.stop(true);
+                }
+                until_ms = shared.draining_until_ms() => break until_ms,
             }
-        }
+        };
         drop(listener);
-        shared.shut_down();
         shared.clients.close_ordinary();
-        drain(&shared, connections).await;
+        drain(&shared, connections, until_ms).await;
         tracing::info!(end_offset = shared.replication.buffer.end_offset(), "bye");
     }
 }
@@ -260,9 +270,20 @@ fn set_up(socket: &TcpStream, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the connections end by themselves, within `shutdown-timeout`.
-async fn drain(shared: &Shared, mut connections: JoinSet<()>) {
-    let timeout = Duration::from_secs(shared.config.load().shutdown_timeout_s);
+/// Ends a server, as often as needed: an end that waits for replicas may be aborted.
+#[derive(Clone)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    /// Begins the end as `SHUTDOWN` does. While replicas are being waited for, ends the wait.
+    pub fn stop(&self) {
+        self.0.stop_or_insist();
+    }
+}
+
+/// Lets the connections end by themselves, until then.
+async fn drain(shared: &Shared, mut connections: JoinSet<()>, until_ms: u64) {
+    let timeout = Duration::from_millis(until_ms.saturating_sub(shared.mono_ms()));
     let all_ended = async {
         while let Some(ended) = connections.join_next().await {
             note_panic(ended);
@@ -271,7 +292,7 @@ async fn drain(shared: &Shared, mut connections: JoinSet<()>) {
     if tokio::time::timeout(timeout, all_ended).await.is_err() {
         tracing::warn!(
             left = connections.len(),
-            timeout_s = timeout.as_secs(),
+            timeout_ms = timeout.as_millis(),
             "connections did not end in time, closing them"
         );
         connections.shutdown().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use super::commandlog::CommandLog;
 use super::config::{Config, OutputLimit};
 use super::expiry::ActiveExpiry;
 use super::monitor::Monitors;
+use super::pause::{Level, Pause};
 use super::pubsub::PubSub;
 use super::replication::Replication;
 use super::stats::Stats;
@@ -23,12 +24,23 @@ use crate::keyspace::{Keyspace, Options, Room};
 use crate::rewrite::DeletionVerb;
 
 /// How far a server has come towards its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
-    /// No new connections, clients are closed, replicas take what is left of the stream.
-    Draining,
+    /// Writes are paused until the replicas have acknowledged everything, or until then; it may be aborted.
+    Stopping {
+        until_ms: u64,
+    },
+    /// No new connections, clients are closed, replicas take what is left of the stream, until then.
+    Draining {
+        until_ms: u64,
+    },
 }
+
+/// Time for connections to end, however long the replicas have been waited for.
+const DRAIN_MIN_MS: u64 = 1_000;
+/// How often is looked whether the replicas have everything.
+const STOPPING_TICK: Duration = Duration::from_millis(50);
 
 /// The shared state of a server.
 pub(super) struct Shared {
@@ -43,6 +55,7 @@ pub(super) struct Shared {
     pub stats: Stats,
     pub command_log: CommandLog,
     pub phase: watch::Sender<Phase>,
+    pub pause: Pause,
     pub active_expiry: ActiveExpiry,
     /// A command has run although memory is short, because its time for evictions was up.
     pub more_to_evict: Notify,
@@ -77,6 +90,7 @@ impl Shared {
             stats: Stats::default(),
             command_log: CommandLog::default(),
             phase: watch::Sender::new(Phase::Running),
+            pause: Pause::default(),
             active_expiry: ActiveExpiry::default(),
             more_to_evict: Notify::new(),
             blocked_clients: AtomicUsize::new(0),
@@ -94,20 +108,113 @@ impl Shared {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether clients are served.
     pub fn is_running(&self) -> bool {
-        *self.phase.borrow() == Phase::Running
+        !matches!(*self.phase.borrow(), Phase::Draining { .. })
     }
 
-    /// Begins the end: no new connections, clients close, replicas drain.
-    pub fn shut_down(&self) {
-        self.phase.send_replace(Phase::Draining);
+    /// Begins to end. Waits for replicas that lag, if `waits`, for at most `shutdown-timeout`; returns whether there is
+    /// something to wait for. If it has been waiting already, one that does not wait ends that.
+    pub fn stop(&self, waits: bool) -> bool {
+        // First, so that what the replicas are to have is settled.
+        self.pause.shutdown(true);
+        let timeout_ms = self.config.load().shutdown_timeout_s.saturating_mul(1000);
+        let now_ms = self.mono_ms();
+        let waits = waits && timeout_ms > 0 && !self.replication.all_have_everything();
+        let mut is_waiting = false;
+        self.phase.send_modify(|phase| {
+            let until_ms = now_ms.saturating_add(timeout_ms);
+            *phase = match *phase {
+                Phase::Running | Phase::Stopping { .. } if !waits => Phase::Draining { until_ms },
+                Phase::Running => Phase::Stopping { until_ms },
+                other => other,
+            };
+            is_waiting = matches!(phase, Phase::Stopping { .. });
+        });
+        is_waiting
     }
 
-    /// Resolves when the server begins to end.
+    /// Ends at once a wait for replicas that has begun, or begins to end.
+    pub fn stop_or_insist(&self) {
+        let waits = !matches!(*self.phase.borrow(), Phase::Stopping { .. });
+        self.stop(waits);
+    }
+
+    /// `SHUTDOWN ABORT`: goes on as if nothing had been; false if no shutdown waits.
+    pub fn abort_stop(&self) -> bool {
+        let aborted = self.phase.send_if_modified(|phase| {
+            let waits = matches!(phase, Phase::Stopping { .. });
+            if waits {
+                *phase = Phase::Running;
+            }
+            waits
+        });
+        if aborted {
+            self.pause.shutdown(false);
+        }
+        aborted
+    }
+
+    /// For how many milliseconds more replicas are waited for, if they are.
+    pub fn stopping_ms(&self) -> Option<u64> {
+        match *self.phase.borrow() {
+            Phase::Stopping { until_ms } => Some(until_ms.saturating_sub(self.mono_ms())),
+            _ => None,
+        }
+    }
+
+    /// Ends waits for replicas when these have everything or the time is over. Never returns.
+    pub async fn watch_stopping(&self) {
+        let mut phase = self.phase.subscribe();
+        loop {
+            // The sender lives as long as `self`, so waiting cannot fail.
+            let _ = phase.wait_for(|phase| matches!(phase, Phase::Stopping { .. })).await;
+            tokio::time::sleep(STOPPING_TICK).await;
+            let now_ms = self.mono_ms();
+            let has_everything = self.replication.all_have_everything();
+            self.phase.send_if_modified(|phase| match *phase {
+                Phase::Stopping { until_ms } if has_everything || now_ms >= until_ms => {
+                    let until_ms = until_ms.max(now_ms.saturating_add(DRAIN_MIN_MS));
+                    *phase = Phase::Draining { until_ms };
+                    true
+                }
+                _ => false,
+            });
+        }
+    }
+
+    /// Resolves when the server ends.
     pub async fn draining(&self) {
+        self.draining_until_ms().await;
+    }
+
+    /// Resolves when the server ends; returns until when connections may last.
+    pub async fn draining_until_ms(&self) -> u64 {
+        let mut phase = self.phase.subscribe();
+        loop {
+            if let Phase::Draining { until_ms } = *phase.borrow_and_update() {
+                return until_ms;
+            }
+            // The sender lives as long as `self`, so waiting cannot fail.
+            let _ = phase.changed().await;
+        }
+    }
+
+    /// Resolves when a shutdown that waits is aborted; never if it is not.
+    pub async fn stop_aborted(&self) {
         let mut phase = self.phase.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        let _ = phase.wait_for(|phase| *phase == Phase::Running).await;
+    }
+
+    /// Until when `level` is not paused.
+    pub async fn resumed(&self, level: Level) {
+        self.pause.below(level, || self.mono_ms()).await;
+    }
+
+    /// What is paused.
+    pub fn paused(&self) -> Level {
+        self.pause.level(|| self.mono_ms())
     }
 
     /// Replaces the configuration and hands on what the buffer has to know.
@@ -125,7 +232,7 @@ impl Shared {
     /// Evicts keys if the data takes more than `maxmemory`, for as long as one command may, and has the rest done beside
     /// the commands.
     pub fn make_room(&self) -> Room {
-        if !self.keyspace.is_over_memory_limit() {
+        if !self.keyspace.is_over_memory_limit() || self.paused() > Level::Nothing {
             return Room::Enough;
         }
         let room = self.keyspace.make_room(unix_ms(), &mut |effects| {

@@ -186,6 +186,8 @@ impl Executed {
             | Flow::Executed(_)
             | Flow::Block(_)
             | Flow::Sync(_)
+            | Flow::Postponed { .. }
+            | Flow::Stopping
             | Flow::Wait { .. }
             | Flow::Sleep { .. } => Reply::Null,
         }

@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use super::super::clients::{Client, UnblockAs};
 use super::super::dispatch::{Flow, Run, error, shown, until_zero};
+use super::super::pause::Level;
 use super::super::session::{ReplyMode, Session, keep};
 use super::client_filter::{ClientFilter, signed};
 use super::connection::integer;
+use super::replication::timeout_ms;
 use super::{help, is_sub, subcommand_error};
 use crate::keyspace::batch::Overview;
 use crate::resp::Reply;
@@ -44,7 +46,11 @@ fn client(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) ->
         }
         (b"reply", [mode]) => return reply_mode(session, mode),
         (b"unblock", [id, reason @ ..]) => unblock(session, id, reason, keyspace),
-        (b"unpause", []) => Reply::Simple("OK"),
+        (b"pause", [timeout, mode @ ..]) => pause(session, timeout, mode),
+        (b"unpause", []) => {
+            session.shared.pause.unpause_clients();
+            Reply::Simple("OK")
+        }
         (b"help", []) => help::reply(help::CLIENT),
         _ => subcommand_error("client", argv),
     };
@@ -110,6 +116,25 @@ fn reply_mode(session: &mut Session, mode: &[u8]) -> Flow {
         return error("ERR syntax error").into();
     }
     Flow::Silent
+}
+
+/// `CLIENT PAUSE timeout [WRITE|ALL]`. As in Valkey, the mode is looked at if nothing follows it.
+fn pause(session: &Session, timeout: &[u8], mode: &[Bytes]) -> Reply {
+    let level = match mode {
+        [mode] if mode.eq_ignore_ascii_case(b"write") => Level::Writes,
+        [mode] if !mode.eq_ignore_ascii_case(b"all") => {
+            return error("ERR CLIENT PAUSE mode must be WRITE or ALL");
+        }
+        _ => Level::Everything,
+    };
+    match timeout_ms(timeout) {
+        Ok(timeout_ms) => {
+            let now_ms = session.shared.mono_ms();
+            session.shared.pause.clients(level, now_ms, now_ms.saturating_add(timeout_ms));
+            Reply::Simple("OK")
+        }
+        Err(refusal) => refusal,
+    }
 }
 
 /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`. As in Valkey, the reason is looked at if nothing follows it.

@@ -83,9 +83,13 @@ fn server(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
         "configured_hz" = config.hz,
         "shards" = config.shards,
     );
+    if let Some(left_ms) = shared.stopping_ms() {
+        fields!(out, "shutdown_in_milliseconds" = left_ms);
+    }
 }
 
 fn clients(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
+    let (reason, paused, left_ms) = shared.pause.describe(shared.mono_ms());
     let replicas = shared.replication.replicas().len();
     let list = shared.clients.list();
     let watching = list.iter().filter(|client| client.profile.lock().watching > 0).count();
@@ -97,6 +101,9 @@ fn clients(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
         "pubsub_clients" = list.iter().filter(|client| client.profile.lock().is_subscriber()).count(),
         "watching_clients" = watching,
         "total_blocking_keys" = keyspace.waiting_keys(),
+        "paused_reason" = reason,
+        "paused_actions" = paused.name(),
+        "paused_timeout_milliseconds" = left_ms,
     );
 }
 

@@ -149,14 +149,15 @@ fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
     }
 }
 
-/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: there is nothing to save; the connection ends
-/// without an answer, as in Valkey.
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: there is nothing to save; the connection ends without an answer, as in
+/// Valkey, unless it waits for replicas and is aborted. `NOW` does not wait.
 pub(super) fn shutdown(session: &mut Session, argv: &[Bytes]) -> Flow {
-    let (mut abort, mut save) = (false, 0);
+    let (mut abort, mut save, mut now) = (false, 0, false);
     for option in argv.iter().skip(1) {
         match option.to_ascii_lowercase().as_slice() {
             b"nosave" | b"save" => save += 1,
-            b"now" | b"force" => {}
+            b"now" => now = true,
+            b"force" => {}
             b"abort" => abort = true,
             _ => return error("ERR syntax error").into(),
         }
@@ -165,10 +166,15 @@ pub(super) fn shutdown(session: &mut Session, argv: &[Bytes]) -> Flow {
         return error("ERR syntax error").into();
     }
     if abort {
-        return error("ERR No shutdown in progress.").into();
+        return match session.shared.abort_stop() {
+            true => Reply::Simple("OK").into(),
+            false => error("ERR No shutdown in progress.").into(),
+        };
     }
     tracing::info!(client = session.client.id, "shutting down at a client's request");
-    session.shared.shut_down();
+    if session.shared.stop(!now) {
+        return Flow::Stopping;
+    }
     session.closing = true;
     Flow::Silent
 }

@@ -104,6 +104,7 @@ static CONTAINERS: &[(&str, Subcommands)] = &[
             ("list", -2),
             ("no-evict", 3),
             ("no-touch", 3),
+            ("pause", -3),
             ("reply", 3),
             ("setinfo", 4),
             ("setname", 3),

@@ -53,7 +53,7 @@ pub(super) fn wait(session: &mut Session, argv: &[Bytes]) -> Flow {
 }
 
 /// A timeout in milliseconds; its end has to be a time that can be written.
-fn timeout_ms(text: &[u8]) -> Result<u64, Reply> {
+pub(super) fn timeout_ms(text: &[u8]) -> Result<u64, Reply> {
     let given = integer(text).ok_or_else(|| error("ERR timeout is not an integer or out of range"))?;
     let timeout_ms = u64::try_from(given).map_err(|_| error("ERR timeout is negative"))?;
     match timeout_ms > (i64::MAX as u64).saturating_sub(unix_ms()) {

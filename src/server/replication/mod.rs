@@ -171,6 +171,12 @@ impl Replication {
         links.iter().map(view).collect()
     }
 
+    /// Whether every replica has acknowledged the whole stream.
+    pub fn all_have_everything(&self) -> bool {
+        let end = self.buffer.end_offset();
+        self.replicas().iter().all(|replica| replica.acked_offset >= end)
+    }
+
     pub fn has_replicas(&self) -> bool {
         !self.links.lock().is_empty()
     }
