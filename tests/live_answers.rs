@@ -167,7 +167,7 @@ impl Side {
                 Reply::Bulk(text) | Reply::Verbatim(text) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
                     let flags = text.split(' ').find_map(|field| field.strip_prefix("flags="));
-                if flags.is_some_and(|flags| flags.contains('b')) { Ok(()) } else { Err(text) }
+                    if flags.is_some_and(|flags| flags.contains('b')) { Ok(()) } else { Err(text) }
                 }
                 other => Err(format!("{other:?}")),
             }

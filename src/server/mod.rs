@@ -50,6 +50,9 @@
 //! * Full resyncs take no fork and wait for no other (`repl-diskless-sync-delay` does not exist): each
 //!   takes a cut of its own, and is served from a copy-on-write snapshot.
 //! * A replica that is still loading its snapshot is shown as `send_bulk`, not as `online`.
+//! * While clients are paused, a read that meets an expired key deletes it, and says so in the stream.
+//! * `SHUTDOWN NOW` ends a shutdown that waits for replicas; Valkey goes on waiting.
+//! * `CLIENT LIST` shows `obl` as 0 and `rbp` as `rbs`: what waits to be sent is `omem`.
 //! * `DEBUG SLEEP` puts the calling connection to sleep, not the server; inside a transaction, which goes on only when it is
 //!   over, those wait as well who need a key of it.
 

@@ -204,7 +204,9 @@ fn every_member_can_be_drawn() {
          srandmember s x        => -ERR value is not an integer or out of range
          srandmember s 1 2      => -ERR syntax error
          srandmember s -9223372036854775808 => -ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807
-         srandmember s -9999999999 => -ERR value is out of range
+         srandmember s -9999999999 => []
+         sadd t m               => :1 | sadd t m
+         srandmember t -9999999999 => -ERR value is out of range
          set k v                => OK | set k v
          srandmember k          => -WRONGTYPE Operation against a key holding the wrong kind of value",
     );

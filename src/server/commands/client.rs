@@ -185,8 +185,11 @@ fn list(session: &Session, args: &[Bytes]) -> Reply {
 fn matching(session: &Session, filter: &ClientFilter) -> Vec<Arc<Client>> {
     let now_ms = session.shared.mono_ms();
     let mut clients = session.shared.clients.list();
-    clients
-        .retain(|client| !(filter.skip_own && client.id == session.client.id) && filter.fits(client, now_ms));
+    clients.retain(|client| {
+        !(filter.skip_own && client.id == session.client.id)
+            && filter.fits(client, now_ms)
+            && !client.is_killed()
+    });
     clients
 }
 
