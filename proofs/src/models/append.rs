@@ -1,5 +1,7 @@
 //! Writers race each other: one cell, one segment boundary, one context.
 
+use replcore::buffer::{ReplicationBuffer, Writer};
+
 use super::{keeping, read_visible, small};
 use crate::check::{Crew, Gives};
 use crate::model::{BASE, Bound, Model, Seen};
@@ -9,12 +11,12 @@ pub static MODELS: &[Model] = &[
     Model {
         name: "append-2",
         invariants: "I1 I2 I4 I5 I6",
-        about: "two writers race for one cell",
-        quick: Bound::Preemptions(3),
-        full: Bound::Preemptions(4),
+        about: "two writers that stand in a segment race for one cell",
+        quick: Bound::None,
+        full: Bound::None,
         outcomes: &["first wins", "second wins"],
         controls: &["StaleStart", "LeakBlock"],
-        body: |seen| race(seen, 2, 2),
+        body: |seen| race(seen, 2, 4),
         ..BASE
     },
     Model {
@@ -81,6 +83,17 @@ pub static MODELS: &[Model] = &[
         ..BASE
     },
     Model {
+        name: "append-pieces",
+        invariants: "I1 I2 I5",
+        about: "a batch outgrows its block, and a frame of shared bytes follows a copied one: each piece is read where it is",
+        quick: Bound::Preemptions(2),
+        full: Bound::Preemptions(4),
+        outcomes: &["batch first", "frames first"],
+        controls: &["StaleStart", "LeakComposite"],
+        body: pieces,
+        ..BASE
+    },
+    Model {
         name: "append-pooled",
         invariants: "I5 I6",
         about: "writers lent from a pool of one place; the loser of a link pools its segment",
@@ -93,15 +106,20 @@ pub static MODELS: &[Model] = &[
     },
 ];
 
-/// Each writer appends a frame of its own byte.
+/// Each writer appends a frame of its own byte. With more than two cells to a segment each stands there already, and
+/// its append is an exchange or a few.
 fn race(seen: &'static Seen, writers: u8, cells: usize) {
     let buffer = keeping(cells);
     // A segment of one cell is full from the start, so that the race is for the link.
-    let before = if cells == 1 { buffer.append(b"before").expect("not fenced").end } else { 0 };
+    let mut before = if cells == 1 { buffer.append(b"before").expect("not fenced").end } else { 0 };
+    let mut standing: Vec<_> = (0..writers).map(|_| buffer.writer()).collect();
+    if cells > 2 {
+        before = stand(&buffer, &mut standing);
+    }
     let mut crew = Crew::new();
     let writers: Vec<_> = (0..writers)
-        .map(|id| {
-            let mut writer = buffer.writer();
+        .zip(standing)
+        .map(|(id, mut writer)| {
             crew.spawn("writer", move || (id, writer.append(&[id; 3]).expect("not fenced")))
         })
         .collect();
@@ -120,6 +138,15 @@ fn race(seen: &'static Seen, writers: u8, cells: usize) {
     let expected: Vec<u8> = ranges.iter().flat_map(|(id, _)| [*id; 3]).collect();
     let mut cursor = buffer.attach(before).expect("everything is kept");
     assert_eq!(read_visible(&mut cursor), expected, "I5");
+}
+
+/// Each appends a frame, so that it stands in the last segment and its block is entered there: its next append is an
+/// exchange or a few. Returns the end.
+fn stand(buffer: &ReplicationBuffer, writers: &mut [Writer]) -> u64 {
+    for writer in writers {
+        writer.append(b"--").expect("not fenced");
+    }
+    buffer.end_offset()
 }
 
 fn context(seen: &'static Seen) {
@@ -154,12 +181,13 @@ fn context(seen: &'static Seen) {
 }
 
 fn same_context(seen: &'static Seen) {
-    let buffer = keeping(2);
+    let buffer = keeping(5);
     // Context 1 is in force.
     buffer.append_with(|marker| marker.set_context(Some(1))).expect("not fenced");
+    let mut standing = [buffer.writer(), buffer.writer()];
+    let before = stand(&buffer, &mut standing);
     let mut crew = Crew::new();
-    for text in ["a", "b"] {
-        let mut writer = buffer.writer();
+    for (text, mut writer) in ["a", "b"].into_iter().zip(standing) {
         crew.spawn("selecting writer", move || {
             let mut frame = writer.frame();
             frame.select_context(2, b"[2]");
@@ -170,15 +198,17 @@ fn same_context(seen: &'static Seen) {
     if !crew.finish(&buffer) {
         return;
     }
-    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let mut cursor = buffer.attach(before).expect("everything is kept");
     let text = String::from_utf8(read_visible(&mut cursor)).expect("text");
     assert!(["[2]ab", "[2]ba"].contains(&text.as_str()), "I4, I5: {text}");
     seen.mark(&text);
 }
 
 fn batch(seen: &'static Seen) {
-    let buffer = keeping(2);
-    let (mut batching, mut sharing) = (buffer.writer(), buffer.writer());
+    let buffer = keeping(4);
+    let mut standing = [buffer.writer(), buffer.writer()];
+    let before = stand(&buffer, &mut standing);
+    let [mut batching, mut sharing] = standing;
     let mut crew = Crew::new();
     crew.spawn("batching writer", move || {
         let mut batch = batching.frame();
@@ -194,7 +224,7 @@ fn batch(seen: &'static Seen) {
     if !crew.finish(&buffer) {
         return;
     }
-    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let mut cursor = buffer.attach(before).expect("everything is kept");
     cursor.refresh().expect("not evicted");
     let frames: Vec<_> = std::iter::from_fn(|| cursor.next_frame().map(|(_, bytes)| bytes)).collect();
     match frames.iter().map(|bytes| &bytes[..]).collect::<Vec<_>>()[..] {
@@ -202,6 +232,37 @@ fn batch(seen: &'static Seen) {
         [b"xyz", b"ab", b"cde"] => seen.mark("shared first"),
         _ => panic!("I2, I5: {frames:?}"),
     }
+}
+
+fn pieces(seen: &'static Seen) {
+    let buffer = keeping(5);
+    let mut standing = [buffer.writer(), buffer.writer()];
+    let before = stand(&buffer, &mut standing);
+    let [mut batching, mut sharing] = standing;
+    let mut crew = Crew::new();
+    crew.spawn("batching writer", move || {
+        let mut batch = batching.frame();
+        // A block has 64 bytes.
+        for byte in *b"abc" {
+            batch.put_slice(&[byte; 30]);
+        }
+        batch.publish().expect("not fenced");
+    });
+    crew.spawn("sharing writer", move || {
+        sharing.append(b"x").expect("not fenced");
+        sharing.append_bytes(bytes::Bytes::from_static(b"yz")).expect("not fenced");
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut cursor = buffer.attach(before).expect("everything is kept");
+    let stream = read_visible(&mut cursor);
+    let batch = [[b'a'; 30], [b'b'; 30], [b'c'; 30]].concat();
+    let at = stream.iter().position(|byte| *byte == b'a').expect("I1: the batch is there");
+    assert_eq!(stream[at..at + batch.len()], batch, "I2, I5");
+    assert_eq!([&stream[..at], &stream[at + batch.len()..]].concat(), b"xyz", "I2, I5");
+    assert!([0, 1, 3].contains(&at), "I2: a frame is whole");
+    seen.mark(if at == 0 { "batch first" } else { "frames first" });
 }
 
 fn pooled(seen: &'static Seen) {

@@ -47,6 +47,16 @@ pub static MODELS: &[Model] = &[
         body: passed_on,
         ..BASE
     },
+    Model {
+        name: "era-kept",
+        invariants: "I6 I8",
+        about: "segments turn over while someone looks: what is released counts no more, and no era begins",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        controls: &["ForgetRetire"],
+        body: kept,
+        ..BASE
+    },
 ];
 
 fn attach(seen: &'static Seen) {
@@ -93,6 +103,33 @@ fn append(seen: &'static Seen) {
     starts.sort_unstable();
     assert_eq!(starts, [6, 9], "I1");
     assert_eq!(buffer.end_offset(), 12, "I1");
+    seen.mark("done");
+}
+
+/// What may wait for release before an era ends here: the segment that the looker holds back, and another.
+const TWO_SEGMENTS_BYTES: u64 = 6 << 10;
+/// Segments turned over before: more than may wait.
+const TURNED_OVER: u8 = 5;
+
+fn kept(seen: &'static Seen) {
+    begin_eras(2);
+    let buffer = small(1).max_unreclaimed_bytes(TWO_SEGMENTS_BYTES).build().expect("valid settings");
+    let mut writer = buffer.writer();
+    for id in 0..TURNED_OVER {
+        writer.append(&[id; 3]).expect("not fenced");
+    }
+    let mut crew = Crew::new();
+    crew.spawn("writer", move || {
+        writer.append(b"abc").expect("not fenced");
+    });
+    let looked = buffer.clone();
+    crew.spawn("looker", move || looked.first_offset());
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let stats = buffer.stats();
+    assert_eq!(stats.retired, 0, "I6: nothing waits when nobody is pinned: {stats:?}");
+    assert_eq!(stats.eras_begun, 0, "I8: nobody held back more than the limit: {stats:?}");
     seen.mark("done");
 }
 

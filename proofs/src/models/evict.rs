@@ -42,6 +42,17 @@ pub static MODELS: &[Model] = &[
         body: evict_reuse,
         ..BASE
     },
+    Model {
+        name: "evict-next",
+        invariants: "I7",
+        about: "a cursor above the soft limit goes and another attaches in its segment and slot: it has a time of its own",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["evicted", "gone before"],
+        controls: &["KeepSlot"],
+        body: evict_next,
+        ..BASE
+    },
 ];
 
 fn evict_read(seen: &'static Seen) {
@@ -126,4 +137,39 @@ fn evict_reuse(seen: &'static Seen) {
     }
     let mut fresh = attaching.get();
     assert_eq!(fresh.refresh(), Ok(0), "I7: it does not lag: it is no one's to evict");
+}
+
+fn evict_next(seen: &'static Seen) {
+    let limits = CursorLimits { hard_bytes: 0, soft_bytes: 1, soft_ms: 0 };
+    let buffer = small(4).cursor_limits(limits).build().expect("valid settings");
+    let old = buffer.attach(0).expect("base");
+    let mut writer = buffer.writer();
+    writer.append(b"abc").expect("not fenced");
+    assert_eq!(buffer.enforce_limits(), 0, "its time begins");
+    let mut crew = Crew::new();
+    let following = {
+        let buffer = buffer.clone();
+        crew.spawn("replica after replica", move || {
+            drop(old);
+            let evictions = buffer.stats().evictions;
+            (buffer.attach_at_end().expect("a slot is free"), evictions)
+        })
+    };
+    let evicting = buffer.clone();
+    let evictor = crew.spawn("evictor", move || evicting.enforce_limits());
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let (next, evictions) = following.get();
+    // Counted in one step with the exchange that evicts.
+    assert_eq!(buffer.stats().evictions, evictions, "I7: whoever was evicted, it was not the next one");
+    if evictor.get() == 1 {
+        // loom lets the eviction come back to the next one, as above.
+        return seen.mark("evicted");
+    }
+    writer.append(b"def").expect("not fenced");
+    assert_eq!(buffer.enforce_limits(), 0, "I7: the time of the next one begins");
+    assert_eq!(buffer.enforce_limits(), 1, "I11: its time is up");
+    drop(next);
+    seen.mark("gone before");
 }

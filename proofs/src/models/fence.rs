@@ -1,8 +1,8 @@
 //! Seals against appends.
 
-use replcore::buffer::{AppendError, SealError};
+use replcore::buffer::{AppendError, ReplicationBuffer, SealError};
 
-use super::{keeping, read_visible};
+use super::{read_visible, small};
 use crate::check::Crew;
 use crate::model::{BASE, Bound, Model, Seen};
 
@@ -13,7 +13,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I10",
         about: "an append either precedes the seal of its term or reports it",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(3),
+        full: Bound::Preemptions(2),
         outcomes: &["before the seal", "fenced"],
         controls: &["StaleFence"],
         body: seal_append,
@@ -32,25 +32,36 @@ pub static MODELS: &[Model] = &[
     },
 ];
 
+/// A buffer that keeps everything, in whose segment so many writers stand which are gone: those that come go on with them.
+/// With the end of its stream.
+fn left_by(writers: usize) -> (ReplicationBuffer, u64) {
+    let settings = small(2 + writers).backlog_bytes(1 << 20).pooled_writers(writers);
+    let buffer = settings.build().expect("valid settings");
+    let mut gone: Vec<_> = (0..writers).map(|_| buffer.writer()).collect();
+    for writer in &mut gone {
+        writer.append(b"--").expect("not fenced");
+    }
+    drop(gone);
+    let end = buffer.end_offset();
+    (buffer, end)
+}
+
 fn seal_append(seen: &'static Seen) {
-    let buffer = keeping(2);
+    let (buffer, before) = left_by(2);
     let mut old = buffer.writer();
     let mut crew = Crew::new();
     let appending = crew.spawn("old writer", move || old.append(b"old"));
     let sealing = {
         let buffer = buffer.clone();
-        crew.spawn("sealer", move || {
-            let sealed_at = buffer.seal(1).expect("sealed once");
-            buffer.writer_of_term(2).append(b"new").expect("a later term");
-            sealed_at
-        })
+        crew.spawn("sealer", move || buffer.seal(1).expect("sealed once"))
     };
     if !crew.finish(&buffer) {
         return;
     }
     let appended = appending.get();
     let sealed_at = sealing.get();
-    let mut cursor = buffer.attach(0).expect("everything is kept");
+    buffer.writer_of_term(2).append(b"new").expect("a later term");
+    let mut cursor = buffer.attach(before).expect("everything is kept");
     let stream = read_visible(&mut cursor);
     match appended {
         Ok(range) => {
@@ -67,7 +78,7 @@ fn seal_append(seen: &'static Seen) {
 }
 
 fn seal_seal(seen: &'static Seen) {
-    let buffer = keeping(2);
+    let (buffer, before) = left_by(2);
     let mut crew = Crew::new();
     let mut seal = || {
         let buffer = buffer.clone();
@@ -79,8 +90,8 @@ fn seal_seal(seen: &'static Seen) {
     }
     let refused = Err(SealError::AlreadySealed { term: 1, sealed_term: 1 });
     match (first.get(), second.get()) {
-        (Ok(0), second) if second == refused => seen.mark("first seals"),
-        (first, Ok(0)) if first == refused => seen.mark("second seals"),
+        (Ok(at), second) if at == before && second == refused => seen.mark("first seals"),
+        (first, Ok(at)) if at == before && first == refused => seen.mark("second seals"),
         other => panic!("I10: {other:?}"),
     }
 }

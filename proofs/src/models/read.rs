@@ -15,7 +15,7 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(2),
         outcomes: &["saw 0", "saw 1", "saw 2"],
         controls: &["CELL_PUBLISH=Relaxed", "CELL_LOAD=Relaxed"],
-        body: |seen| reader(seen, 2, 1, 2),
+        body: |seen| reader(seen, 2, 1, 4),
         ..BASE
     },
     Model {
@@ -48,7 +48,18 @@ pub static MODELS: &[Model] = &[
         full: Bound::Preemptions(2),
         outcomes: &["before", "after"],
         controls: &["IndexUnlooked"],
-        body: indexed_trimmed,
+        body: |seen| indexed_trimmed(seen, false),
+        ..BASE
+    },
+    Model {
+        name: "read-indexed-sealed",
+        invariants: "I3 I5 I6 I7",
+        about: "as read-indexed-trimmed, but a seal closed that segment without bytes: the next one has its base",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["before", "after"],
+        controls: &["IndexUnlooked"],
+        body: |seen| indexed_trimmed(seen, true),
         ..BASE
     },
     Model {
@@ -65,13 +76,19 @@ pub static MODELS: &[Model] = &[
     },
 ];
 
-/// Writers append; a cursor looks, looks again, and has to find more of the same stream.
+/// Writers append, with more than two cells to a segment where they stand already; a cursor looks, looks again, and has to find more of the same stream.
 fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
     let buffer = keeping(cells);
-    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let mut standing: Vec<_> = (0..writers).map(|_| buffer.writer()).collect();
+    let mut before = 0;
+    if cells > 2 {
+        for writer in &mut standing {
+            before = writer.append(b"---").expect("not fenced").end;
+        }
+    }
+    let mut cursor = buffer.attach(before).expect("everything is kept");
     let mut crew = Crew::new();
-    for id in 0..writers {
-        let mut writer = buffer.writer();
+    for (id, mut writer) in (0..writers).zip(standing) {
         crew.spawn("writer", move || {
             for _ in 0..times {
                 writer.append(&[id; 3]).expect("not fenced");
@@ -83,7 +100,7 @@ fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
         seen.mark(["saw 0", "saw 1", "saw 2"][without_probes(&stream).len() / 3]);
         assert_eq!(stream.len() % 3, 0, "I2: whole frames");
         stream.extend(read_visible(&mut cursor));
-        assert_eq!(cursor.offset(), stream.len() as u64, "I3");
+        assert_eq!(cursor.offset(), before + stream.len() as u64, "I3");
         (cursor, stream)
     });
     if !crew.finish(&buffer) {
@@ -91,7 +108,7 @@ fn reader(seen: &'static Seen, writers: u8, times: usize, cells: usize) {
     }
     let (mut cursor, mut stream) = reader.get();
     stream.extend(read_visible(&mut cursor));
-    let mut whole = buffer.attach(0).expect("everything is kept");
+    let mut whole = buffer.attach(before).expect("everything is kept");
     assert_eq!(stream, read_visible(&mut whole), "I3: every cursor reads the same stream");
     assert!(stream.chunks(3).all(|frame| frame.iter().all(|byte| *byte == frame[0])), "I5");
 }
@@ -129,14 +146,20 @@ fn indexed(seen: &'static Seen) {
     assert_eq!(cursor.offset(), 15, "I1");
 }
 
-fn indexed_trimmed(seen: &'static Seen) {
+fn indexed_trimmed(seen: &'static Seen, sealed: bool) {
     let buffer = small(1).build().expect("valid settings");
     // The third segment is listed; the next append links the fourth, and trims the third.
-    for id in 0..3_u8 {
+    for id in 0..2_u8 {
         buffer.append(&[id; 3]).expect("not fenced");
     }
+    if sealed {
+        buffer.seal(1).expect("nobody else seals");
+    } else {
+        buffer.append(&[2; 3]).expect("not fenced");
+    }
+    let before = buffer.end_offset();
     let mut crew = Crew::new();
-    let mut writer = buffer.writer();
+    let mut writer = buffer.writer_of_term(2);
     crew.spawn("trimming writer", move || {
         writer.append(&[3; 3]).expect("not fenced");
     });
@@ -146,9 +169,12 @@ fn indexed_trimmed(seen: &'static Seen) {
         return;
     }
     let mut cursor = attaching.get();
-    seen.mark(if cursor.offset() == 9 { "before" } else { "after" });
-    let expected: &[u8] = if cursor.offset() == 9 { &[3; 3] } else { &[] };
+    seen.mark(if cursor.offset() == before { "before" } else { "after" });
+    let expected: &[u8] = if cursor.offset() == before { &[3; 3] } else { &[] };
     assert_eq!(read_visible(&mut cursor), expected, "I3, I5");
+    // What the index says of the segment that is gone leads nobody there.
+    let mut fresh = buffer.attach(before).expect("I7");
+    assert_eq!(read_visible(&mut fresh), [3; 3], "I3, I5");
 }
 
 fn copies(seen: &'static Seen) {

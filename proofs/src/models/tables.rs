@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use replcore::buffer::model::evict_all;
-use replcore::buffer::{AppendError, ReplicationBuffer};
+use replcore::buffer::{AppendError, ReplicationBuffer, Writer};
 
 use super::wake::{Flag, poll};
 use super::{drain, keeping, read_visible, small};
@@ -92,6 +92,16 @@ pub static MODELS: &[Model] = &[
         ..BASE
     },
     Model {
+        name: "seat-idle",
+        invariants: "I1 I6 I8 I11",
+        about: "a writer idles in a segment that is trimmed: it keeps the cells and its own block, and nobody else's",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        controls: &["LeakBlock", "LeaveUntrimmed"],
+        body: idle,
+        ..BASE
+    },
+    Model {
         name: "large-reused",
         invariants: "I5 I6",
         about: "a long frame's block comes back from the pool to a writer while a cursor that was evicted still reads it",
@@ -100,6 +110,17 @@ pub static MODELS: &[Model] = &[
         outcomes: &["read"],
         controls: &["UncountedReference", "POOL_TAKE=Relaxed"],
         body: large_reused,
+        ..BASE
+    },
+    Model {
+        name: "large-not-staged",
+        invariants: "I5 I6",
+        about: "a long frame's block, shorter than others, is given back while a writer takes one to stage in",
+        quick: Bound::Preemptions(1),
+        full: Bound::Preemptions(2),
+        outcomes: &["read"],
+        controls: &["UncountedReference"],
+        body: large_not_staged,
         ..BASE
     },
     Model {
@@ -171,7 +192,7 @@ fn accesses(append: impl FnOnce()) -> Option<[usize; 4]> {
 fn counts(seen: &'static Seen) {
     let buffer = keeping(8);
     let mut writer = buffer.writer();
-    let selecting = |writer: &mut replcore::buffer::Writer| {
+    let selecting = |writer: &mut Writer| {
         let mut frame = writer.frame();
         frame.select_context(1, b"[1]");
         frame.put_slice(b"abc");
@@ -205,16 +226,27 @@ fn race(crew: &mut Crew, buffer: &ReplicationBuffer) -> [Gives<u64>; 2] {
 }
 
 fn registrants(seen: &'static Seen) {
-    let buffer = small(2).segment_blocks(2).backlog_bytes(1 << 20).build().expect("valid settings");
-    let mut cursor = buffer.attach(0).expect("base");
+    let buffer = keeping(4);
+    // They stand where they append, and each frame is long enough for a block of its own.
+    let mut standing = [buffer.writer(), buffer.writer()];
+    for writer in &mut standing {
+        writer.append(b"--").expect("not fenced");
+    }
+    let before = buffer.end_offset();
     let mut crew = Crew::new();
-    let starts = race(&mut crew, &buffer);
+    let mut bytes = [b'x', b'y'].into_iter();
+    let starts = standing.map(|mut writer| {
+        let byte = bytes.next().unwrap_or_default();
+        crew.spawn("writer", move || writer.append(&[byte; 40]).expect("not fenced").start)
+    });
     if !crew.finish(&buffer) {
         return;
     }
     ordered(seen, starts.map(Gives::get));
+    let mut cursor = buffer.attach(before).expect("everything is kept");
     let stream = read_visible(&mut cursor);
-    assert!([b"xxxyyy", b"yyyxxx"].contains(&&stream[..].try_into().expect("I1: two frames")), "I5");
+    let (x, y) = ([b'x'; 40], [b'y'; 40]);
+    assert!([[x, y].concat(), [y, x].concat()].contains(&stream), "I1, I5: {stream:?}");
 }
 
 fn full(seen: &'static Seen) {
@@ -332,6 +364,31 @@ fn retired(seen: &'static Seen) {
     assert_eq!(buffer.stats().segments_live, 1, "I6, I11: {:?}", buffer.stats());
 }
 
+fn idle(seen: &'static Seen) {
+    let buffer = small(2).build().expect("valid settings");
+    let cursor = buffer.attach(0).expect("base");
+    let mut idle = buffer.writer();
+    idle.append(b"abc").expect("not fenced");
+    // By a writer that is gone, whose block is its segment's alone.
+    buffer.append(b"def").expect("not fenced");
+    let mut crew = Crew::new();
+    crew.spawn("leaving replica", move || drop(cursor));
+    let other = buffer.clone();
+    crew.spawn("trimming writer", move || {
+        other.append(b"ghi").expect("not fenced");
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let stats = buffer.stats();
+    assert_eq!(stats.blocks_live, 2, "I8, I11: its own block, and that of the last segment: {stats:?}");
+    assert_eq!(stats.segments_live, 2, "I8, I11: the cells, and the last segment: {stats:?}");
+    idle.append(b"xyz").expect("not fenced");
+    assert_eq!(buffer.stats().segments_live, 1, "I6, I11: {:?}", buffer.stats());
+    assert_eq!(buffer.end_offset(), 12, "I1");
+    seen.mark("done");
+}
+
 fn large_reused(seen: &'static Seen) {
     let buffer = small(1).pooled_frame_bytes(48).build().expect("valid settings");
     let mut cursor = buffer.attach(0).expect("base");
@@ -356,13 +413,46 @@ fn large_reused(seen: &'static Seen) {
     seen.mark("read");
 }
 
+fn large_not_staged(seen: &'static Seen) {
+    let settings = small(3).pooled_blocks(1).pooled_frame_bytes(48);
+    let buffer = settings.build().expect("valid settings");
+    let mut cursor = buffer.attach(0).expect("base");
+    // The long frame's block is the first that its segment gives back.
+    buffer.append(&[b'l'; 40]).expect("not fenced");
+    buffer.append(b"abc").expect("not fenced");
+    buffer.append(b"def").expect("not fenced");
+    cursor.refresh().expect("not evicted");
+    evict_all(&buffer);
+    let before = buffer.append(b"ghi").expect("not fenced").end;
+    let mut crew = Crew::new();
+    crew.spawn("leaving reader", move || {
+        assert_eq!(drain(&mut cursor)[..40], [b'l'; 40], "I5: what was visible stays");
+    });
+    let mut writer = buffer.writer();
+    crew.spawn("writer", move || {
+        // More than there is room for in the long frame's block, and no more than in another.
+        for _ in 0..2 {
+            writer.append(&[b'm'; 30]).expect("not fenced");
+        }
+    });
+    if !crew.finish(&buffer) {
+        return;
+    }
+    let mut fresh = buffer.attach(before).expect("I7");
+    assert_eq!(read_visible(&mut fresh), [b'm'; 60], "I5");
+    seen.mark("read");
+}
+
 fn settle_read(seen: &'static Seen) {
     let buffer = keeping(2);
-    let (mut waiting, mut reading) = (buffer.attach(0).expect("base"), buffer.attach(0).expect("base"));
+    let mut writer = buffer.writer();
+    // It stands where it appends, so that the race is for one cell.
+    let before = writer.append(b"--").expect("not fenced").end;
+    let (mut waiting, mut reading) =
+        (buffer.attach(before).expect("end"), buffer.attach(before).expect("end"));
     let flag = Flag::new();
     assert!(!poll(&mut waiting, &flag), "nothing is appended yet");
     let mut crew = Crew::new();
-    let mut writer = buffer.writer();
     crew.spawn("writer", move || {
         writer.append(b"abc").expect("not fenced");
     });
@@ -405,8 +495,12 @@ fn owed_across(seen: &'static Seen) {
 }
 
 fn composite_refused(seen: &'static Seen) {
-    let buffer = keeping(2);
+    // The sealer goes on with a writer that is gone, so both stand where they publish.
+    let settings = small(5).backlog_bytes(1 << 20).pooled_writers(1);
+    let buffer = settings.build().expect("valid settings");
     let mut writer = buffer.writer();
+    writer.append(b"--").expect("not fenced");
+    let before = buffer.append(b"--").expect("not fenced").end;
     let mut crew = Crew::new();
     let publishing = crew.spawn("batching writer", move || {
         let mut batch = writer.frame();
@@ -430,9 +524,9 @@ fn composite_refused(seen: &'static Seen) {
     }
     let published = publishing.get();
     seen.mark(if published.is_some() { "published" } else { "refused" });
-    let mut cursor = buffer.attach(0).expect("everything is kept");
+    let mut cursor = buffer.attach(before).expect("everything is kept");
     let expected: &[u8] = match published {
-        Some(range) if range.end == 7 => b"[1]abcd",
+        Some(range) if range.end - before == 7 => b"[1]abcd",
         Some(_) => b"abcd",
         None => b"",
     };

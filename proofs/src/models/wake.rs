@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use replcore::buffer::Cursor;
+use replcore::buffer::{Cursor, Writer};
 
 use super::{drain, keeping, small};
 use crate::check::{Crew, Gives, PROBE, block_on};
@@ -30,7 +30,7 @@ pub static MODELS: &[Model] = &[
         name: "wake-append",
         invariants: "I9 I6",
         about: "a cursor looks and leaves its waker while a writer appends",
-        quick: Bound::Preemptions(3),
+        quick: Bound::None,
         full: Bound::None,
         outcomes: &["found it", "woken"],
         controls: &["PARK=Relaxed", "ParkSilently", "SkipSecondLook", "ForgetWake"],
@@ -76,7 +76,7 @@ pub static MODELS: &[Model] = &[
         invariants: "I6 I9",
         about: "a cursor goes while another attaches, perhaps in its slot, and leaves a waker there",
         quick: Bound::Preemptions(2),
-        full: Bound::Preemptions(4),
+        full: Bound::None,
         outcomes: &["woken"],
         controls: &["FreeSlotEarly"],
         body: reused_slot,
@@ -113,9 +113,16 @@ pub(super) fn poll(cursor: &mut Cursor, flag: &std::sync::Arc<Flag>) -> bool {
     }
 }
 
+/// Appends a frame, so that the writer stands at the end and its next append there is one exchange. Returns the end.
+fn standing(writer: &mut Writer) -> u64 {
+    writer.append(b"--").expect("not fenced").end
+}
+
 fn blocking(seen: &'static Seen) {
     let buffer = keeping(2);
-    let mut cursor = buffer.attach(0).expect("base");
+    let mut writer = buffer.writer();
+    let before = standing(&mut writer);
+    let mut cursor = buffer.attach(before).expect("the end");
     let mut crew = Crew::new();
     crew.spawn_waiter("waiting replica", move || {
         block_on(cursor.readable()).expect("not evicted");
@@ -123,7 +130,6 @@ fn blocking(seen: &'static Seen) {
         assert!(stream.starts_with(b"abc") || stream.starts_with(&[PROBE; 3]), "I5: {stream:?}");
         seen.mark("read");
     });
-    let mut writer = buffer.writer();
     crew.spawn("writer", move || {
         writer.append(b"abc").expect("not fenced");
     });
@@ -133,8 +139,8 @@ fn blocking(seen: &'static Seen) {
 fn wait(seen: &'static Seen, cursors: usize, cells: usize) {
     let buffer = keeping(cells);
     let mut writer = buffer.writer();
-    // With segments of one cell, the first is full and read.
-    let before = if cells == 1 { writer.append(b"--").expect("not fenced").end } else { 0 };
+    // With segments of one cell, the first is full then.
+    let before = standing(&mut writer);
     let mut crew = Crew::new();
     let waiting: Vec<_> = (0..cursors)
         .map(|_| {
@@ -163,7 +169,9 @@ fn wait(seen: &'static Seen, cursors: usize, cells: usize) {
 
 fn changing_waker(seen: &'static Seen) {
     let buffer = small(2).build().expect("valid settings");
-    let mut cursor = buffer.attach(0).expect("base");
+    let mut writer = buffer.writer();
+    let before = standing(&mut writer);
+    let mut cursor = buffer.attach(before).expect("the end");
     let mut crew = Crew::new();
     let waiting = crew.spawn("polling replica", move || {
         // As a task that another executor takes over.
@@ -171,7 +179,6 @@ fn changing_waker(seen: &'static Seen) {
         let found = poll(&mut cursor, &first) || poll(&mut cursor, &second);
         (cursor, second, found)
     });
-    let mut writer = buffer.writer();
     crew.spawn("writer", move || {
         writer.append(b"abc").expect("not fenced");
     });
