@@ -86,7 +86,7 @@ impl Tiny {
         let stored = self.hashes.entry(at.clone()).or_default();
         let propagation = match &argv[0][..] {
             b"HSET" => {
-                commands::set(stored, Named::pairs(argv, 2), NewDeadline::None, moment);
+                let _ = commands::set(stored, Named::pairs(argv, 2), NewDeadline::None, moment);
                 hash::hset(argv)?
             }
             b"HSETEX" => {
@@ -296,7 +296,8 @@ impl Tiny {
                     Some(Mistake::Relative) => Moment { now_ms, ..Moment::STORED },
                     _ => Moment::STORED,
                 };
-                self.run(self.selected, argv, moment)?;
+                // A replica has nobody to tell.
+                let _ = self.run(self.selected, argv, moment)?;
             }
         }
         if self.mistake == Some(Mistake::ReplicaExpires) {

@@ -19,6 +19,7 @@ use crate::resp::{parse_integer, text};
 
 /// Why arguments were refused. `Display` is the whole error line after the dash, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArgumentError {
     /// An option that is unknown, incomplete or contradicted by another one.
     #[error("ERR syntax error")]

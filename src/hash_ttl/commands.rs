@@ -113,7 +113,26 @@ use crate::rewrite::hash::{DeadlineBefore, FieldEffect, HSetExOutcome, HSetNxOut
 pub type Positions = SmallVec<[usize; 4]>;
 
 /// What a command that deletes fields or changes their deadlines met, as positions in its argv.
+///
+/// A deletion that is not propagated stays alive on every replica, so dropping what it met is a warning:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use replcore::hash_ttl::{Hash, Moment, arguments::Named, commands};
+/// fn hdel(hash: &mut Hash, fields: Named<'_>, moment: Moment) {
+///     commands::delete(hash, fields, moment);
+/// }
+/// ```
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// # use replcore::hash_ttl::{Hash, Moment, arguments::Named, commands};
+/// fn hdel(hash: &mut Hash, fields: Named<'_>, moment: Moment) -> bool {
+///     commands::delete(hash, fields, moment).has_changed()
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "what was done to the hash has to be propagated"]
 pub struct Met {
     /// The fields that it changed or deleted.
     pub changed: Positions,
@@ -135,6 +154,7 @@ impl Met {
 
 /// What a command did that answers something for each field.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "what was done to the hash has to be propagated"]
 pub struct Answered<T> {
     /// What is answered, as many as fields are named.
     pub replies: Vec<T>,
@@ -169,6 +189,7 @@ impl FieldCode {
 
 /// What became of the fields that were stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "what was done to the hash has to be propagated"]
 pub struct Stored {
     /// How many are new, those that were dead among them.
     pub created: usize,
@@ -214,6 +235,7 @@ pub fn set(hash: &mut Hash, pairs: Named<'_>, deadline: NewDeadline, moment: Mom
 
 /// What an `HSETNX` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what was done to the hash has to be propagated"]
 pub struct SetAbsent {
     /// In the form that [`rewrite::hash`](crate::rewrite::hash) takes.
     pub outcome: HSetNxOutcome,
@@ -403,6 +425,7 @@ pub fn get_ex(
 
 /// What an `HSETEX` did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "what was done to the hash has to be propagated"]
 pub enum SetEx {
     /// The condition was not met.
     NotMet,
@@ -496,7 +519,7 @@ mod tests {
         let argv: Vec<Bytes> = ["a", "1", "b", "2", "c", "3"].map(Bytes::from).to_vec();
         let first = |pairs: usize| Named::pairs(&argv[..2 * pairs], 0);
         let mut hash = Hash::new();
-        set(&mut hash, first(2), NewDeadline::None, Moment::STORED);
+        let _ = set(&mut hash, first(2), NewDeadline::None, Moment::STORED);
         assert_eq!(room_within(Some(&hash), first(3), 3), Ok(()));
         assert_eq!(room_within(Some(&hash), first(2), 2), Ok(()));
         assert_eq!(room_within(Some(&hash), first(3), 2), Err(HashFull));

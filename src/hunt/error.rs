@@ -10,6 +10,7 @@ use crate::resp::ReplyError;
 
 /// Why a hunt cannot begin or go on: the targets, never what they were found to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HuntError {
     /// A target in no known form.
     #[error("'{0}' is no target: HOST:PORT, valkey:PATH, redis:PATH, or self for the primary")]

@@ -6,6 +6,7 @@ use crate::rdb::ValueType;
 
 /// A failed command. `Display` is the whole error line after the dash, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CommandError {
     /// The key holds another type.
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]

@@ -24,6 +24,7 @@ use super::text;
 /// Why a client's bytes are no command. The connection cannot be resynchronised: answer `-ERR ` and this error's
 /// text, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProtocolError {
     /// A quote in an inline command is not closed.
     #[error("Protocol error: unbalanced quotes in request")]

@@ -44,6 +44,7 @@ impl Default for ReplyLimits {
 
 /// Why a server's bytes are no reply. The connection cannot be resynchronised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplyError {
     /// A reply does not start with the mark of any type.
     #[error("no reply starts with byte {got:#04x}")]

@@ -23,7 +23,27 @@ pub struct Retained {
 }
 
 /// The answer to a `PSYNC`.
+///
+/// There are two and no more: who handles both has handled everything. Whoever drops it leaves a replica waiting, so it is a
+/// warning:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use replcore::resync::{History, PsyncRequest, Retained, decide};
+/// fn answer(history: &History, retained: Retained, request: &PsyncRequest) {
+///     decide(history, retained, request);
+/// }
+/// ```
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// # use replcore::resync::{Decision, History, PsyncRequest, Retained, decide};
+/// fn continues(history: &History, retained: Retained, request: &PsyncRequest) -> bool {
+///     matches!(decide(history, retained, request), Decision::Partial { .. })
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the replica waits for one of the two answers"]
 pub enum Decision {
     /// Continue: attach a cursor at this offset and send what it reads.
     Partial {
@@ -39,6 +59,7 @@ pub enum Decision {
 
 /// Why a replica has to take a full copy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FullReason {
     /// The replica asked for one (`PSYNC ? -1`, or `SYNC`).
     #[error("the replica asked for a full resync")]

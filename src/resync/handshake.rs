@@ -74,6 +74,7 @@ pub struct PsyncRequest {
 
 /// A handshake command that cannot be obeyed, as Valkey words it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum HandshakeError {
     /// An option without a value.
     #[error("ERR syntax error")]
@@ -223,6 +224,7 @@ impl ReplicaFacts {
 
 /// What a `REPLCONF` asks for beyond its facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the replica may wait for an answer"]
 pub enum ReplconfOutcome {
     /// Facts only: answer `+OK`.
     Ok,

@@ -103,6 +103,7 @@ pub struct IllegalTransition {
 
 /// A replica that has to be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinkTimeout {
     /// Nothing was heard of it.
     #[error("nothing was heard from the replica for {silent_ms} ms (repl-timeout is {timeout_ms} ms)")]

@@ -26,6 +26,7 @@ pub struct ReplicationId([u8; REPLICATION_ID_LEN]);
 
 /// Text that is not a replication ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseReplicationIdError {
     /// The text has another length than 40.
     #[error("a replication ID has {REPLICATION_ID_LEN} characters, not {length}")]

@@ -236,6 +236,7 @@ pub type Ops<'a> = SmallVec<[Op<'a>; 2]>;
 
 /// What one atomic unit propagates, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "what is not published reaches no replica"]
 pub struct Effects<'a> {
     /// The operations, in the order a replica is to apply them.
     pub ops: Ops<'a>,
@@ -294,7 +295,36 @@ impl<'a> Effects<'a> {
 }
 
 /// What one command propagates for itself.
+///
+/// Whoever drops it has changed data that no replica will hear of, so it is a warning:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use replcore::rewrite::Propagation;
+/// fn execute() -> Propagation {
+///     Propagation::Verbatim
+/// }
+/// fn main() {
+///     execute();
+/// }
+/// ```
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// # use bytes::Bytes;
+/// # use replcore::rewrite::{Effects, Propagation};
+/// fn execute() -> Propagation {
+///     Propagation::Verbatim
+/// }
+/// fn main() {
+///     let argv = ["INCR", "k"].map(Bytes::from);
+///     let mut effects = Effects::new();
+///     effects.push(0, &argv, execute());
+///     assert!(!effects.is_empty());
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "what is not added to the unit's effects reaches no replica"]
 pub enum Propagation {
     /// It changed nothing.
     Nothing,
@@ -335,6 +365,7 @@ impl From<Propagation> for Rewritten {
 /// The outcome that was handed in cannot be one of the command that was handed in. Nothing can be
 /// propagated for it; the caller's executor and its report of what it did disagree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Mismatch {
     /// Another command than the function rewrites.
     #[error("'{given}' is not a command that this outcome belongs to (those are: {expected})")]

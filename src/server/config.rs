@@ -180,6 +180,7 @@ impl Config {
 
 /// A parameter that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// No such parameter.
     #[error("unknown parameter '{name}'")]

@@ -106,6 +106,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that could not be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// The configuration has an address that is none, or none that can be listened on.
     #[error("cannot listen on {bind}:{port}: {source}")]

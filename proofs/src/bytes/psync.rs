@@ -229,7 +229,7 @@ fn check_decision(request: &PsyncRequest, id: &[u8], situation: &Situation) {
                 FullReason::Diverged { .. } => assert!(is_previous && !is_current && !is_shared),
                 FullReason::BeforeBacklog { .. } => assert!(wanted < first_byte),
                 FullReason::AfterEnd { .. } => assert!(wanted > next_byte),
-                FullReason::FieldDeadlines { .. } => panic!("nobody asked for field deadlines"),
+                reason => panic!("nobody asked for what leads to {reason:?}"),
             }
             // A range that cannot be had from the buffer either, if that was the reason.
             if is_current && let Ok(offset) = u64::try_from(wanted - 1) {
