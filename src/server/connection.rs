@@ -66,8 +66,8 @@ const READ_BYTES: usize = 16 * 1024;
 const MAX_READ_BYTES: usize = 1 << 20;
 /// Output space that is kept between batches; more is given back.
 const KEEP_OUTPUT_BYTES: usize = 64 * 1024;
-/// An input buffer up to this size is kept while the client is busy.
-const KEEP_INPUT_BYTES: usize = 2 * READ_BYTES;
+/// An input buffer up to this size is kept while the client is busy: a pipeline fills it again and again.
+const KEEP_INPUT_BYTES: usize = 8 * READ_BYTES;
 /// How long a client that is being closed may take to receive its last replies.
 const LINGER: Duration = Duration::from_millis(500);
 
