@@ -989,6 +989,7 @@ fn paused_clients_go_on_where_they_were() {
         "a> CLIENT PAUSE 200
          b> GET k
          a> CLIENT PAUSE 1 WRITE
+         +5
          a> INFO clients => paused_actions",
     ]);
 }
