@@ -448,11 +448,7 @@ static AROUND: &[Entry] = &[
             "CLIENT UNBLOCK count (TIMEOUT|ERROR)",
         ],
     ),
-    entry(
-        "config",
-        3,
-        &["CONFIG (RESETSTAT|SET MAXMEMORY-SAMPLES 5|SET MAXMEMORY-SAMPLES 7|GET MAXMEMORY-SAMPLES)"],
-    ),
+    entry("config", 3, &["CONFIG (RESETSTAT|SET MAXMEMORY-SAMPLES 5|SET MAXMEMORY-SAMPLES 7)"]),
     entry("time", 2, &["TIME"]).check(Check::Shape),
     entry("nosuchcommand", 2, &["NOSUCHCOMMAND value*0-3"]),
     entry("debug", 4, &["DEBUG SET-ACTIVE-EXPIRE 1"]).check(Check::Reclaim).volatile(4, &[]),

@@ -53,7 +53,9 @@ fn get(session: &Session, patterns: &[Bytes]) -> Reply {
         let value = if parameter.name == "port" { port() } else { parameter.get(&config) };
         (Reply::Bulk(called), Reply::Bulk(Bytes::from(value)))
     };
-    Reply::Map(found.into_values().map(shown).collect())
+    let mut found: Vec<(Bytes, &Parameter)> = found.into_values().collect();
+    found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    Reply::Map(found.into_iter().map(shown).collect())
 }
 
 fn is_pattern(text: &[u8]) -> bool {
@@ -74,20 +76,23 @@ fn set(session: &Session, pairs: &[Bytes]) -> Reply {
         let Some(parameter) = parameters::find(&given) else {
             return error(format!("ERR Unknown option or number of arguments for CONFIG SET - '{given}'"));
         };
+        // Called as the table calls it, whatever the case in which it was given.
+        let given =
+            parameter.names().find(|name| name.eq_ignore_ascii_case(&given)).unwrap_or(parameter.name);
         if !parameter.live {
-            return failed(&given, "can't set immutable config");
+            return failed(given, "can't set immutable config");
         }
         if seen.contains(&parameter.name) {
-            return failed(&given, "duplicate parameter");
+            return failed(given, "duplicate parameter");
         }
         seen.push(parameter.name);
         match parameter.set(&mut changed, &text::from_bytes(&pair[1])) {
             Ok(()) if std::str::from_utf8(&pair[1]).is_err() => {
-                return failed(&given, "argument is not valid UTF-8");
+                return failed(given, "argument is not valid UTF-8");
             }
             Ok(()) => {}
-            Err(ConfigError::Value { reason, .. }) => return failed(&given, &reason),
-            Err(unknown @ ConfigError::Unknown { .. }) => return failed(&given, &unknown.to_string()),
+            Err(ConfigError::Value { reason, .. }) => return failed(given, &reason),
+            Err(unknown @ ConfigError::Unknown { .. }) => return failed(given, &unknown.to_string()),
         }
     }
     shared.apply_config(changed);
