@@ -22,7 +22,7 @@ use super::{FileVersion, Limits, PayloadError, ReadError, Value, ValueType, payl
 /// let Some(Event::Raw(entry)) = reader.next_event()? else { panic!() };
 /// assert_eq!(entry.value.value_type().name(), "stream");
 /// let payload = entry.value.payload(); // for RESTORE
-/// assert_eq!(RawValue::from_payload(&payload, Limits::default())?.body(), b"\x0f\0\0\0\0\0");
+/// assert_eq!(RawValue::from_payload(&payload, Limits::default())?.body(), &b"\x0f\0\0\0\0\0"[..]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
