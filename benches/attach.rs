@@ -1,12 +1,13 @@
 //! How long it takes to find an offset in the backlog, and what the buffer takes beside payload.
 //!
-//! `cargo bench --bench attach` attaches cursors at random offsets in backlogs of 1 MiB to 1 GiB, of 60 B and of 1 KiB frames, and prints
-//! nanoseconds of an attach, and how many times those of the smallest backlog that is. Then it prints the bytes that the buffer asked of
-//! the allocator less the payload in its backlog, for each frame of 60 B: *cold*, when the backlog has been filled once, and *hot*, when
-//! it has been turned over several times and every pool holds what it will hold. What waits to be reclaimed counts.
+//! `cargo bench --bench attach` attaches cursors at random offsets in backlogs of 1 MiB to 1 GiB, of 60 B and
+//! of 1 KiB frames, and prints nanoseconds of an attach, and how many times those of the smallest backlog
+//! that is. Then it prints the bytes that the buffer asked of the allocator less the payload in its backlog,
+//! for each frame of 60 B: *cold*, when the backlog has been filled once, and *hot*, when it has been turned
+//! over several times and every pool holds what it will hold. What waits to be reclaimed counts.
 //!
-//! `--rounds N`, `--most-mib N` for the largest backlog, `--markdown FILE`; `--quick` and `--test` run all of it once with very
-//! little to do; so does `cargo test --benches`.
+//! `--rounds N`, `--most-mib N` for the largest backlog, `--markdown FILE`; `--quick` and `--test` run all of
+//! it once with very little to do; so does `cargo test --benches`.
 #![allow(missing_docs)]
 
 #[path = "../tests/support/allocations.rs"]

@@ -8,10 +8,9 @@
 //! * *published*: the same, and the frame into the replication buffer.
 //!
 //! The peer is what a server does without this module: it makes the argument list to propagate (a
-//! `Vec` that it owns), encodes it into a fresh `BytesMut` of the right size, and appends that. It is spared the
-//! decision and the formatting of numbers, for its list is a copy of a finished one, and it writes no
-//! `SELECT`; so the ratios favour it. Above 1 the product is better, below 1 it is worse, and that is
-//! marked.
+//! `Vec` that it owns), encodes it into a fresh `BytesMut` of the right size, and appends that. It is spared
+//! the decision and the formatting of numbers, for its list is a copy of a finished one, and it writes no
+//! `SELECT`; so the ratios favour it. Above 1 the product is better, below 1 it is worse, and that is marked.
 //!
 //! `--quick` and `--test` run all of it once with very little to do; so does `cargo test --benches`.
 #![allow(missing_docs)]

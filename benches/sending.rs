@@ -1,11 +1,13 @@
 //! What it costs a sender to put the stream on its sockets.
 //!
-//! `cargo bench --bench sending` fills a buffer with 60 B frames of four writers in turn, the least favourable layout for a reader, and
-//! sends it to 1, 4 and 16 replicas over TCP on the loopback, a thread for each. It prints the time that the senders had a core, per
-//! gigabyte, for each way to send and for the same bytes sent from one contiguous piece of memory; ratios are to that.
-//! *Following*, the stream grows by 256 KiB when all have sent what there was, as it does for replicas that keep up with their primary.
-//! *Catching up*, all of it is there, and each sends as fast as it can, wherever the others are. Other threads receive and throw away; on the loopback a sender does a part of the receiver's work, and that is in all
-//! figures alike. The ways take turns within each round.
+//! `cargo bench --bench sending` fills a buffer with 60 B frames of four writers in turn, the least
+//! favourable layout for a reader, and sends it to 1, 4 and 16 replicas over TCP on the loopback, a thread
+//! for each. It prints the time that the senders had a core, per gigabyte, for each way to send and for the
+//! same bytes sent from one contiguous piece of memory; ratios are to that. *Following*, the stream grows by
+//! 256 KiB when all have sent what there was, as it does for replicas that keep up with their primary.
+//! *Catching up*, all of it is there, and each sends as fast as it can, wherever the others are. Other
+//! threads receive and throw away; on the loopback a sender does a part of the receiver's work, and that is
+//! in all figures alike. The ways take turns within each round.
 //!
 //! `--rounds N`, `--markdown FILE`; `--quick` and `--test` run all of it once with very little to do; so does
 //! `cargo test --benches`.

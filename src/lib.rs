@@ -19,9 +19,9 @@
 //! | `hunt` | a search for divergences of any primary and replica (feature `server`) |
 //! | [`guide`] | how to drop the core in, operate the server, read the proofs, hunt for divergences, test servers of your own |
 //!
-//! Nothing lower knows anything higher: `buffer` has never heard of commands (`rewrite::staged` puts them into its frames), and
-//! nobody below `server` of sockets or clocks: time is a parameter. Threads meet in `buffer`, in `resync::SharedAcks` and in
-//! `keyspace`, nowhere else.
+//! Nothing lower knows anything higher: `buffer` has never heard of commands (`rewrite::staged` puts them
+//! into its frames), and nobody below `server` of sockets or clocks: time is a parameter. Threads meet in
+//! `buffer`, in `resync::SharedAcks` and in `keyspace`, nowhere else.
 
 pub mod buffer;
 pub mod hash_ttl;

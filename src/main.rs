@@ -35,26 +35,27 @@ struct Cli {
 enum Command {
     /// Run a primary that clients and Valkey or Redis replicas can connect to.
     ///
-    /// Point a replica at it with `valkey-server --replicaof 127.0.0.1 6379`. Ctrl-C and SIGTERM end it: writes are
-    /// paused until the replicas have everything (a second signal ends the wait, SHUTDOWN ABORT calls it off), clients are closed,
-    /// and the exit code is 0. Exit code 1: it could not start (the
-    /// port is taken, for instance). Exit code 2: the command line or a setting is wrong.
+    /// Point a replica at it with `valkey-server --replicaof 127.0.0.1 6379`. Ctrl-C and SIGTERM end it:
+    /// writes are paused until the replicas have everything (a second signal ends the wait, SHUTDOWN ABORT
+    /// calls it off), clients are closed, and the exit code is 0. Exit code 1: it could not start (the port
+    /// is taken, for instance). Exit code 2: the command line or a setting is wrong.
     Serve(Serve),
     /// Look for ways in which a replica comes to disagree with its primary about things that expire.
     ///
-    /// Random commands about keys and hash fields with deadlines go to the primary, while the link between the two is held back,
-    /// delayed and cut, the replica is stopped and promoted, and clocks are wrong. When all is quiet, both have to have stored the
-    /// same, dead fields included. A difference is shrunk to a minimal sequence of steps, replayed, and printed with the replies,
-    /// what the primary propagated, and both sides' states.
+    /// Random commands about keys and hash fields with deadlines go to the primary, while the link between
+    /// the two is held back, delayed and cut, the replica is stopped and promoted, and clocks are wrong. When
+    /// all is quiet, both have to have stored the same, dead fields included. A difference is shrunk to a
+    /// minimal sequence of steps, replayed, and printed with the replies, what the primary propagated, and
+    /// both sides' states.
     ///
-    /// Targets: HOST:PORT is a server that runs already; valkey:PATH and redis:PATH start one on a free port of the loopback
-    /// interface; self starts `replcore serve` (primary only). Servers that the hunt starts can be stopped, may keep dead fields
-    /// (DEBUG SET-ACTIVE-EXPIRE), and get wrong clocks if libfaketime is installed (apt install faketime). What cannot be tried is
-    /// said at the start. Restarts are not tried.
+    /// Targets: HOST:PORT is a server that runs already; valkey:PATH and redis:PATH start one on a free port
+    /// of the loopback interface; self starts `replcore serve` (primary only). Servers that the hunt starts
+    /// can be stopped, may keep dead fields (DEBUG SET-ACTIVE-EXPIRE), and get wrong clocks if libfaketime is
+    /// installed (apt install faketime). What cannot be tried is said at the start. Restarts are not tried.
     ///
-    /// ALL DATA OF BOTH SERVERS IS DESTROYED: the primary is flushed at the start and before every sequence, and the replica is
-    /// attached to it through the hunt (REPLICAOF), and left without a primary. Running servers that hold keys are refused without
-    /// --flush. Never point it at a server that somebody needs.
+    /// ALL DATA OF BOTH SERVERS IS DESTROYED: the primary is flushed at the start and before every sequence,
+    /// and the replica is attached to it through the hunt (REPLICAOF), and left without a primary. Running
+    /// servers that hold keys are refused without --flush. Never point it at a server that somebody needs.
     ///
     /// Examples:
     ///
@@ -64,7 +65,8 @@ enum Command {
     ///
     ///   replcore hunt --primary 127.0.0.1:6379 --replica 127.0.0.1:6380 --replica-pid 4711 --seed 7 --json
     ///
-    /// Exit code 0: nothing was found. 1: a divergence was found. 2: the command line is wrong, or a target cannot be hunted.
+    /// Exit code 0: nothing was found. 1: a divergence was found. 2: the command line is wrong, or a target
+    /// cannot be hunted.
     Hunt(HuntArgs),
 }
 
@@ -191,8 +193,8 @@ struct Serve {
     #[arg(long, value_name = "SIZE")]
     maxmemory: Option<String>,
 
-    /// What goes when the data takes more: noeviction, or allkeys- or volatile- with lru, lfu or random, or volatile-ttl
-    /// [default: noeviction]
+    /// What goes when the data takes more: noeviction, or allkeys- or volatile- with lru, lfu or random, or
+    /// volatile-ttl [default: noeviction]
     #[arg(long, value_name = "POLICY")]
     maxmemory_policy: Option<String>,
 

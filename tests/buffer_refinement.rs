@@ -6,8 +6,8 @@
 //! which cursors may and which have to be evicted, that a waiting cursor is woken (I9), how much is
 //! retained (I11), and that everything is released in the end (I6).
 //!
-//! The publications, the model and what it compares are the library's ([`replcore::testing::buffer`]); what is
-//! here is what only this buffer has: limits, evictions, wake-ups, ways to read, refusals, memory.
+//! The publications, the model and what it compares are the library's ([`replcore::testing::buffer`]); what
+//! is here is what only this buffer has: limits, evictions, wake-ups, ways to read, refusals, memory.
 //!
 //! One thread, so every answer is determined. Capacities are so small that a few frames cross
 //! blocks and segments. `PROPTEST_CASES` sets the number of sequences.

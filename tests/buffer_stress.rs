@@ -87,7 +87,8 @@ fn select(context: u64) -> Bytes {
     Bytes::from(format!("S{context:04}"))
 }
 
-/// A few frames of one or two items each, and the number of items. An item says whose it is, and has a context.
+/// A few frames of one or two items each, and the number of items. An item says whose it is, and has a
+/// context.
 fn compose(seed: u64, writer: u64, first: u64, table: &Bytes) -> (Publication, u64) {
     let mut random = Random(seed);
     let (mut parts, mut items) = (Vec::new(), 0);
@@ -145,8 +146,8 @@ impl Author<'_> {
         self.looks.push(Look { reader: AUTHORS + self.id, end, started, returned: Instant::now() });
     }
 
-    /// Publishes once, by whichever way, in whichever term it takes. Returns the seed of what it published: the bytes
-    /// themselves would hold on to the table.
+    /// Publishes once, by whichever way, in whichever term it takes. Returns the seed of what it published:
+    /// the bytes themselves would hold on to the table.
     fn publish(&mut self) -> (u64, Append<Instant>) {
         let seed = self.random.next();
         let pooled = self.random.one_in(4);
@@ -180,8 +181,8 @@ impl Author<'_> {
     }
 }
 
-/// The threads wait for each other, so one that fails would leave the rest waiting: it ends the program. Standard error is
-/// written to directly, for what a test prints is lost then.
+/// The threads wait for each other, so one that fails would leave the rest waiting: it ends the program.
+/// Standard error is written to directly, for what a test prints is lost then.
 fn end_with_any_thread() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

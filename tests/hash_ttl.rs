@@ -1,5 +1,5 @@
-//! `Hash` and `DeadlineIndex` do what an obvious reference does: both are driven by the same random operations and have to agree
-//! after each of them, whatever the clock does.
+//! `Hash` and `DeadlineIndex` do what an obvious reference does: both are driven by the same random
+//! operations and have to agree after each of them, whatever the clock does.
 //!
 //! `PROPTEST_CASES` sets the number of sequences; 20 000 of them are more than a million operations on each.
 #![cfg(not(replcore_loom))]
@@ -15,7 +15,8 @@ use replcore::hash_ttl::{DeadlineIndex, HASH_COMPACT_MAX_FIELDS, Hash, Moment, S
 /// Sequences by default: a few seconds in a debug build.
 const DEFAULT_CASES: u32 = 300;
 const MAX_OPS: usize = 120;
-/// How often a bound that is not exact may have to be looked at: once for each level of the wheel, and once for what is not sorted.
+/// How often a bound that is not exact may have to be looked at: once for each level of the wheel, and once
+/// for what is not sorted.
 const LOOKS_MAX: usize = 13;
 
 /// Dead records that may have to be passed.
@@ -289,7 +290,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Who looks whenever the bound has passed finds the earliest field after a few looks, and in the millisecond after its deadline.
+    /// Who looks whenever the bound has passed finds the earliest field after a few looks, and in the
+    /// millisecond after its deadline.
     fn check_exactness(&self) -> Checked {
         let mut hash = self.hash.clone();
         let deadlines = self.stored.values().filter_map(|(_, deadline_ms)| *deadline_ms);

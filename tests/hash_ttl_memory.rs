@@ -1,5 +1,6 @@
-//! What a field costs: bytes that the allocator was asked for, compared with what Valkey 9.1.2 says for the same contents
-//! (`MEMORY USAGE key SAMPLES 0`, names and values of 13 bytes, random deadlines). And `Hash::heap_bytes` says the same as the allocator.
+//! What a field costs: bytes that the allocator was asked for, compared with what Valkey 9.1.2 says for the
+//! same contents (`MEMORY USAGE key SAMPLES 0`, names and values of 13 bytes, random deadlines). And
+//! `Hash::heap_bytes` says the same as the allocator.
 #![cfg(not(replcore_loom))]
 #![allow(missing_docs)]
 

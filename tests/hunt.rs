@@ -1,4 +1,5 @@
-//! The program that looks for divergences: it finds those that Valkey has, none in replcore, and refuses what it cannot hunt.
+//! The program that looks for divergences: it finds those that Valkey has, none in replcore, and refuses what
+//! it cannot hunt.
 #![cfg(feature = "server")]
 
 mod support;

@@ -1,6 +1,7 @@
 //! What clients are answered, byte by byte: the same scripts to this server and to a real Valkey 9.1.2.
 //!
-//! A script is a table of lines; each begins with the name of a connection, which is made when it is first named:
+//! A script is a table of lines; each begins with the name of a connection, which is made when it is first
+//! named:
 //!
 //! | line | what happens |
 //! |---|---|
@@ -743,7 +744,8 @@ fn field(client: &mut Client, id: i64, name: &str) -> Option<u64> {
     text.split_ascii_whitespace().find_map(value)
 }
 
-/// Whatever it sent and got, a client that says nothing holds next to nothing, by its own account and by the system's.
+/// Whatever it sent and got, a client that says nothing holds next to nothing, by its own account and by the
+/// system's.
 #[test]
 fn an_idle_client_holds_no_buffers() {
     const CLIENTS: usize = 140;
@@ -782,8 +784,8 @@ fn an_idle_client_holds_no_buffers() {
     }
 }
 
-/// A reply that fits into the client's own buffer counts for no limit; a client that is over the soft limit for long is closed,
-/// whether one reply is too large for it or many are.
+/// A reply that fits into the client's own buffer counts for no limit; a client that is over the soft limit
+/// for long is closed, whether one reply is too large for it or many are.
 #[test]
 fn output_limits_are_those_of_valkey() {
     let scratch = Scratch::new("output");
@@ -994,7 +996,8 @@ fn paused_clients_go_on_where_they_were() {
     ]);
 }
 
-/// `SHUTDOWN` waits for replicas that lag: writes are paused, nobody is closed, and it can be called off. `SIGTERM` likewise.
+/// `SHUTDOWN` waits for replicas that lag: writes are paused, nobody is closed, and it can be called off.
+/// `SIGTERM` likewise.
 #[test]
 fn a_shutdown_waits_for_replicas_and_can_be_aborted() {
     let scratch = Scratch::new("stopping");

@@ -1,4 +1,5 @@
-//! How replicas come to a primary: with a snapshot from a file or from memory, in one attempt or several, with a password.
+//! How replicas come to a primary: with a snapshot from a file or from memory, in one attempt or several,
+//! with a password.
 #![cfg(feature = "server")]
 
 mod support;

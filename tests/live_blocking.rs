@@ -1,5 +1,6 @@
-//! Clients that wait for keys, as a real Valkey serves them: the same conversations of several clients run against it
-//! and against us, and everybody is answered the same, the streams are the same, and so are the keyspace events.
+//! Clients that wait for keys, as a real Valkey serves them: the same conversations of several clients run
+//! against it and against us, and everybody is answered the same, the streams are the same, and so are the
+//! keyspace events.
 #![cfg(feature = "server")]
 
 mod support;

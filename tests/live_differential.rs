@@ -1,4 +1,5 @@
-//! Every data command against a real Valkey 9.1.2: the same replies, the same replication stream. See [`differential`].
+//! Every data command against a real Valkey 9.1.2: the same replies, the same replication stream. See
+//! [`differential`].
 //!
 //! ```text
 //! cargo test --test live_differential -- --seed 7 --iterations 200000
@@ -245,7 +246,8 @@ fn shrinking() -> Result<(), Failed> {
     }
 }
 
-/// What is not the same is not taken for the same: values, types, order, deadlines, databases, what is missing or too much.
+/// What is not the same is not taken for the same: values, types, order, deadlines, databases, what is
+/// missing or too much.
 fn comparisons() -> Result<(), Failed> {
     let slack = Slack { ms: 5 };
     let bulk = |text: &'static str| Reply::Bulk(Bytes::from(text));

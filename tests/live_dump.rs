@@ -1,4 +1,5 @@
-//! `DUMP` and `RESTORE` between this server, Valkey and Redis, and what `RESTORE` and `SORT … STORE` make of real replicas.
+//! `DUMP` and `RESTORE` between this server, Valkey and Redis, and what `RESTORE` and `SORT … STORE` make of
+//! real replicas.
 #![cfg(feature = "server")]
 
 mod support;
@@ -14,7 +15,8 @@ use support::{Client, Program, Scratch, Server, attach_replicas, wait_caught_up,
 
 const CATCH_UP: Duration = Duration::from_secs(30);
 
-/// Commands that make a key of every encoding that Valkey and Redis keep and dump; the key comes first in each.
+/// Commands that make a key of every encoding that Valkey and Redis keep and dump; the key comes first in
+/// each.
 fn values() -> Vec<Argv> {
     let long = "long and longer ".repeat(40);
     let many = |command: &str, key: &str, item: &dyn Fn(u32) -> Vec<String>| {

@@ -1,5 +1,5 @@
-//! Keyspace events, command by command, as a real Valkey has them: the same commands run against it and against
-//! us, and subscribers of `__key*` are told the same in the same order.
+//! Keyspace events, command by command, as a real Valkey has them: the same commands run against it and
+//! against us, and subscribers of `__key*` are told the same in the same order.
 //!
 //! To cover a command, add lines to [`SCRIPT`]; a command of the keyspace that is in no line fails the test.
 //! Every line is sent in order over one connection, in a keyspace that is flushed before each part.

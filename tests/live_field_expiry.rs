@@ -1,5 +1,5 @@
-//! Fields whose deadline has passed leave the storage soon and in the stream: timed beside a real Valkey, and seen by a real
-//! Valkey replica that judges no deadline itself.
+//! Fields whose deadline has passed leave the storage soon and in the stream: timed beside a real Valkey, and
+//! seen by a real Valkey replica that judges no deadline itself.
 #![cfg(feature = "server")]
 
 mod support;
@@ -17,7 +17,8 @@ use support::{Client, Link, Program, Scratch, Server, note, wait_caught_up, wait
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A deadline that does not come.
 const FAR_MS: u64 = 3_600_000;
-/// The deadlines come after so many times as long as a rehearsal took to set them, and at least so many milliseconds.
+/// The deadlines come after so many times as long as a rehearsal took to set them, and at least so many
+/// milliseconds.
 const AHEAD_FACTOR: u64 = 4;
 const AHEAD_MIN_MS: u64 = 1_000;
 /// Fields of one command.
@@ -38,7 +39,8 @@ fn field_count() -> u64 {
     shapes().map(|(_, fields)| fields as u64).sum()
 }
 
-/// `command key [options] FIELDS n`, as often as the fields of the shapes need; `item` is what stands for a field.
+/// `command key [options] FIELDS n`, as often as the fields of the shapes need; `item` is what stands for a
+/// field.
 fn by_batches(command: &str, options: &[String], item: impl Fn(usize) -> Vec<Bytes>) -> Vec<Argv> {
     let mut commands = Vec::new();
     for (key, fields) in shapes() {
@@ -143,8 +145,9 @@ fn fields_that_are_due_at_once_are_gone_with_the_first_cycle_that_has_time() {
     assert_eq!(client.call(argv!["DBSIZE"]), Reply::Integer(0));
 }
 
-/// Valkey keeps the deadlines of a hash with more than 127 of them in buckets of up to 8.2 seconds, and reclaims a bucket whole, when
-/// its end has passed: one that is not full is not made narrower. How late it is depends on the clock, so it is only shown.
+/// Valkey keeps the deadlines of a hash with more than 127 of them in buckets of up to 8.2 seconds, and
+/// reclaims a bucket whole, when its end has passed: one that is not full is not made narrower. How late it
+/// is depends on the clock, so it is only shown.
 #[test]
 fn the_last_due_field_is_gone_soon_where_valkey_may_keep_it_for_seconds() {
     const SPARSE: usize = 100;

@@ -1,4 +1,5 @@
-//! Full resyncs of hashes whose fields have deadlines: to real replicas that can hold them, and to one that cannot.
+//! Full resyncs of hashes whose fields have deadlines: to real replicas that can hold them, and to one that
+//! cannot.
 //!
 //! `REPLCORE_TEST_FIELDS` sets how many fields the largest transfer has.
 #![cfg(feature = "server")]
@@ -38,7 +39,8 @@ fn stored(client: &mut Client) -> Stored {
     keys.into_iter().zip(dumps.iter().map(fields)).collect()
 }
 
-/// Waits until `replica` has everything and compares all that both have stored. Returns how many fields that is.
+/// Waits until `replica` has everything and compares all that both have stored. Returns how many fields that
+/// is.
 #[track_caller]
 fn assert_same_fields(primary: &Server, replica: &Server) -> usize {
     wait_caught_up(primary, replica, RESYNC);

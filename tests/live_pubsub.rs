@@ -1,4 +1,5 @@
-//! Publish and subscribe, against real servers: the replies of a real Valkey, and messages through real replicas.
+//! Publish and subscribe, against real servers: the replies of a real Valkey, and messages through real
+//! replicas.
 #![cfg(feature = "server")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! Files that Valkey and Redis save, with every encoding that they write and with streams: typed, skipped, raw, in pieces; and what
-//! other servers make of the raw values.
+//! Files that Valkey and Redis save, with every encoding that they write and with streams: typed, skipped,
+//! raw, in pieces; and what other servers make of the raw values.
 #![cfg(feature = "server")]
 
 mod support;
@@ -288,8 +288,8 @@ fn raw_values_are_restored_by_a_server_of_the_same_kind() {
     }
 }
 
-/// A payload is in the lowest version that has its type: Valkey's compact values go to Redis 7.0, which refuses Valkey's own
-/// payloads whole; Redis's streams go to Valkey.
+/// A payload is in the lowest version that has its type: Valkey's compact values go to Redis 7.0, which
+/// refuses Valkey's own payloads whole; Redis's streams go to Valkey.
 #[test]
 fn raw_values_cross_between_kinds_where_the_type_is_known() {
     let scratch = Scratch::new("rdb-cross");
@@ -335,7 +335,8 @@ fn a_snapshot_of_raw_values_is_loaded() {
     }
 }
 
-/// Texts about every length at which the form of a length changes, in a listpack also of the length behind an element.
+/// Texts about every length at which the form of a length changes, in a listpack also of the length behind an
+/// element.
 #[test]
 fn texts_about_every_edge_of_their_lengths_are_read_from_every_server() {
     let scratch = Scratch::new("rdb-edges");

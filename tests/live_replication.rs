@@ -18,12 +18,14 @@ use support::{Link, Scratch, Server, attach_replicas, note, seed, wait_caught_up
 const WRITERS: u64 = 4;
 const CUTS: usize = 20;
 const BACKLOG_BYTES: u64 = 32 << 20;
-/// The writers are held while a replica is further behind than this, so that what it missed stays in the backlog.
+/// The writers are held while a replica is further behind than this, so that what it missed stays in the
+/// backlog.
 const BRAKE_BYTES: u64 = BACKLOG_BYTES / 2;
 /// A link that is cut passes up to this many bytes before, and stays closed for up to this many.
 const CUT_WITHIN_BYTES: u64 = 200_000;
 const CLOSED_FOR_BYTES: u64 = BACKLOG_BYTES / 8;
-/// What a primary says to a returning replica before the stream is longer than this, with every kind of replica.
+/// What a primary says to a returning replica before the stream is longer than this, with every kind of
+/// replica.
 const HANDSHAKE_BYTES: u64 = 60;
 const RECONNECT: Duration = Duration::from_secs(30);
 
@@ -102,7 +104,8 @@ fn replicas_cut_off_again_and_again_resync_partially_and_converge() {
     );
 }
 
-/// Cuts `link` at random bytes and sees `replica` return each time. Returns how many handshakes were cut as well.
+/// Cuts `link` at random bytes and sees `replica` return each time. Returns how many handshakes were cut as
+/// well.
 fn cut_again_and_again(
     primary: &Server,
     replica: &Server,

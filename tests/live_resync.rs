@@ -34,8 +34,8 @@ fn write(client: &mut Client, bytes: u64, rng: &mut StdRng) {
     }
 }
 
-/// A primary with a backlog of 1 MiB, 3 MiB of stream behind it and no ping in it, and a replica that recorded all of it
-/// from its first byte, which has offset `base + 1`.
+/// A primary with a backlog of 1 MiB, 3 MiB of stream behind it and no ping in it, and a replica that
+/// recorded all of it from its first byte, which has offset `base + 1`.
 struct Recorded {
     primary: Server,
     replid: String,

@@ -1,7 +1,8 @@
 //! A replica's session against a scripted primary: whatever is cut wherever, each command once and in order.
 //!
-//! The reference is the script itself. It knows by construction, not by parsing, where each command starts and ends, up
-//! to where a replica has applied the stream once it has seen it, and in which database it belongs.
+//! The reference is the script itself. It knows by construction, not by parsing, where each command starts
+//! and ends, up to where a replica has applied the stream once it has seen it, and in which database it
+//! belongs.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,7 +14,8 @@ use replcore::resp::{CommandParser, Limits, encode_command};
 use replcore::resync::replica::{Command, Event, LinkError, Phase, Position, ReplicaSession};
 use replcore::resync::{Decision, History, PsyncRequest, ReplicationId, RequestedId, Retained, decide};
 
-/// It repeats itself as far as it can without ending as it begins: then it could end too early, as no random one will.
+/// It repeats itself as far as it can without ending as it begins: then it could end too early, as no random
+/// one will.
 const MARK: &[u8; 40] = b"0123456789abcdef0123456789abcdef0123456f";
 /// Longer than any command of a script.
 const MAX_COMMAND_BYTES: u64 = 1 << 10;
@@ -249,7 +251,8 @@ impl Copy {
     }
 }
 
-/// Leads one session through all plans and, at last, to the end of the stream. `sizes` are how the bytes are cut.
+/// Leads one session through all plans and, at last, to the end of the stream. `sizes` are how the bytes are
+/// cut.
 fn lead(script: &Script, snapshot: &[u8], plans: &[Plan], sizes: &[usize]) -> Copy {
     let mut session = ReplicaSession::builder()
         .user("user", "password")

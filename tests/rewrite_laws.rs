@@ -1,23 +1,26 @@
 //! The two laws of the replication stream, and the museum of forms that break them.
 //!
-//! * **Clock-free**: whatever a replica's clock shows, however it jumps, and however late a frame is read, applying the
-//!   stream gives the same state.
-//! * **Prefix-closed**: a snapshot taken between any two frames, and the rest of the stream, give the same state.
+//! * **Clock-free**: whatever a replica's clock shows, however it jumps, and however late a frame is read,
+//!   applying the stream gives the same state.
+//! * **Prefix-closed**: a snapshot taken between any two frames, and the rest of the stream, give the same
+//!   state.
 //!
-//! State is everything that is stored, deadlines and expired leftovers included; replicas are compared with the primary
-//! after every step of a random history of commands in several databases, transactions, active expiry and snapshots, in
-//! which deadlines pass at every possible moment. The bytes are real: the unit's frame goes through the replication
-//! buffer and is parsed again. `PROPTEST_CASES` sets the number of histories.
+//! State is everything that is stored, deadlines and expired leftovers included; replicas are compared with
+//! the primary after every step of a random history of commands in several databases, transactions, active
+//! expiry and snapshots, in which deadlines pass at every possible moment. The bytes are real: the unit's
+//! frame goes through the replication buffer and is parsed again. `PROPTEST_CASES` sets the number of
+//! histories.
 //!
-//! Two more laws stand on these: the shipped keyspace does to hashes whose fields expire what an independent reference does
-//! (`laws/lockstep.rs`), and a replica that is promoted loses nothing and revives nothing (`laws/promotion.rs`).
+//! Two more laws stand on these: the shipped keyspace does to hashes whose fields expire what an independent
+//! reference does (`laws/lockstep.rs`), and a replica that is promoted loses nothing and revives nothing
+//! (`laws/promotion.rs`).
 //!
 //! # Museum
 //!
-//! [`KEYS`] and [`FIELDS`] put forms back in which servers have propagated, or would if nobody had thought of it, one at a time; the
-//! laws have to notice each, those of fields on the shipped keyspace and on the reference. [`PROMOTIONS`] are promotions
-//! gone wrong. Each row says what breaks; `cargo test --test rewrite_laws museum -- --nocapture` shows the smallest
-//! history that was found.
+//! [`KEYS`] and [`FIELDS`] put forms back in which servers have propagated, or would if nobody had thought of
+//! it, one at a time; the laws have to notice each, those of fields on the shipped keyspace and on the
+//! reference. [`PROMOTIONS`] are promotions gone wrong. Each row says what breaks;
+//! `cargo test --test rewrite_laws museum -- --nocapture` shows the smallest history that was found.
 //!
 //! | form | where |
 //! |---|---|
@@ -234,7 +237,8 @@ const FIELDS: &[Row] = &[
     Row(Exhibit::FieldReclaimSilent, "no deletion of fields that were reclaimed", &STORED),
 ];
 
-/// Has the laws look for a history that breaks them; with the form put back there has to be one, without it none.
+/// Has the laws look for a history that breaks them; with the form put back there has to be one, without it
+/// none.
 fn visit(row: &Row, law: impl Fn(&History, Option<Exhibit>) -> Law) {
     let Row(exhibit, name, forms) = row;
     let histories = || {

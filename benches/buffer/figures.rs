@@ -95,7 +95,8 @@ pub fn draw(directory: &Path, cells: &[Cell]) -> io::Result<()> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A curve for each peer, thick for the product, with the spread of its rounds; both axes are logarithmic, for all that varies doubles.
+/// A curve for each peer, thick for the product, with the spread of its rounds; both axes are logarithmic,
+/// for all that varies doubles.
 fn curves(area: &Area<'_>, figure: &Figure, cells: &[&Cell]) -> Result<(), Box<dyn Error>> {
     area.fill(&WHITE)?;
     let last = (cells.len() - 1) as f64;

@@ -25,8 +25,8 @@ const FRAMES_STOPPED: [(usize, usize); 2] = [(60, 200_000), (1 << 10, 160_000)];
 const STOPS: usize = 24;
 /// A writer does something else so long between two appends.
 const THINKING: Duration = Duration::from_micros(5);
-/// Where one is stopped, the others sleep so long instead: what they wait for is the stopped one and not a core, and one that goes on
-/// unhindered does not outnumber, with thousands of appends, those that wait.
+/// Where one is stopped, the others sleep so long instead: what they wait for is the stopped one and not a
+/// core, and one that goes on unhindered does not outnumber, with thousands of appends, those that wait.
 const SLEEPING: Duration = Duration::from_micros(50);
 
 /// What writers do beside appending.
@@ -37,7 +37,8 @@ pub enum Manner {
     /// They leave the core between two appends, as tasks do: so the reader's turn comes soon, and
     /// what it waits for is the stream more than the scheduler.
     Yielding,
-    /// They sleep between two appends, and one after the other is stopped in the midst of an append. The appends that are stopped do not count.
+    /// They sleep between two appends, and one after the other is stopped in the midst of an append. The
+    /// appends that are stopped do not count.
     Stopped,
 }
 

@@ -3,10 +3,11 @@
 //! `cargo bench --bench buffer` prints, for every load, the median of several rounds and how far
 //! they spread, for the product and for each peer, and the ratio of product to peer: above 1 the
 //! product is better, below 1 it is worse, and that is marked. The peers run in turn within each
-//! round, and the turn shifts from round to round, so that what else the machine does hits all. At the end it says which of the
-//! requirements on the product hold, each with its worst cell.
+//! round, and the turn shifts from round to round, so that what else the machine does hits all. At the end it
+//! says which of the requirements on the product hold, each with its worst cell.
 //!
-//! Memory is warm before a clock starts: the same threads have put the backlog through twice over, and readers have read it.
+//! Memory is warm before a clock starts: the same threads have put the backlog through twice over, and
+//! readers have read it.
 //!
 //! Read the numbers with the machine in mind: on few cores threads seldom meet, and a lock is rarely
 //! found taken. What the tables of latencies show of the log that fills in place does not go away

@@ -16,7 +16,8 @@ pub enum Part {
     Beside,
     /// One reader of what was written before.
     Read,
-    /// Append beside a reader, over the lengths of frames: for the curves, so only when they or this are asked for.
+    /// Append beside a reader, over the lengths of frames: for the curves, so only when they or this are
+    /// asked for.
     Lengths,
     /// Visibility with more writers than cores.
     Latency,

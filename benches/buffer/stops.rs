@@ -1,7 +1,9 @@
-//! Stops a writer in the midst of an append, wherever in it that is: inside a lock, or between reserving and filling.
+//! Stops a writer in the midst of an append, wherever in it that is: inside a lock, or between reserving and
+//! filling.
 //!
-//! A signal's handler sleeps, if the thread it interrupts is in an append. So that it is soon found there, the writer that is chosen
-//! appends without a pause until it is stopped; what it appends then does not count.
+//! A signal's handler sleeps, if the thread it interrupts is in an append. So that it is soon found there,
+//! the writer that is chosen appends without a pause until it is stopped; what it appends then does not
+//! count.
 
 use std::cell::Cell;
 use std::ptr;
@@ -77,8 +79,8 @@ extern "C" fn stand_still(_signal: libc::c_int) {
         return;
     }
     let time = libc::timespec { tv_sec: 0, tv_nsec: STOP.as_nanos() as libc::c_long };
-    // SAFETY: both are async-signal-safe, and the time is valid; the error number, which the interrupted code may be about to
-    // read, is put back.
+    // SAFETY: both are async-signal-safe, and the time is valid; the error number, which the interrupted code
+    // may be about to read, is put back.
     unsafe {
         let error = *libc::__errno_location();
         libc::nanosleep(&time, ptr::null_mut());
@@ -89,7 +91,8 @@ extern "C" fn stand_still(_signal: libc::c_int) {
 }
 
 fn install_handler() {
-    // SAFETY: all zeroes is a valid action without flags and with an empty mask; the handler does only what a handler may.
+    // SAFETY: all zeroes is a valid action without flags and with an empty mask; the handler does only what a
+    // handler may.
     let failed = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = stand_still as extern "C" fn(libc::c_int) as libc::sighandler_t;
@@ -99,7 +102,8 @@ fn install_handler() {
     assert_eq!(failed, 0, "a handler can be installed");
 }
 
-/// Stops one after the other of the writers, `stops` times or until `over`. The writers leave their gates only after this returned.
+/// Stops one after the other of the writers, `stops` times or until `over`. The writers leave their gates
+/// only after this returned.
 pub fn stop_at_random(gates: &[Gate], stops: usize, over: impl Fn() -> bool) {
     install_handler();
     while gates.iter().any(|gate| gate.thread.load(Ordering::Acquire) == 0) {

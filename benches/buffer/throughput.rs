@@ -209,8 +209,8 @@ fn write_all<S: Stream>(
 }
 
 /// Holds a writer back when the slowest reader is a backlog behind: the same for all peers, for
-/// some would lose frames and others take any amount of memory. It takes all writers to be as far as this one, and gives up once the
-/// round is over, when they are not.
+/// some would lose frames and others take any amount of memory. It takes all writers to be as far as this
+/// one, and gives up once the round is over, when they are not.
 pub fn keep_pace(
     progress: &[AtomicU64],
     frames: usize,

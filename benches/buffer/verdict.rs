@@ -1,4 +1,5 @@
-//! Which of the requirements on the product hold, each with the cell where it comes closest to failing or fails most.
+//! Which of the requirements on the product hold, each with the cell where it comes closest to failing or
+//! fails most.
 
 use super::cells::{Cell, Line, Metric};
 use super::peers::{Kind, LockedDeque, Stream};

@@ -17,7 +17,8 @@ pub trait Fields {
     fn remove(&mut self, name: &[u8]);
     /// The value's length, unless the field is dead.
     fn get(&self, name: &[u8], now_ms: u64) -> Option<usize>;
-    /// Removes the fields with a deadline before `now_ms`. Who reclaims needs their names: returns how many bytes these had.
+    /// Removes the fields with a deadline before `now_ms`. Who reclaims needs their names: returns how many
+    /// bytes these had.
     fn reclaim(&mut self, now_ms: u64) -> usize;
     fn len(&self) -> usize;
 }

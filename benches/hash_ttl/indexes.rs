@@ -57,7 +57,8 @@ impl Things for Product {
     }
 }
 
-/// A peer's index of keys by deadline. It may give out what is no longer there: who holds it knows each key's deadline.
+/// A peer's index of keys by deadline. It may give out what is no longer there: who holds it knows each key's
+/// deadline.
 pub trait Order<K> {
     const NAME: &'static str;
     fn new(now_ms: u64) -> Self;
@@ -92,8 +93,8 @@ impl<K: Clone + Ord> Order<K> for Tree<K> {
     }
 }
 
-/// A binary heap of the standard library. What was removed or moved stays in it until it is due, or until it is more than half
-/// of all.
+/// A binary heap of the standard library. What was removed or moved stays in it until it is due, or until it
+/// is more than half of all.
 pub struct Heap<K> {
     heap: BinaryHeap<Reverse<(u64, K)>>,
     stale: usize,
@@ -141,8 +142,9 @@ impl<K: Debug + Hash + Clone + Eq> CancellableTimerEntry for Entry<K> {
     }
 }
 
-/// The hierarchical wheel of four levels of 256 slots, a millisecond a tick, of the crate `hierarchical_hash_wheel_timer`. It has
-/// a hash table of its own for cancelling, and what is cancelled stays in its slot until the wheel gets there.
+/// The hierarchical wheel of four levels of 256 slots, a millisecond a tick, of the crate
+/// `hierarchical_hash_wheel_timer`. It has a hash table of its own for cancelling, and what is cancelled
+/// stays in its slot until the wheel gets there.
 pub struct Wheel<K: Debug + Hash + Clone + Eq> {
     wheel: QuadWheelWithOverflow<Entry<K>>,
     now_ms: u64,

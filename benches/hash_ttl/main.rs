@@ -1,9 +1,9 @@
 //! Hashes whose fields expire, against what a user would pick instead and against Valkey, in one run.
 //!
-//! `cargo bench --bench hash_ttl` prints tables. The first line of each is the product; every other one is a peer, with its ratio
-//! to the product: above 1 the product is better, below 1 it is worse, and that is marked with `<`. All that was lost is listed
-//! once more at the end. A number is the median of the rounds, with the least and the most; peers run in turn within each round,
-//! and the turn shifts from round to round.
+//! `cargo bench --bench hash_ttl` prints tables. The first line of each is the product; every other one is a
+//! peer, with its ratio to the product: above 1 the product is better, below 1 it is worse, and that is
+//! marked with `<`. All that was lost is listed once more at the end. A number is the median of the rounds,
+//! with the least and the most; peers run in turn within each round, and the turn shifts from round to round.
 //!
 //! # The module by itself
 //!
@@ -15,15 +15,16 @@
 //! | `lateness` | a reclaim each millisecond: how long a due thing stays, and the longest reclaim |
 //! | `memory` | bytes that a field takes, as asked of the allocator |
 //!
-//! The peers of the index are a `BTreeSet` of deadlines and keys, a `BinaryHeap` that forgets lazily, and the hierarchical wheel
-//! of `hierarchical_hash_wheel_timer`: the one crate of its kind that is maintained, needs no runtime or thread of its own, and
-//! lets its user drive the clock and cancel. Its tick is a millisecond, the product's resolution. Where a peer needs each thing's
-//! deadline to find it again, it is given a vector of them; the product, a vector of its slots. The peers of the hash are a
-//! `HashMap` with the product's hasher beside the same three, which share the name by reference count. All copy names and values.
-//! All do the same steps from the same script, and each step is checked: what is due is reclaimed, no more.
+//! The peers of the index are a `BTreeSet` of deadlines and keys, a `BinaryHeap` that forgets lazily, and the
+//! hierarchical wheel of `hierarchical_hash_wheel_timer`: the one crate of its kind that is maintained, needs
+//! no runtime or thread of its own, and lets its user drive the clock and cancel. Its tick is a millisecond,
+//! the product's resolution. Where a peer needs each thing's deadline to find it again, it is given a vector
+//! of them; the product, a vector of its slots. The peers of the hash are a `HashMap` with the product's
+//! hasher beside the same three, which share the name by reference count. All copy names and values. All do
+//! the same steps from the same script, and each step is checked: what is due is reclaimed, no more.
 //!
-//! Nanoseconds are those during which the thread had a core, so that what else the machine does counts little. One allocator,
-//! which counts, serves all.
+//! Nanoseconds are those during which the thread had a core, so that what else the machine does counts
+//! little. One allocator, which counts, serves all.
 //!
 //! The peers are unlike the product in one thing: no peer bounds the work of one reclaim.
 //!
@@ -35,14 +36,15 @@
 //! | `server-memory` | `MEMORY USAGE` with all samples, and what a fresh process grows by, for each field of 13 bytes with a value of 13 |
 //! | `reclaim` | a million fields due in the same millisecond: until `DBSIZE` is 0, server time until then, and what a client that asks each millisecond waits |
 //!
-//! Both servers are child processes on the loopback with their default settings, without persistence and replicas. The product
-//! writes its replication stream in any case, and Valkey without a replica does not: that favours Valkey. The product uses all
-//! cores and Valkey one: compare the time on a core rather than commands a second. The backlog is the same small size in both,
-//! for it is no memory of fields. Server time of a reclaim contains what the questions of the benchmark cost, a thousand a second
-//! of one kind and two hundred of another.
+//! Both servers are child processes on the loopback with their default settings, without persistence and
+//! replicas. The product writes its replication stream in any case, and Valkey without a replica does not:
+//! that favours Valkey. The product uses all cores and Valkey one: compare the time on a core rather than
+//! commands a second. The backlog is the same small size in both, for it is no memory of fields. Server time
+//! of a reclaim contains what the questions of the benchmark cost, a thousand a second of one kind and two
+//! hundred of another.
 //!
-//! `--only NAME,NAME` runs some of the parts, `--rounds N` more or fewer rounds. `--quick` and `--test` run all of it once with
-//! very little to do; so does `cargo test --benches`.
+//! `--only NAME,NAME` runs some of the parts, `--rounds N` more or fewer rounds. `--quick` and `--test` run
+//! all of it once with very little to do; so does `cargo test --benches`.
 #![allow(missing_docs)]
 
 #[path = "../../tests/support/allocations.rs"]

@@ -300,8 +300,8 @@ const LATENESS: [Column; 3] = [
     Column::less("all reclaims, ms"),
 ];
 
-/// Things over ten minutes, reclaimed each millisecond of them: how long one stays that could have gone, in milliseconds of the
-/// pretended clock, and the time that reclaiming takes of the real one.
+/// Things over ten minutes, reclaimed each millisecond of them: how long one stays that could have gone, in
+/// milliseconds of the pretended clock, and the time that reclaiming takes of the real one.
 fn late<I: Things>(len: usize) -> [f64; 3] {
     const SPAN_MS: u64 = HOUR_MS / 6;
     let mut rng = StdRng::seed_from_u64(len as u64);

@@ -32,8 +32,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prints one table. The first line of `measured` is the product's; every other one shows its ratio to the product. A line
-    /// is a round's values, by column.
+    /// Prints one table. The first line of `measured` is the product's; every other one shows its ratio to
+    /// the product. A line is a round's values, by column.
     pub fn table<const N: usize>(
         &mut self,
         title: &str,

@@ -23,7 +23,8 @@ const PEERS: [(&str, Program); 2] = [("replcore", Program::Replcore), ("Valkey 9
 const FIELDS: usize = 1_000_000;
 /// Commands that are sent at once when a hash is filled.
 const FILL_PIPELINE: usize = 100;
-/// What the product keeps behind the end of the stream is not memory of fields: it is made small, and Valkey's too.
+/// What the product keeps behind the end of the stream is not memory of fields: it is made small, and
+/// Valkey's too.
 const BACKLOG: &str = "1mb";
 
 fn start((_, program): &(&str, Program), scratch: &Scratch) -> Server {
@@ -91,8 +92,8 @@ const LOADS: [Load; 4] = [
 const THROUGHPUT: [Column; 2] =
     [Column::more("thousand commands a second"), Column::less("server CPU, us per command")];
 
-/// Commands are made before the clock runs, sent as they are, and their replies are only counted: the client is the same for
-/// both, and cheap.
+/// Commands are made before the clock runs, sent as they are, and their replies are only counted: the client
+/// is the same for both, and cheap.
 struct Sender(TcpStream);
 
 /// `:1\r\n`
@@ -244,7 +245,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What is not done by then is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A million fields due at the same moment: until the last is gone from storage, and what a client notices meanwhile.
+/// A million fields due at the same moment: until the last is gone from storage, and what a client notices
+/// meanwhile.
 pub fn reclaim(plan: &Plan, report: &mut Report) {
     let total = FIELDS / plan.divisor();
     let rounds = plan.rounds.min(2);
@@ -258,7 +260,8 @@ pub fn reclaim(plan: &Plan, report: &mut Report) {
     }
 }
 
-/// One round; the fields are due a `lead` after the first of them is sent, or later if storing them takes longer.
+/// One round; the fields are due a `lead` after the first of them is sent, or later if storing them takes
+/// longer.
 fn reclaim_once(peer: &(&str, Program), hashes: usize, len: usize, lead: Duration) -> [f64; 5] {
     const FIELDS_OF_COMMAND: usize = 100;
     let scratch = Scratch::new("bench-reclaim");

@@ -1,7 +1,8 @@
-//! `async-broadcast` with overflow off, so that it loses nothing: a writer that finds it full yields and tries again.
+//! `async-broadcast` with overflow off, so that it loses nothing: a writer that finds it full yields and
+//! tries again.
 //!
-//! It is used by its `try_` calls: its blocking ones allocate a listener for every wait, and a yield is as good on few cores. It keeps
-//! nothing without a receiver.
+//! It is used by its `try_` calls: its blocking ones allocate a listener for every wait, and a yield is as
+//! good on few cores. It keeps nothing without a receiver.
 
 use std::collections::VecDeque;
 use std::thread;

@@ -1,7 +1,8 @@
-//! One unbounded `crossbeam-channel` for each reader, and a lock around sending: without it each reader would see an order of its own.
+//! One unbounded `crossbeam-channel` for each reader, and a lock around sending: without it each reader would
+//! see an order of its own.
 //!
-//! It has no backlog. `flume` and `kanal` would be used the same way and have a lock inside as well, which this one has not: it stands for
-//! all of them.
+//! It has no backlog. `flume` and `kanal` would be used the same way and have a lock inside as well, which
+//! this one has not: it stands for all of them.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

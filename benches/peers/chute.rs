@@ -1,8 +1,8 @@
 //! `chute`, many producers: a linked list of blocks of slots, freed behind the slowest reader.
 //!
-//! Its documentation promises the order of each writer alone. As it is built, a slot is a writer's by one `fetch_add` and readers take
-//! slots from left to right, so all see one order, and that is why it is here. It has no bound: the benchmark holds writers back.
-//! Without a reader it keeps nothing.
+//! Its documentation promises the order of each writer alone. As it is built, a slot is a writer's by one
+//! `fetch_add` and readers take slots from left to right, so all see one order, and that is why it is here.
+//! It has no bound: the benchmark holds writers back. Without a reader it keeps nothing.
 
 use std::sync::{Arc, Mutex};
 

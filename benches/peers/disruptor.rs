@@ -1,12 +1,13 @@
 //! The `disruptor` crate, many producers: a ring whose slots hold the bytes themselves.
 //!
-//! Frames up to 64 bytes lie in the slot, longer ones in memory that the slot keeps: nothing is allocated after the start. Readers
-//! are its *event pollers*, each on a thread of its reader, which yields when nothing is there: its managed threads either spin, which
-//! stops everything where readers outnumber cores, or sleep, which costs latency. A writer that finds the ring full yields
-//! and tries again, for `publish` would spin.
+//! Frames up to 64 bytes lie in the slot, longer ones in memory that the slot keeps: nothing is allocated
+//! after the start. Readers are its *event pollers*, each on a thread of its reader, which yields when
+//! nothing is there: its managed threads either spin, which stops everything where readers outnumber cores,
+//! or sleep, which costs latency. A writer that finds the ring full yields and tries again, for `publish`
+//! would spin.
 //!
-//! Consumers have to be registered before the first event and hold the ring up until they have read: it keeps nothing without
-//! one, and none can attach later.
+//! Consumers have to be registered before the first event and hold the ring up until they have read: it keeps
+//! nothing without one, and none can attach later.
 
 use std::sync::Mutex;
 use std::thread;

@@ -1,7 +1,8 @@
 //! `Mutex<VecDeque<Bytes>>`, with an offset for each reader: what one writes first.
 //!
-//! The lock is the standard library's: on Linux a futex that spins for a moment. As little as possible is done while it is held: frames
-//! are allocated and freed outside, readers take 128 at a time, and the deque has all its room from the start.
+//! The lock is the standard library's: on Linux a futex that spins for a moment. As little as possible is
+//! done while it is held: frames are allocated and freed outside, readers take 128 at a time, and the deque
+//! has all its room from the start.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,10 +1,11 @@
 //! The buffer and what a user would pick instead, behind one face.
 //!
-//! Every peer keeps one order for all readers and loses nothing, as the product does; where a library alone does not give
-//! that, the least that gives it is added and said. Each is a file of its own, which says how it is set up and why.
+//! Every peer keeps one order for all readers and loses nothing, as the product does; where a library alone
+//! does not give that, the least that gives it is added and said. Each is a file of its own, which says how
+//! it is set up and why.
 //!
-//! All but the product and the log that fills in place carry frames as [`Bytes`] or in slots of their own; none is spared the copy
-//! of the frame into memory that it owns, nor the copy out to the reader.
+//! All but the product and the log that fills in place carry frames as [`Bytes`] or in slots of their own;
+//! none is spared the copy of the frame into memory that it owns, nor the copy out to the reader.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,8 +32,9 @@ pub use product::Product;
 pub use reserve_and_fill::ReserveAndFill;
 pub use tokio_broadcast::TokioBroadcast;
 
-/// A peer from outside this repository, to compare a sketch without keeping it: a file with a `Sketch` in it that is a [`Stream`],
-/// named by `REPLCORE_SKETCH`. `cargo rustc --profile bench --bench buffer -- --cfg replcore_sketch` compiles it in.
+/// A peer from outside this repository, to compare a sketch without keeping it: a file with a `Sketch` in it
+/// that is a [`Stream`], named by `REPLCORE_SKETCH`.
+/// `cargo rustc --profile bench --bench buffer -- --cfg replcore_sketch` compiles it in.
 #[cfg(replcore_sketch)]
 #[allow(warnings, clippy::all)]
 mod sketch {
@@ -67,8 +69,8 @@ pub enum Kind {
     Product,
     /// It keeps within a bound by itself: by a backlog, or by making writers wait.
     Bounded,
-    /// It frees what all readers have read, and grows without bound when one of them stops: here the benchmark holds the
-    /// writers back.
+    /// It frees what all readers have read, and grows without bound when one of them stops: here the
+    /// benchmark holds the writers back.
     Released,
     /// It frees nothing: no peer, but the floor.
     Floor,
@@ -100,7 +102,8 @@ pub trait Append {
     /// Whether a reader that looked now could read up to `position`, which was returned.
     fn is_readable(&mut self, position: u64) -> bool;
 
-    /// Called now and then by a writer that has nothing to append any more, so that a reader of its own holds up nobody.
+    /// Called now and then by a writer that has nothing to append any more, so that a reader of its own holds
+    /// up nobody.
     fn rest(&mut self) {}
 }
 

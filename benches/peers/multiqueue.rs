@@ -1,7 +1,7 @@
 //! `multiqueue2`: a bounded ring that broadcasts to streams, each read by one thread.
 //!
-//! The receivers are the ones for a single thread, which look at a value where it is and copy its bytes straight out. A full ring is
-//! answered by a yield and another try. Without a receiver it keeps nothing.
+//! The receivers are the ones for a single thread, which look at a value where it is and copy its bytes
+//! straight out. A full ring is answered by a yield and another try. Without a receiver it keeps nothing.
 
 use std::sync::Mutex;
 use std::thread;

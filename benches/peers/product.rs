@@ -1,4 +1,5 @@
-//! The product, with its default settings but for the backlog and the limits of cursors: no peer evicts readers.
+//! The product, with its default settings but for the backlog and the limits of cursors: no peer evicts
+//! readers.
 
 use bytes::Buf;
 use replcore::buffer::{Cursor, CursorLimits, ReplicationBuffer};

@@ -1,5 +1,5 @@
-//! `tokio::sync::broadcast`, with room for the backlog twice over: it drops what does not fit, and the benchmark sees to it that all
-//! does. It needs no runtime as long as nobody waits in it.
+//! `tokio::sync::broadcast`, with room for the backlog twice over: it drops what does not fit, and the
+//! benchmark sees to it that all does. It needs no runtime as long as nobody waits in it.
 
 use std::collections::VecDeque;
 

@@ -3,8 +3,8 @@
 // Every benchmark uses its part of this.
 #![allow(dead_code)]
 
-/// Runs the peers in turn, `rounds` times, and shifts the turn from round to round, so that what else the machine does hits
-/// all. Returns what each measured, by peer.
+/// Runs the peers in turn, `rounds` times, and shifts the turn from round to round, so that what else the
+/// machine does hits all. Returns what each measured, by peer.
 pub fn in_turn<P, M>(peers: &[P], rounds: usize, mut run: impl FnMut(&P) -> M) -> Vec<Vec<M>> {
     let mut measured: Vec<Vec<M>> = peers.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {

@@ -1,8 +1,10 @@
-//! A server of one's own, put to the test: `cargo run -p replcore-proofs --example convergence -- right`, or `wrong`.
+//! A server of one's own, put to the test: `cargo run -p replcore-proofs --example convergence -- right`, or
+//! `wrong`.
 //!
-//! [`Tiny`] keeps hashes whose fields expire. What a command does to a hash and what is propagated is replcore's
-//! (`hash_ttl`, `rewrite`), its stream is a `ReplicationBuffer`; the rest is what any server has to do itself, and can
-//! get wrong. `wrong NAME` chooses the mistake; `wrong` alone takes the first one, which real servers have made.
+//! [`Tiny`] keeps hashes whose fields expire. What a command does to a hash and what is propagated is
+//! replcore's (`hash_ttl`, `rewrite`), its stream is a `ReplicationBuffer`; the rest is what any server has
+//! to do itself, and can get wrong. `wrong NAME` chooses the mistake; `wrong` alone takes the first one,
+//! which real servers have made.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

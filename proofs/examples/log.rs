@@ -1,8 +1,9 @@
-//! A replication log of one's own, put to the test: `cargo run -p replcore-proofs --example log -- right`, or `wrong NAME`.
+//! A replication log of one's own, put to the test: `cargo run -p replcore-proofs --example log -- right`, or
+//! `wrong NAME`.
 //!
-//! [`Own`] is the most obvious log there is, a vector behind a lock, and some ways to get it wrong. Some of them one thread can
-//! see: `testing::buffer` drives the log beside the reference. The others take several: threads append and look, and
-//! `testing::history` judges what they were told.
+//! [`Own`] is the most obvious log there is, a vector behind a lock, and some ways to get it wrong. Some of
+//! them one thread can see: `testing::buffer` drives the log beside the reference. The others take several:
+//! threads append and look, and `testing::history` judges what they were told.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -8,7 +8,8 @@ use crate::report::Kind;
 
 /// Proves the replication core: runs its models and shows what they saw.
 ///
-/// Exit status: 0 if everything is as it should be, 1 if something is not, 2 if the program could not do what was asked.
+/// Exit status: 0 if everything is as it should be, 1 if something is not, 2 if the program could not do what
+/// was asked.
 #[derive(Debug, Parser)]
 #[command(name = "prove", bin_name = "cargo prove", args_conflicts_with_subcommands = true)]
 pub struct Options {
@@ -35,7 +36,8 @@ pub struct Options {
     /// Preemption bound for all, instead of each model's own; `none` explores everything.
     #[arg(long, value_name = "N")]
     pub bound: Option<Preemptions>,
-    /// Runs the execution in this file again, exactly, and draws it: exit status 1 if it breaks again, 0 if not.
+    /// Runs the execution in this file again, exactly, and draws it: exit status 1 if it breaks again, 0 if
+    /// not.
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// Draws every step of a replay, also those that matter little.
@@ -49,7 +51,8 @@ pub struct Options {
 /// What a whole run and its parts have in common.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// How far to go: quick takes minutes, full up to an hour, deep has no end and goes on where it was stopped.
+    /// How far to go: quick takes minutes, full up to an hour, deep has no end and goes on where it was
+    /// stopped.
     #[arg(long, value_enum, default_value_t = Tier::Quick)]
     pub tier: Tier,
     /// Proofs that run at the same time [default: one for each core].
@@ -109,7 +112,8 @@ pub enum Part {
     Faults(Filtered),
     /// Stops every thread of every model at each of its steps in turn.
     Stalls(Filtered),
-    /// Searches the protocol: every order of writes, deadlines, broken links, resyncs and promotions, within a budget.
+    /// Searches the protocol: every order of writes, deadlines, broken links, resyncs and promotions, within
+    /// a budget.
     Protocol(Filtered),
     /// Puts each known bug into the protocol and shows the shortest way to what it breaks.
     Museum(Filtered),

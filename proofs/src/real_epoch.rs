@@ -1,19 +1,21 @@
 //! The small models of the retire path, on the real `crossbeam-epoch`.
 //!
 //! # Promise
-//! `cargo prove` runs the models on an adversary that frees at the first moment at which the contract of epochs allows
-//! it ([`replcore_checkers`]). That the collector which ships keeps this contract is trusted there. Here it is looked
-//! at: the same models run on `crossbeam-epoch` itself, compiled for loom, so that its own atomics are explored too.
+//! `cargo prove` runs the models on an adversary that frees at the first moment at which the contract of
+//! epochs allows it ([`replcore_checkers`]). That the collector which ships keeps this contract is trusted
+//! there. Here it is looked at: the same models run on `crossbeam-epoch` itself, compiled for loom, so that
+//! its own atomics are explored too.
 //!
 //! # Limits
-//! Its steps swamp a model, so each is explored within few preemptions, and only models without a change of era are
-//! here: a collector that is made meanwhile reaches others through a list that loom does not see. The collector frees
-//! late, so it hides most of what frees too early: mutations that it still shows are the controls. Its atomics have no
-//! shadow words, so loom's reduction may leave interleavings out (tokio-rs/loom#166).
+//! Its steps swamp a model, so each is explored within few preemptions, and only models without a change of
+//! era are here: a collector that is made meanwhile reaches others through a list that loom does not see. The
+//! collector frees late, so it hides most of what frees too early: mutations that it still shows are the
+//! controls. Its atomics have no shadow words, so loom's reduction may leave interleavings out
+//! (tokio-rs/loom#166).
 //!
 //! # How
-//! loom runs on one thread of the system, and a mutation holds for a whole process. So each row is a process of this
-//! program's own: it explores one model and says how often it ran and what it saw, or panics.
+//! loom runs on one thread of the system, and a mutation holds for a whole process. So each row is a process
+//! of this program's own: it explores one model and says how often it ran and what it saw, or panics.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
@@ -35,8 +37,8 @@ use crate::models;
 static ALLOCATOR: Fresh = Fresh(AtomicPtr::new(ptr::null_mut()));
 
 /// An allocator that gives no address twice in an execution. The collector exchanges pointers, so whether an
-/// exchange succeeds would depend on which address a freed object's successor gets, and no execution could be run
-/// again.
+/// exchange succeeds would depend on which address a freed object's successor gets, and no execution could be
+/// run again.
 struct Fresh(AtomicPtr<Returned>);
 
 /// Memory that was given back, as the next in a list of its like.
@@ -66,7 +68,8 @@ impl Fresh {
     }
 }
 
-// SAFETY: the system's allocator, which gives back later. A block is as large and as aligned as was asked, or more.
+// SAFETY: the system's allocator, which gives back later. A block is as large and as aligned as was asked, or
+// more.
 unsafe impl GlobalAlloc for Fresh {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller's, and of more than no bytes.
@@ -112,7 +115,8 @@ const ROWS: &[Row] = &[
 
 /// Proves the retire path on the real `crossbeam-epoch`.
 ///
-/// Exit status: 0 if everything is as it should be, 1 if something is not, 2 if the program could not do what was asked.
+/// Exit status: 0 if everything is as it should be, 1 if something is not, 2 if the program could not do what
+/// was asked.
 #[derive(Debug, Parser)]
 #[command(name = "cargo prove-epoch", bin_name = "cargo prove-epoch")]
 struct Options {

@@ -1,4 +1,5 @@
-//! The byte-level fuzz targets, without a fuzzer: over their seeds, over damaged seeds, and over what a fuzzer found once.
+//! The byte-level fuzz targets, without a fuzzer: over their seeds, over damaged seeds, and over what a
+//! fuzzer found once.
 //!
 //! `PROPTEST_CASES` sets the number of damaged seeds for each target.
 

@@ -1,4 +1,5 @@
-//! The forms of a report, from one with a row of each sort; and a saved failure, from the file to the drawing.
+//! The forms of a report, from one with a row of each sort; and a saved failure, from the file to the
+//! drawing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -29,8 +29,8 @@ pub const DEFAULT_MAX_FRAME_BYTES: u64 = 512 << 20;
 pub const DEFAULT_MAX_CURSORS: usize = 10_000;
 /// Default of [`Builder::max_unreclaimed_bytes`].
 pub const DEFAULT_MAX_UNRECLAIMED_BYTES: u64 = 4 << 20;
-/// The greatest [`Builder::max_frame_bytes`]. The end of a publication is 32 bits, counted from the base of its
-/// segment, and one that starts below the greatest limit of a segment has to fit.
+/// The greatest [`Builder::max_frame_bytes`]. The end of a publication is 32 bits, counted from the base of
+/// its segment, and one that starts below the greatest limit of a segment has to fit.
 pub const MAX_FRAME_BYTES: u64 = 3 << 30;
 /// The greatest [`Builder::segment_bytes`].
 const MAX_SEGMENT_BYTES: u64 = 1 << 30;
@@ -214,12 +214,13 @@ setters! {
     pooled_blocks: usize;
     /// Spare segments kept for reuse. Default 64.
     pooled_segments: usize;
-    /// Writers kept for [`append`](super::ReplicationBuffer::append) of a buffer, and sixteen times as many blocks that
-    /// other writers left unfinished. Default 64.
+    /// Writers kept for [`append`](super::ReplicationBuffer::append) of a buffer, and sixteen times as many
+    /// blocks that other writers left unfinished. Default 64.
     pooled_writers: usize;
     /// Memory of long frames kept for reuse, in bytes altogether. Default 8 MiB.
     pooled_frame_bytes: u64;
-    /// Copies of the stream that [`next_copy`](super::Cursor::next_copy) keeps for other cursors. Default 16; 0 keeps none.
+    /// Copies of the stream that [`next_copy`](super::Cursor::next_copy) keeps for other cursors. Default 16;
+    /// 0 keeps none.
     shared_copies: usize;
     /// The longest of them, in bytes, 1 to 16 MiB. Default 64 KiB.
     shared_copy_bytes: usize;

@@ -1,16 +1,17 @@
-//! Copies of the stream that cursors share: small pieces of several writers, made contiguous once for all replicas.
+//! Copies of the stream that cursors share: small pieces of several writers, made contiguous once for all
+//! replicas.
 //!
 //! # Promise
-//! A copy holds the bytes of the stream at its offsets (I5), whatever becomes of what it was made of: an offset never
-//! means other bytes. Nobody waits for a copy that somebody else makes; who finds none makes one (I8). What is kept is
-//! bounded by number and length (I11).
+//! A copy holds the bytes of the stream at its offsets (I5), whatever becomes of what it was made of: an
+//! offset never means other bytes. Nobody waits for a copy that somebody else makes; who finds none makes one
+//! (I8). What is kept is bounded by number and length (I11).
 //!
 //! # Algorithm
-//! Offsets are cut into *stretches* of one length. A copy begins where its cursor stood and ends, at the latest,
-//! with the stretch, so cursors that began anywhere come to copy the same stretches. Each place keeps the last
-//! copy of one stretch in so many, until as many cursors as there are have had it; one that is still being read lives
-//! longer. So where all follow the end of the stream, no copy is kept. There, where a stretch is not complete, the first
-//! replica to be woken copies what is new, and the others find it.
+//! Offsets are cut into *stretches* of one length. A copy begins where its cursor stood and ends, at the
+//! latest, with the stretch, so cursors that began anywhere come to copy the same stretches. Each place keeps
+//! the last copy of one stretch in so many, until as many cursors as there are have had it; one that is still
+//! being read lives longer. So where all follow the end of the stream, no copy is kept. There, where a
+//! stretch is not complete, the first replica to be woken copies what is new, and the others find it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,11 +4,12 @@
 //! Most frames have a few dozen bytes. To call the system's `memcpy` takes as long as to copy them.
 //!
 //! # Long ones
-//! From a few KiB on the system's `memcpy` may use `rep movsb`. Where the target lies 1 to 63 bytes behind the source,
-//! counted modulo a page, that falls from 30 GB/s to 2 on some processors (measured; glibc's bug 30994). Writers copy
-//! into blocks that are used again and again, and readers into one buffer: a pair that is unlucky stays so. And what
-//! a reader copies was often written by another core, so that each line is waited for. A loop of vectors that asks for lines
-//! some way ahead is never unlucky, and is as fast as the system's best where the bytes are near, and faster where they are far.
+//! From a few KiB on the system's `memcpy` may use `rep movsb`. Where the target lies 1 to 63 bytes behind
+//! the source, counted modulo a page, that falls from 30 GB/s to 2 on some processors (measured; glibc's bug
+//! 30994). Writers copy into blocks that are used again and again, and readers into one buffer: a pair that
+//! is unlucky stays so. And what a reader copies was often written by another core, so that each line is
+//! waited for. A loop of vectors that asks for lines some way ahead is never unlucky, and is as fast as the
+//! system's best where the bytes are near, and faster where they are far.
 
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
@@ -66,7 +67,8 @@ pub(crate) fn copy_slice(from: &[u8], to: &mut [MaybeUninit<u8>]) {
 /// The same memory, for who writes bytes to it and nothing else.
 pub(crate) fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     let (start, len) = (bytes.as_mut_ptr().cast(), bytes.len());
-    // SAFETY: the same bytes, borrowed for as long; this module and those that copy by it write initialised ones alone.
+    // SAFETY: the same bytes, borrowed for as long; this module and those that copy by it write initialised
+    // ones alone.
     unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 

@@ -53,8 +53,9 @@ pub(crate) struct CursorSlot {
     word: AtomicU64,
     /// The offset up to which the cursor has read, for limits and for people.
     read: AtomicU64,
-    /// When the soft limit was first found exceeded, in ms of the monotonic clock, plus one, and below that the
-    /// generation that exceeded it: who looks may come late, and the slot have its next cursor. 0 if it is kept to.
+    /// When the soft limit was first found exceeded, in ms of the monotonic clock, plus one, and below that
+    /// the generation that exceeded it: who looks may come late, and the slot have its next cursor. 0 if it
+    /// is kept to.
     soft_clock: AtomicU64,
     /// The cursor is between looking and being woken.
     waiting: AtomicBool,

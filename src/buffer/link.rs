@@ -9,8 +9,8 @@
 //! Whatever a [`Link`] ever holds is null, or an object that
 //! 1. came from `Box::into_raw` and is valid until it is released;
 //! 2. was stamped with the era of its making before it was linked;
-//! 3. is retired, once, only when no [`Root`] leads to it any more, and neither does a link of any object that a
-//!    root still leads to.
+//! 3. is retired, once, only when no [`Root`] leads to it any more, and neither does a link of any object
+//!    that a root still leads to.
 //!
 //! Kin: `Shared<'g, T>` of `crossbeam-epoch`, `safe_load` of `haphazard`.
 

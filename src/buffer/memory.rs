@@ -7,9 +7,9 @@
 //! keep is bounded by number and, for long frames, by bytes.
 //!
 //! # Remainders
-//! A writer that goes, and whose place is not kept for the next one, leaves a block that its segment needs for the
-//! few bytes in it. What is left of the block is kept for a writer to come, until the segment lets go: so waves of
-//! writers take the memory of one wave (I11).
+//! A writer that goes, and whose place is not kept for the next one, leaves a block that its segment needs
+//! for the few bytes in it. What is left of the block is kept for a writer to come, until the segment lets
+//! go: so waves of writers take the memory of one wave (I11).
 //!
 //! # Size classes
 //! A frame that is long beside a block takes a block of its own. Those are made in classes, four to a
@@ -123,7 +123,8 @@ impl Memory {
         unsafe { self.drop_block(block) }
     }
 
-    /// Lets go of remainders whose blocks nobody else needs any more: of a few of them, for it is a writer's time.
+    /// Lets go of remainders whose blocks nobody else needs any more: of a few of them, for it is a writer's
+    /// time.
     pub(crate) fn sweep_remainders(&self) {
         let mut looked_at = [const { None }; SWEPT_REMAINDERS];
         looked_at.fill_with(|| self.remainder());

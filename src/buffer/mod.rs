@@ -35,13 +35,14 @@
 //!   stores no hint and touches one shared line. Readers count on the payload.
 //! * A **cursor** reads frames where they were staged, as a [`bytes::Buf`].
 //! * A **seal** fences a term: no frame of that term, or an older one, is published after it. The seal of the
-//!   last term ends the stream. When no buffer and no writer is left, that is published for the cursors that are.
+//!   last term ends the stream. When no buffer and no writer is left, that is published for the cursors that
+//!   are.
 //!
 //! Read on in this order: `word`, `block`, `segment` (cells, tables, two lifetimes), `writer` (staging, the
 //! race for a cell), `cursor`; then `log` (the chain, trimming), `cursor_slot` (limits, wake-ups), `link` and
 //! `reclaim` (pins that are types; epochs that a stalled thread cannot hold back), `memory` (what is
-//! used again), `copies` (made once for all cursors), `sync` (the shim that lets checkers run this very code).
-//! Each imports only from what stands below it:
+//! used again), `copies` (made once for all cursors), `sync` (the shim that lets checkers run this very
+//! code). Each imports only from what stands below it:
 //!
 //! ```text
 //! mod ─▶ cursor, writer ─▶ log ─▶ index, cursor_slot ─▶ payload, memory ─▶ segment ─▶ block, word, link ─▶ reclaim ─▶ sync
@@ -49,8 +50,8 @@
 //!
 //! # Many writers
 //! A table of a segment that is full ends the segment early, so an append always comes to an end as long as
-//! the tables are not smaller than the number of threads that append at the same time: each takes one entry of
-//! a table before it publishes, and keeps it for its next try.
+//! the tables are not smaller than the number of threads that append at the same time: each takes one entry
+//! of a table before it publishes, and keeps it for its next try.
 //!
 //! # What is trusted
 //! `crossbeam-epoch`'s guarantee, `bytes`' reference counts and `arc-swap` are not modelled; the

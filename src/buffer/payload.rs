@@ -79,8 +79,8 @@ impl<'a> Seen<'a> {
     }
 
     /// Goes on from the cell `index`, behind a publication of one run, through those whose bytes are a
-    /// part of that run, and which end at `limit` or before. Returns the first cell after them, and where they
-    /// end.
+    /// part of that run, and which end at `limit` or before. Returns the first cell after them, and where
+    /// they end.
     #[inline]
     fn follow(&self, before: &Publication<'_>, mut index: usize, limit: u32) -> (usize, u32) {
         let (run, start, mut end) = (before.word, before.start, before.end());
@@ -93,8 +93,8 @@ impl<'a> Seen<'a> {
         (index, end)
     }
 
-    /// The run of the publication at `place`, from there on, if it is plain, with what lies behind it in its block,
-    /// which is not looked for beyond `enough` bytes. Moves the place behind it.
+    /// The run of the publication at `place`, from there on, if it is plain, with what lies behind it in its
+    /// block, which is not looked for beyond `enough` bytes. Moves the place behind it.
     #[inline]
     pub(crate) fn run(&self, place: &mut Place, enough: usize) -> Option<Run<'a>> {
         let first = self.publication(place.index, place.start)?;
@@ -106,8 +106,8 @@ impl<'a> Seen<'a> {
         Some(single.lengthened((end - first.end()) as usize).skip(skip as usize))
     }
 
-    /// Copies what stands from `place` on to the front of `target`, as far as it was seen and there is room. Moves
-    /// the place behind it, and returns how many bytes there are.
+    /// Copies what stands from `place` on to the front of `target`, as far as it was seen and there is room.
+    /// Moves the place behind it, and returns how many bytes there are.
     #[inline]
     pub(crate) fn copy(&self, place: &mut Place, target: &mut [MaybeUninit<u8>]) -> usize {
         let mut filled = 0;

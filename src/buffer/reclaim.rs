@@ -1,10 +1,9 @@
 //! Reclamation: epochs that a stalled thread cannot hold back for ever.
 //!
 //! # Promise
-//! *Safety (I6).* A pointer that was loaded under a pin, and [validated](Pin::validate) after, stays valid until the
-//! pin is dropped. [`link`](super::link) makes that a type.
-//! What is [retired](Pin::retire) is released exactly once, after the last pin that could have
-//! loaded it.
+//! *Safety (I6).* A pointer that was loaded under a pin, and [validated](Pin::validate) after, stays valid
+//! until the pin is dropped. [`link`](super::link) makes that a type. What is [retired](Pin::retire) is
+//! released exactly once, after the last pin that could have loaded it.
 //!
 //! *Bound (I8, I11).* A thread that stops for ever while pinned keeps from release only what was
 //! alive, or already retired, when the era after its own began.

@@ -177,8 +177,8 @@ impl Segment {
     pub(crate) fn reset(&mut self, header: Header) {
         self.header = UnsafeCell::new(header);
         self.canary = Canary::new();
-        // A few long frames fill a segment, and leave most of its cells untouched: behind the full ones one may be
-        // awaited, and the others are empty.
+        // A few long frames fill a segment, and leave most of its cells untouched: behind the full ones one
+        // may be awaited, and the others are empty.
         let used = (self.filled_from(0) + 1).min(self.cells.len());
         self.cells[..used].fill_with(|| AtomicU64::new(Word::EMPTY.0));
         self.blocks.fill_with(|| AtomicPtr::new(ptr::null_mut()));
@@ -379,7 +379,8 @@ impl Segment {
     unsafe fn block(&self, entry: u8) -> &Block {
         self.payload_canary.check();
         let block = self.blocks[usize::from(entry)].load(ord::BLOCK_LOAD());
-        // What a weakened ordering shows, and no compiler can leave out there: without it an explorer crashes.
+        // What a weakened ordering shows, and no compiler can leave out there: without it an explorer
+        // crashes.
         assert!(!IS_EXPLORED || block.addr() > 1, "I2: a word names a block that is not there");
         // SAFETY: filled before the word was published; the payload keeps it.
         unsafe { &*block }

@@ -43,8 +43,8 @@ pub struct BufferStats {
     pub first_offset: u64,
     /// Bytes published since the base offset, plus that offset.
     pub end_offset: u64,
-    /// Publications so far: each is a frame, a batch of them, or a marker without bytes (a change of context, a
-    /// seal, an early end of a segment).
+    /// Publications so far: each is a frame, a batch of them, or a marker without bytes (a change of context,
+    /// a seal, an early end of a segment).
     pub publications: u64,
     /// Bytes in memory, for the backlog or for cursors.
     pub retained_bytes: u64,

@@ -2,15 +2,17 @@
 //!
 //! # Promise
 //!
-//! A record keeps its [`Address`] until its owner moves it. Records are only appended, to the *open* chunk; what is released is
-//! garbage until its chunk goes. A clone shares the chunks, and a shared chunk is copied when its bytes change.
+//! A record keeps its [`Address`] until its owner moves it. Records are only appended, to the *open* chunk;
+//! what is released is garbage until its chunk goes. A clone shares the chunks, and a shared chunk is copied
+//! when its bytes change.
 //!
 //! # Garbage
 //!
-//! Each chunk counts its live bytes. One with none goes at once. When [`Arena::release`] leaves a chunk with more
-//! garbage than live bytes it says so, and the owner, who knows which records live, takes the chunk out and appends those again. So there
-//! is at most as much garbage as there are live bytes, and [`GARBAGE_MIN_BYTES`] a chunk. Taking out a chunk costs its size, and at
-//! least half of that was released since it was filled: O(1) amortised for each released byte, and never more than one chunk at once.
+//! Each chunk counts its live bytes. One with none goes at once. When [`Arena::release`] leaves a chunk with
+//! more garbage than live bytes it says so, and the owner, who knows which records live, takes the chunk out
+//! and appends those again. So there is at most as much garbage as there are live bytes, and
+//! [`GARBAGE_MIN_BYTES`] a chunk. Taking out a chunk costs its size, and at least half of that was released
+//! since it was filled: O(1) amortised for each released byte, and never more than one chunk at once.
 
 use std::sync::Arc;
 

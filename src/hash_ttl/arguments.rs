@@ -1,7 +1,7 @@
 //! The arguments of the commands on fields with deadlines.
 //!
-//! What is read here is where the fields stand and what the options say; what an argument means is decided in Valkey's order,
-//! so that of two mistakes the same one is named. The order differs from command to command:
+//! What is read here is where the fields stand and what the options say; what an argument means is decided in
+//! Valkey's order, so that of two mistakes the same one is named. The order differs from command to command:
 //!
 //! | command | order of the checks |
 //! |---|---|
@@ -10,8 +10,9 @@
 //! | `HSETEX` | the same; then the key, `NX` and `XX`, then the time, `FNX` and `FXX` |
 //! | `HPERSIST`, `HGETDEL`, `HTTL` and its relatives | the word `FIELDS`, which has one place, the number of fields; then the key |
 //!
-//! Where an option comes twice the last one counts; two options that contradict each other are refused. The word `FIELDS` is
-//! looked for behind the key (and the time), so that a key may be called like a word of the syntax.
+//! Where an option comes twice the last one counts; two options that contradict each other are refused. The
+//! word `FIELDS` is looked for behind the key (and the time), so that a key may be called like a word of the
+//! syntax.
 
 use bytes::Bytes;
 
@@ -151,8 +152,8 @@ impl Conditions {
 /// The most bytes of a client's argument that an error line shows, as in Valkey.
 pub(crate) const MAX_SHOWN_BYTES: usize = 128;
 
-/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them and none from the first zero byte on, as in
-/// Valkey, without line breaks.
+/// Bytes as text for an error line: at most [`MAX_SHOWN_BYTES`] of them and none from the first zero byte on,
+/// as in Valkey, without line breaks.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = text::from_bytes(&bytes[..bytes.len().min(MAX_SHOWN_BYTES)]);
@@ -208,7 +209,8 @@ fn find_fields(argv: &[Bytes], from: usize) -> Result<usize, ArgumentError> {
     at.map(|at| from + at).ok_or(ArgumentError::FieldCount)
 }
 
-/// The position of the first field of the list that begins with the word `FIELDS` at `at` and has `step` arguments for each.
+/// The position of the first field of the list that begins with the word `FIELDS` at `at` and has `step`
+/// arguments for each.
 fn first_field(argv: &[Bytes], at: usize, step: usize) -> Result<usize, ArgumentError> {
     let count = argv.get(at + 1).ok_or(ArgumentError::FieldCount)?;
     let count = parse_integer(count).ok_or(ArgumentError::NotInteger)?;
@@ -271,7 +273,8 @@ enum TimeOption<'a> {
 }
 
 impl<'a> TimeOption<'a> {
-    /// Takes `option` and what follows it from `rest`, if it is `word` or names a time; says whether it was one of them.
+    /// Takes `option` and what follows it from `rest`, if it is `word` or names a time; says whether it was
+    /// one of them.
     fn read(
         &mut self,
         option: &[u8],

@@ -2,16 +2,19 @@
 //!
 //! # Promise
 //!
-//! * Each function here is one command's effect on one hash at one [`Moment`]; no key, no lock, no clock. What it did comes back
-//!   in the form that [`rewrite::hash`](crate::rewrite::hash) takes, with what the client is answered. Nothing
-//!   that was changed, overwritten while it was dead, or skipped goes unmentioned.
-//! * **A dead field is absent and stays stored** ([`Leftovers::Kept`]). Reading it, deleting it, giving it a deadline or taking
-//!   that away does nothing to it. Only what stores something in its place removes it (`HSET`, `HSETNX`, `HINCRBY`,
-//!   `HINCRBYFLOAT`, `HSETEX`): then the field counts as created, and is reported as overwritten.
-//! * **A deadline that has passed when it is set deletes at once**, on a primary. Under [`ExpiryPolicy::Ignore`](super::ExpiryPolicy)
-//!   nothing has ever passed: whatever is stored is there, and a past deadline is stored like any other.
-//! * A field that is named more than once is met more than once, in order: the second deletion of it finds nothing, the second
-//!   value replaces the first.
+//! * Each function here is one command's effect on one hash at one [`Moment`]; no key, no lock, no clock.
+//!   What it did comes back in the form that [`rewrite::hash`](crate::rewrite::hash) takes, with what the
+//!   client is answered. Nothing that was changed, overwritten while it was dead, or skipped goes
+//!   unmentioned.
+//! * **A dead field is absent and stays stored** ([`Leftovers::Kept`]). Reading it, deleting it, giving it a
+//!   deadline or taking that away does nothing to it. Only what stores something in its place removes it
+//!   (`HSET`, `HSETNX`, `HINCRBY`, `HINCRBYFLOAT`, `HSETEX`): then the field counts as created, and is
+//!   reported as overwritten.
+//! * **A deadline that has passed when it is set deletes at once**, on a primary. Under
+//!   [`ExpiryPolicy::Ignore`](super::ExpiryPolicy) nothing has ever passed: whatever is stored is there, and
+//!   a past deadline is stored like any other.
+//! * A field that is named more than once is met more than once, in order: the second deletion of it finds
+//!   nothing, the second value replaces the first.
 //!
 //! # Who does what
 //!
@@ -22,9 +25,9 @@
 //! | what is propagated | [`rewrite::hash`](crate::rewrite::hash) |
 //! | the key: does it exist, is it a hash, does it go with its last field; events; statistics | the server |
 //!
-//! A hash that is left without fields is no hash: the server removes its key, and the replicas do so themselves. A command that
-//! reports no change and nothing overwritten has changed nothing: nothing is propagated, and whoever watches the key is
-//! not told.
+//! A hash that is left without fields is no hash: the server removes its key, and the replicas do so
+//! themselves. A command that reports no change and nothing overwritten has changed nothing: nothing is
+//! propagated, and whoever watches the key is not told.
 //!
 //! # Cost
 //!
@@ -199,8 +202,9 @@ pub struct Stored {
     kept_ms: SmallVec<[Option<u64>; 4]>,
 }
 
-/// Whether a hash takes the named fields, those among them that it does not have as new ones: to be asked before anything is stored,
-/// by whoever may have a hash of [`HASH_MAX_FIELDS`] fields. What is below stores no more than fits, and does not tell.
+/// Whether a hash takes the named fields, those among them that it does not have as new ones: to be asked
+/// before anything is stored, by whoever may have a hash of [`HASH_MAX_FIELDS`] fields. What is below stores
+/// no more than fits, and does not tell.
 pub fn room(hash: Option<&Hash>, named: Named<'_>) -> Result<(), HashFull> {
     room_within(hash, named, HASH_MAX_FIELDS)
 }
@@ -302,8 +306,8 @@ fn find<'h>(hash: &'h Hash, name: &[u8], moment: Moment) -> Found<Field<'h>> {
     }
 }
 
-/// Goes through the named fields: `act` gets each that is there with its deadline, says whether it changed or deleted it, and
-/// what is answered; `absent` is what is answered for the others.
+/// Goes through the named fields: `act` gets each that is there with its deadline, says whether it changed or
+/// deleted it, and what is answered; `absent` is what is answered for the others.
 fn visit<T: Clone>(
     hash: &mut Hash,
     fields: Named<'_>,
@@ -364,8 +368,8 @@ fn effect_of(deadline_ms: u64, moment: Moment) -> FieldEffect {
     if moment.is_past(deadline_ms) { FieldEffect::Deleted } else { FieldEffect::Deadline(deadline_ms) }
 }
 
-/// `HEXPIRE` and its relatives: gives a deadline to the fields that are there and meet the conditions, or deletes those if it
-/// has passed.
+/// `HEXPIRE` and its relatives: gives a deadline to the fields that are there and meet the conditions, or
+/// deletes those if it has passed.
 pub fn expire(
     hash: &mut Hash,
     fields: Named<'_>,
@@ -431,7 +435,8 @@ pub enum SetEx {
     NotMet,
     /// Stored, with this deadline.
     Stored(Stored, NewDeadline),
-    /// The deadline had passed: the fields are gone. The positions of those that were stored, dead ones included, each once.
+    /// The deadline had passed: the fields are gone. The positions of those that were stored, dead ones
+    /// included, each once.
     Past(Positions),
 }
 
@@ -459,8 +464,8 @@ impl SetEx {
     }
 }
 
-/// `HSETEX`: stores every pair if the condition is met, or deletes their fields if the deadline has passed. A dead field counts
-/// as absent, and goes.
+/// `HSETEX`: stores every pair if the condition is met, or deletes their fields if the deadline has passed. A
+/// dead field counts as absent, and goes.
 pub fn set_ex(
     hash: &mut Hash,
     pairs: Named<'_>,
@@ -500,8 +505,8 @@ pub fn may_have_dead(hash: &Hash, moment: Moment) -> bool {
     moment.hides(hash.earliest_ms())
 }
 
-/// `COPY`: makes a copy of what is there out of a copy of what is stored. The names of the fields that were dead come back: who
-/// applies the stream copies them too, and has to be told.
+/// `COPY`: makes a copy of what is there out of a copy of what is stored. The names of the fields that were
+/// dead come back: who applies the stream copies them too, and has to be told.
 pub fn leave_out_dead(copy: &mut Hash, moment: Moment) -> Vec<Bytes> {
     let mut dead = Vec::new();
     if moment.policy != ExpiryPolicy::Ignore {

@@ -2,14 +2,15 @@
 //!
 //! # Layout
 //!
-//! Records one after the other, in the order of insertion: the length of the name in a byte, whose highest bit says that
-//! there is a deadline; the length of the value in a byte; the name; the value; the deadline in 8 bytes. So a field
-//! costs 2 bytes beside its contents, and 8 more if it has a deadline.
+//! Records one after the other, in the order of insertion: the length of the name in a byte, whose highest
+//! bit says that there is a deadline; the length of the value in a byte; the name; the value; the deadline in
+//! 8 bytes. So a field costs 2 bytes beside its contents, and 8 more if it has a deadline.
 //!
 //! # Cost
 //!
-//! Everything walks the records: O(fields), of which there are at most [`HASH_COMPACT_MAX_FIELDS`]. The earliest deadline is kept
-//! and looked for anew when it goes. Memory is allocated as it is needed, without reserve, as in a listpack.
+//! Everything walks the records: O(fields), of which there are at most [`HASH_COMPACT_MAX_FIELDS`]. The
+//! earliest deadline is kept and looked for anew when it goes. Memory is allocated as it is needed, without
+//! reserve, as in a listpack.
 
 use bytes::Bytes;
 use smallvec::SmallVec;

@@ -26,7 +26,8 @@ impl<'a> Item<'a> {
         Item(Place::Own(bytes))
     }
 
-    /// The bytes in memory that does not depend on the hash: shared with it if they are many, copied if they are few.
+    /// The bytes in memory that does not depend on the hash: shared with it if they are many, copied if they
+    /// are few.
     pub fn to_bytes(self) -> Bytes {
         match self.0 {
             Place::Packed(bytes) => Bytes::copy_from_slice(bytes),

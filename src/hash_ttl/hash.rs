@@ -2,31 +2,33 @@
 //!
 //! # Promise
 //!
-//! Each field is stored once, with its value and its deadline. Nothing depends on the clock: a dead field is stored like any
-//! other, and who does not want to see it asks with a [`Moment`]. What is due is found without looking at what is not, and as soon
-//! as it is due.
+//! Each field is stored once, with its value and its deadline. Nothing depends on the clock: a dead field is
+//! stored like any other, and who does not want to see it asks with a [`Moment`]. What is due is found
+//! without looking at what is not, and as soon as it is due.
 //!
 //! # Forms
 //!
-//! Few short fields are in the [compact form](super::compact), everything else in a [table](super::table). A hash that
-//! outgrows the compact form does not go back to it.
+//! Few short fields are in the [compact form](super::compact), everything else in a [table](super::table). A
+//! hash that outgrows the compact form does not go back to it.
 //!
 //! # Order
 //!
-//! The compact form keeps the order of insertion. In a table a new field is the last, and a removal moves the last
-//! one into the gap: always to a lower index, so that a walk from the end to the start meets every field that is there all the time.
+//! The compact form keeps the order of insertion. In a table a new field is the last, and a removal moves the
+//! last one into the gap: always to a lower index, so that a walk from the end to the start meets every field
+//! that is there all the time.
 //!
 //! # Memory
 //!
-//! A hash in its compact form takes 40 bytes and its records: 2 bytes a field beside name and value, 10 with a deadline. In a table it is
-//! 17 to 24 bytes, and 16 more with a deadline. [`Hash::heap_bytes`] counts what is allocated, with the reserve of arrays that grow.
+//! A hash in its compact form takes 40 bytes and its records: 2 bytes a field beside name and value, 10 with
+//! a deadline. In a table it is 17 to 24 bytes, and 16 more with a deadline. [`Hash::heap_bytes`] counts what
+//! is allocated, with the reserve of arrays that grow.
 //!
 //! # Limits
 //!
-//! A hash has at most [`HASH_MAX_FIELDS`] fields; names and values may be as long as memory allows. [`Hash::try_insert`] refuses one
-//! field more with [`HashFull`] and changes nothing. The limit is above 200 GB of the shortest fields, so
-//! [`Hash::insert`] spares callers the error and leaves such a hash as it is. Whoever runs commands asks
-//! [`commands::room`](super::commands::room) first.
+//! A hash has at most [`HASH_MAX_FIELDS`] fields; names and values may be as long as memory allows.
+//! [`Hash::try_insert`] refuses one field more with [`HashFull`] and changes nothing. The limit is above 200
+//! GB of the shortest fields, so [`Hash::insert`] spares callers the error and leaves such a hash as it is.
+//! Whoever runs commands asks [`commands::room`](super::commands::room) first.
 
 use bytes::Bytes;
 
@@ -51,8 +53,8 @@ pub const HASH_MAX_FIELDS: usize = u32::MAX as usize - 1024;
 #[error("the hash has as many fields as a hash can have")]
 pub struct HashFull;
 
-/// Fields, their values and deadlines, each field once. Nothing in it depends on the clock: a dead field is stored like any other,
-/// and who does not want to see it asks with a [`Moment`].
+/// Fields, their values and deadlines, each field once. Nothing in it depends on the clock: a dead field is
+/// stored like any other, and who does not want to see it asks with a [`Moment`].
 ///
 /// The compact form keeps the order of insertion. The table loses it when a field is removed.
 #[derive(Clone, Default)]
@@ -112,9 +114,11 @@ impl Hash {
         self.deadline_count() > 0
     }
 
-    /// No field is due at or before this moment, in milliseconds since the Unix epoch; `None` if no field has a deadline. O(1).
+    /// No field is due at or before this moment, in milliseconds since the Unix epoch; `None` if no field has
+    /// a deadline. O(1).
     ///
-    /// It may be earlier than the earliest deadline; then [`reclaim`](Self::reclaim) at a later moment moves it on.
+    /// It may be earlier than the earliest deadline; then [`reclaim`](Self::reclaim) at a later moment moves
+    /// it on.
     pub fn earliest_ms(&self) -> Option<u64> {
         match &self.repr {
             Repr::Compact(compact) => compact.earliest_ms(),
@@ -137,7 +141,8 @@ impl Hash {
         self.stored(name).filter(|field| !moment.hides(field.deadline_ms))
     }
 
-    /// The field at `index` of the current order, dead or not; O(1) in a table, and a walk over the fields before it in the compact form.
+    /// The field at `index` of the current order, dead or not; O(1) in a table, and a walk over the fields
+    /// before it in the compact form.
     pub fn get_index(&self, index: usize) -> Option<Field<'_>> {
         match &self.repr {
             Repr::Compact(compact) => compact.get_index(index),
@@ -162,10 +167,11 @@ impl Hash {
         }
     }
 
-    /// Stores `value` under `name` with this deadline or none, whatever was there. Returns the deadline that the old one had, if
-    /// the field was stored. The bytes are copied.
+    /// Stores `value` under `name` with this deadline or none, whatever was there. Returns the deadline that
+    /// the old one had, if the field was stored. The bytes are copied.
     ///
-    /// A hash with [`HASH_MAX_FIELDS`] fields is left as it is, if the field is new: [`try_insert`](Self::try_insert) tells.
+    /// A hash with [`HASH_MAX_FIELDS`] fields is left as it is, if the field is new:
+    /// [`try_insert`](Self::try_insert) tells.
     pub fn insert(&mut self, name: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Option<Option<u64>> {
         self.try_insert(name, value, deadline_ms).unwrap_or(None)
     }
@@ -215,7 +221,8 @@ impl Hash {
         }
     }
 
-    /// Remembers whether it once had more fields, or a longer item, than Valkey keeps in a listpack, or a deadline.
+    /// Remembers whether it once had more fields, or a longer item, than Valkey keeps in a listpack, or a
+    /// deadline.
     fn note_outgrown(&mut self, now: bool) {
         match &mut self.repr {
             Repr::Compact(compact) => compact.has_outgrown_listpack |= now,
@@ -223,7 +230,8 @@ impl Hash {
         }
     }
 
-    /// Gives the field `name` a deadline or takes it away. Returns the one that it had, if the field is stored.
+    /// Gives the field `name` a deadline or takes it away. Returns the one that it had, if the field is
+    /// stored.
     pub fn set_deadline(&mut self, name: &[u8], deadline_ms: Option<u64>) -> Option<Option<u64>> {
         let old_ms = match &mut self.repr {
             Repr::Compact(compact) => compact.set_deadline(name, deadline_ms),
@@ -241,11 +249,13 @@ impl Hash {
         }
     }
 
-    /// Removes fields whose deadline is before `now_ms` and appends their names to `reclaimed`, in at most `steps` steps of work,
-    /// which it counts down: one a field that is removed, sorted or moved to close a gap in memory, which goes on to its end once it
-    /// has begun. Steps that are left mean that nothing more is due.
+    /// Removes fields whose deadline is before `now_ms` and appends their names to `reclaimed`, in at most
+    /// `steps` steps of work, which it counts down: one a field that is removed, sorted or moved to close a
+    /// gap in memory, which goes on to its end once it has begun. Steps that are left mean that nothing more
+    /// is due.
     ///
-    /// Only a primary does this, and it publishes the names ([`rewrite::hash::reclaim`](crate::rewrite::hash::reclaim)): a replica never judges.
+    /// Only a primary does this, and it publishes the names
+    /// ([`rewrite::hash::reclaim`](crate::rewrite::hash::reclaim)): a replica never judges.
     pub fn reclaim(&mut self, now_ms: u64, steps: &mut usize, reclaimed: &mut Vec<Bytes>) {
         match &mut self.repr {
             Repr::Compact(compact) => compact.reclaim(now_ms, steps, reclaimed),

@@ -1,13 +1,13 @@
 //! Which of many things is due.
 //!
-//! Things are numbered, and a [timing wheel](super::wheel) sorts their numbers: its essay says why adding, moving and removing are O(1)
-//! amortised and finding something due is exact.
+//! Things are numbered, and a [timing wheel](super::wheel) sorts their numbers: its essay says why adding,
+//! moving and removing are O(1) amortised and finding something due is exact.
 //!
 //! # Memory
 //!
-//! Things are kept in pages of [`PAGE_THINGS`], by their number. A number is given out again after its thing was removed, the latest
-//! first, and a page is given back when nothing is left in it. Until the index is empty, what is left of a number that was once
-//! in use is 4 bytes and its share of the pages' array.
+//! Things are kept in pages of [`PAGE_THINGS`], by their number. A number is given out again after its thing
+//! was removed, the latest first, and a page is given back when nothing is left in it. Until the index is
+//! empty, what is left of a number that was once in use is 4 bytes and its share of the pages' array.
 
 use super::wheel::{Link, Links, THINGS_MAX, Wheel};
 
@@ -18,7 +18,8 @@ pub const INDEX_MAX_THINGS: usize = THINGS_MAX as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);
 
-/// Things of type `T` by a deadline: a shard's hashes, by the first moment at which one of their fields may be due.
+/// Things of type `T` by a deadline: a shard's hashes, by the first moment at which one of their fields may
+/// be due.
 #[derive(Clone, Debug)]
 pub struct DeadlineIndex<T> {
     places: Places<T>,
@@ -160,8 +161,9 @@ impl<T> DeadlineIndex<T> {
         thing
     }
 
-    /// Something that is due: its deadline is before `now_ms`. Does at most `steps` steps of sorting to find it, counts `steps`
-    /// down, and returns nothing with none left if that was not enough. Steps that are left mean that nothing is due.
+    /// Something that is due: its deadline is before `now_ms`. Does at most `steps` steps of sorting to find
+    /// it, counts `steps` down, and returns nothing with none left if that was not enough. Steps that are
+    /// left mean that nothing is due.
     pub fn first_due(&mut self, now_ms: u64, steps: &mut usize) -> Option<(Slot, &T)> {
         let number = self.wheel.first_due(&mut self.places, now_ms, steps)?;
         let thing = self.places.get(number)?.1.as_ref()?;
@@ -170,7 +172,8 @@ impl<T> DeadlineIndex<T> {
 
     /// Nothing is due at or before this moment; `None` if there is nothing. O(1).
     ///
-    /// It may be earlier than the earliest deadline; then [`first_due`](Self::first_due) at a later moment moves it on.
+    /// It may be earlier than the earliest deadline; then [`first_due`](Self::first_due) at a later moment
+    /// moves it on.
     pub fn earliest_ms(&self) -> Option<u64> {
         self.wheel.earliest_ms()
     }

@@ -9,9 +9,10 @@
 //! | *records* in an [arena](super::arena): both lengths, name, value | 2 bytes for items of at most 63 bytes |
 //! | *deadlines*: deadline and links in the [wheel](super::wheel), by the entry's number, in pages that are there only where a field has a deadline | 16 bytes |
 //!
-//! The entries' array grows by an eighth, and the arena by an eighth or a chunk. An item longer than [`PACKED_MAX_BYTES`]
-//! is not in its record but in memory of its own, shared with whoever was given it, and the record has its number. In place of
-//! a long name it has the bits of the name's hash that the entry has: moving a record never reads a long name.
+//! The entries' array grows by an eighth, and the arena by an eighth or a chunk. An item longer than
+//! [`PACKED_MAX_BYTES`] is not in its record but in memory of its own, shared with whoever was given it, and
+//! the record has its number. In place of a long name it has the bits of the name's hash that the entry has:
+//! moving a record never reads a long name.
 //!
 //! # Order
 //!
@@ -19,10 +20,11 @@
 //!
 //! # Cost
 //!
-//! Everything but the growth of the arrays is O(1) amortised; a name is compared only if 32 bits of its hash are equal. The index doubles
-//! by the stored hashes, without touching a record. A record whose length changes is written anew; the arena's garbage is
-//! bounded as its essay says, and to move what lives in a chunk, each record in it is looked up by its name. A
-//! reclaim unlinks what the wheel says is due: O(1) each, no scan. The records that it has to look up count as its steps.
+//! Everything but the growth of the arrays is O(1) amortised; a name is compared only if 32 bits of its hash
+//! are equal. The index doubles by the stored hashes, without touching a record. A record whose length
+//! changes is written anew; the arena's garbage is bounded as its essay says, and to move what lives in a
+//! chunk, each record in it is looked up by its name. A reclaim unlinks what the wheel says is due: O(1)
+//! each, no scan. The records that it has to look up count as its steps.
 //!
 //! A clone copies entries, index and deadlines as arrays and shares the chunks and the long items.
 //!
@@ -94,7 +96,8 @@ enum Part {
 }
 
 impl Part {
-    /// How the record says it: in groups of 7 bits, the lowest first, the highest bit set in all but the last.
+    /// How the record says it: in groups of 7 bits, the lowest first, the highest bit set in all but the
+    /// last.
     fn encode(self, to: &mut SmallVec<[u8; RECORD_USUAL_BYTES]>) {
         let mut number = match self {
             Part::Packed(bytes) => bytes << 1,
@@ -135,7 +138,8 @@ impl Part {
     }
 }
 
-/// In place of a long name, a record has the stored bits of its hash: whoever moves the record need not read the name.
+/// In place of a long name, a record has the stored bits of its hash: whoever moves the record need not read
+/// the name.
 const HASH_BYTES: usize = size_of::<u32>();
 
 /// What a record begins with.
@@ -422,7 +426,8 @@ impl Table {
         (0..self.len()).filter_map(|index| self.get_index(index))
     }
 
-    /// Stores a field. Returns the deadline that the old one had. Changes nothing if a new one would be more than `max_fields`.
+    /// Stores a field. Returns the deadline that the old one had. Changes nothing if a new one would be more
+    /// than `max_fields`.
     pub fn insert(
         &mut self,
         name: &[u8],
@@ -495,7 +500,8 @@ impl Table {
         }
     }
 
-    /// A record is not needed any more, and no entry has its address. Returns how many others had to be looked up.
+    /// A record is not needed any more, and no entry has its address. Returns how many others had to be
+    /// looked up.
     fn release(&mut self, address: Address, record_bytes: usize) -> usize {
         if self.arena.release(address, record_bytes) { self.take_out(address.chunk) } else { 0 }
     }

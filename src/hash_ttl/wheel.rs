@@ -2,65 +2,72 @@
 //!
 //! # Promise
 //!
-//! * *Exact.* A deadline is due if it is before the `now_ms` that the caller gives, to the millisecond. No due thing
-//!   is hidden by the width of a bucket.
+//! * *Exact.* A deadline is due if it is before the `now_ms` that the caller gives, to the millisecond. No
+//!   due thing is hidden by the width of a bucket.
 //! * *Incremental.* A call does at most the steps it is given, whatever the jump of the clock.
 //! * *Any clock.* Time may stand, jump ahead or jump back, and deadlines may be any `u64`.
 //!
 //! # Structure
 //!
-//! Things are numbers; their deadlines and links live with the owner ([`Links`]). Everything is in one of these doubly linked
-//! lists:
+//! Things are numbers; their deadlines and links live with the owner ([`Links`]). Everything is in one of
+//! these doubly linked lists:
 //!
-//! * The *wheel* is seen from a moment, the *base*. Deadlines are written in digits of 6 bits. A deadline at or after the base is at
-//!   the *level* of the highest digit in which it differs from the base (0 if it does not), in the *slot* that this digit
-//!   names. So there are 11 levels of 64 slots, at level 0 a slot is one millisecond, and a list at level `l` is wholly before every
-//!   list of a higher level and of a higher slot.
+//! * The *wheel* is seen from a moment, the *base*. Deadlines are written in digits of 6 bits. A deadline at
+//!   or after the base is at the *level* of the highest digit in which it differs from the base (0 if it does
+//!   not), in the *slot* that this digit names. So there are 11 levels of 64 slots, at level 0 a slot is one
+//!   millisecond, and a list at level `l` is wholly before every list of a higher level and of a higher slot.
 //! * The *due* list: deadlines that were before the base when they came there.
 //! * The *pending* list: anything. What is in it waits to be sorted.
 //!
-//! The first link of the first and the last of the last thing name the list, by a number that no thing has. So a thing is unlinked
-//! without knowing where it is.
+//! The first link of the first and the last of the last thing name the list, by a number that no thing has.
+//! So a thing is unlinked without knowing where it is.
 //!
 //! # Moving the base
 //!
-//! Let the base go from `b` ahead to `n`, and let `M` be the highest digit in which they differ; `b[M] < n[M]`.
+//! Let the base go from `b` ahead to `n`, and let `M` be the highest digit in which they differ;
+//! `b[M] < n[M]`.
 //!
-//! * A deadline below level `M` has `b`'s digits from `M` on. So it is before `n`: its list is appended to the due list.
-//! * At level `M`, a slot before `n[M]` is before `n`: due. A slot after `n[M]` differs from `n` first in digit `M`: it stays.
-//!   The slot `n[M]` may hold both: it is appended to the pending list; at level 0 it holds `n` alone and stays.
+//! * A deadline below level `M` has `b`'s digits from `M` on. So it is before `n`: its list is appended to
+//!   the due list.
+//! * At level `M`, a slot before `n[M]` is before `n`: due. A slot after `n[M]` differs from `n` first in
+//!   digit `M`: it stays. The slot `n[M]` may hold both: it is appended to the pending list; at level 0 it
+//!   holds `n` alone and stays.
 //! * Above `M`, `b` and `n` have the same digits, so every list stays.
 //!
-//! Back, from `b` to `n`, `b[M] > n[M]`: below level `M` all deadlines have `b`'s digits from `M` on, so seen from `n` they
-//! differ first in digit `M`, and all belong into the slot `b[M]` of level `M`. Slots of level `M` are after `b[M]` and stay, as
-//! does what is above. What was due may not be due any more: the due list is appended to the pending one.
+//! Back, from `b` to `n`, `b[M] > n[M]`: below level `M` all deadlines have `b`'s digits from `M` on, so seen
+//! from `n` they differ first in digit `M`, and all belong into the slot `b[M]` of level `M`. Slots of level
+//! `M` are after `b[M]` and stay, as does what is above. What was due may not be due any more: the due list
+//! is appended to the pending one.
 //!
 //! Lists are appended whole, in O(1). No thing is touched.
 //!
 //! # Cost
 //!
-//! *Linking and unlinking* touch two neighbours: O(1). *Moving the base* looks at 11 levels and appends occupied lists; each was
-//! made occupied by a thing that was linked since, or is one of the 64 × 11: O(1) amortised. *Sorting a pending thing* is one step. While the
-//! clock does not jump back, a thing from level `M` is seen from a base with the same digit `M`, so it goes to a lower level or is due: it
-//! is sorted at most 11 times in its life, whatever the number of things, and two or three times with deadlines
-//! of minutes to days. So linking, moving and unlinking are O(1) amortised, and finding `k` due things is O(k) plus the sorting that was
-//! paid for when they were linked. Each jump back by more than what has been reclaimed can add as many steps as there are
-//! things that had become due and are still linked, or were near the base.
+//! *Linking and unlinking* touch two neighbours: O(1). *Moving the base* looks at 11 levels and appends
+//! occupied lists; each was made occupied by a thing that was linked since, or is one of the 64 × 11: O(1)
+//! amortised. *Sorting a pending thing* is one step. While the clock does not jump back, a thing from level
+//! `M` is seen from a base with the same digit `M`, so it goes to a lower level or is due: it is sorted at
+//! most 11 times in its life, whatever the number of things, and two or three times with deadlines of minutes
+//! to days. So linking, moving and unlinking are O(1) amortised, and finding `k` due things is O(k) plus the
+//! sorting that was paid for when they were linked. Each jump back by more than what has been reclaimed can
+//! add as many steps as there are things that had become due and are still linked, or were near the base.
 //!
 //! Memory: 32 bytes per level in use and 8 per slot in use, beside the links.
 //!
 //! # The base before a clock is known
 //!
-//! Linking tells no time. Until the clock has been past the base once, the base is the earliest deadline, and an earlier one moves it
-//! back. Otherwise the first look would have to sort everything. After that, a deadline before the base is taken for due, and
-//! a clock that is behind the base and finds something in the due list moves the base back to itself.
+//! Linking tells no time. Until the clock has been past the base once, the base is the earliest deadline, and
+//! an earlier one moves it back. Otherwise the first look would have to sort everything. After that, a
+//! deadline before the base is taken for due, and a clock that is behind the base and finds something in the
+//! due list moves the base back to itself.
 //!
 //! # The lower bound
 //!
-//! [`Wheel::earliest_ms`] is the greater of two bounds. One is the earliest deadline linked since the last look. The other is the
-//! beginning of the first occupied slot, or for the due and pending lists the beginning of the earliest slot that
-//! came there. A look raises the first to the second, and sorting the pending list gets rid of its bound; so who
-//! looks again whenever the bound has passed either finds something, or sees the bound grow by a level's slot, at most 11 times until it is exact.
+//! [`Wheel::earliest_ms`] is the greater of two bounds. One is the earliest deadline linked since the last
+//! look. The other is the beginning of the first occupied slot, or for the due and pending lists the
+//! beginning of the earliest slot that came there. A look raises the first to the second, and sorting the
+//! pending list gets rid of its bound; so who looks again whenever the bound has passed either finds
+//! something, or sees the bound grow by a level's slot, at most 11 times until it is exact.
 
 /// How the things of a wheel are linked.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +210,8 @@ impl Wheel {
         self.place(links, thing, deadline_ms);
     }
 
-    /// Gives a thing that is linked another deadline. If it is due and remains so, it goes behind the others that are.
+    /// Gives a thing that is linked another deadline. If it is due and remains so, it goes behind the others
+    /// that are.
     pub fn set(&mut self, links: &mut impl Links, thing: u32, deadline_ms: u64) {
         let link = links.link_mut(thing);
         if link.deadline_ms == deadline_ms && deadline_ms >= self.base_ms {
@@ -231,8 +239,8 @@ impl Wheel {
         self.set_prev(links, link.next, to);
     }
 
-    /// Something whose deadline is before `now_ms`. One step if there is something, and one for each thing that had to be sorted to find it;
-    /// nothing, with no step left, if there were too few.
+    /// Something whose deadline is before `now_ms`. One step if there is something, and one for each thing
+    /// that had to be sorted to find it; nothing, with no step left, if there were too few.
     pub fn first_due(&mut self, links: &mut impl Links, now_ms: u64, steps: &mut usize) -> Option<u32> {
         if self.len == 0 || *steps == 0 {
             return None;

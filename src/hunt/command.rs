@@ -1,9 +1,9 @@
-//! What a sequence is made of: commands whose deadlines are relative to when they run, and what happens to the servers
-//! between them.
+//! What a sequence is made of: commands whose deadlines are relative to when they run, and what happens to
+//! the servers between them.
 //!
-//! A sequence has to mean the same each time it is replayed. So a deadline is kept as a distance and becomes an absolute time
-//! (by the primary's clock) when the command is sent; and the fields of a command are kept apart from its other
-//! words, so that a field can be left out and the count still be right.
+//! A sequence has to mean the same each time it is replayed. So a deadline is kept as a distance and becomes
+//! an absolute time (by the primary's clock) when the command is sent; and the fields of a command are kept
+//! apart from its other words, so that a field can be left out and the count still be right.
 
 use std::fmt;
 
@@ -147,8 +147,8 @@ pub(super) enum Step {
     Skew(Side, i64),
     /// The primary removes by itself what has expired, or not.
     ActiveExpiry(bool),
-    /// The replica becomes a primary at the place of the stream that it has reached, is compared with what the primary had
-    /// there, and is attached again.
+    /// The replica becomes a primary at the place of the stream that it has reached, is compared with what
+    /// the primary had there, and is attached again.
     Promote,
 }
 
@@ -161,7 +161,8 @@ impl Step {
         }
     }
 
-    /// The same with short deadlines that do not pass before the next step, so that it plays the same each time.
+    /// The same with short deadlines that do not pass before the next step, so that it plays the same each
+    /// time.
     pub fn with_room(&self) -> Step {
         let Step::Run(commands) = self else { return self.clone() };
         let spaced = commands.iter().map(|command| Command {

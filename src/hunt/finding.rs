@@ -1,4 +1,5 @@
-//! What was found, in full: the minimal sequence as it was played, with replies, propagated commands and both sides' states.
+//! What was found, in full: the minimal sequence as it was played, with replies, propagated commands and both
+//! sides' states.
 
 use std::io;
 
@@ -20,7 +21,8 @@ const ATTEMPTS: usize = 4;
 /// A divergence.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The command that it is about, in its family's name, `promotion`, or `unexplained` if few replays showed it.
+    /// The command that it is about, in its family's name, `promotion`, or `unexplained` if few replays
+    /// showed it.
     pub culprit: String,
     /// In what way the replica differs.
     pub kind: Kind,

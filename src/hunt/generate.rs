@@ -1,7 +1,8 @@
-//! Random sequences, over few keys and few fields, so that commands meet what others left: alive, dead but stored, missing.
+//! Random sequences, over few keys and few fields, so that commands meet what others left: alive, dead but
+//! stored, missing.
 //!
-//! A deadline is short (it passes within the sequence, at the next [`Step::Outlive`]), far away, or past already. The options of
-//! a command are drawn from the combinations that Valkey accepts.
+//! A deadline is short (it passes within the sequence, at the next [`Step::Outlive`]), far away, or past
+//! already. The options of a command are drawn from the combinations that Valkey accepts.
 
 use std::collections::BTreeSet;
 

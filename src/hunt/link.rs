@@ -1,8 +1,9 @@
 //! The link between the two servers, in the hunt's hands.
 //!
-//! A [`Link`] listens on a port of its own, which the replica is told to be its primary's, and passes bytes on in both
-//! directions. What goes to the replica can be held back, delivered late, or lost with its connection. What comes from the
-//! replica (acknowledgements) always passes. Held bytes wait where they are, so the primary sees a slow replica and nothing else.
+//! A [`Link`] listens on a port of its own, which the replica is told to be its primary's, and passes bytes
+//! on in both directions. What goes to the replica can be held back, delivered late, or lost with its
+//! connection. What comes from the replica (acknowledgements) always passes. Held bytes wait where they are,
+//! so the primary sees a slow replica and nothing else.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,12 +1,14 @@
-//! The divergence hunt: does a replica agree with its primary, whatever happens to the link, the clocks and the processes?
+//! The divergence hunt: does a replica agree with its primary, whatever happens to the link, the clocks and
+//! the processes?
 //!
 //! # Promise
 //!
-//! Two servers, a primary and its replica, are given random commands about things that expire, while the link between them is
-//! slow, held or cut, the replica is stopped or promoted, and clocks are wrong. When all is quiet, what both have *stored* has to
-//! be equal: hidden, dead fields included. If it is not, the sequence is shrunk to the few steps that it takes, replayed to be
-//! sure, and told step by step: what was sent, what was answered, what the primary propagated, what both sides have. It needs
-//! only the wire protocol, so the servers can be anybody's.
+//! Two servers, a primary and its replica, are given random commands about things that expire, while the link
+//! between them is slow, held or cut, the replica is stopped or promoted, and clocks are wrong. When all is
+//! quiet, what both have *stored* has to be equal: hidden, dead fields included. If it is not, the sequence
+//! is shrunk to the few steps that it takes, replayed to be sure, and told step by step: what was sent, what
+//! was answered, what the primary propagated, what both sides have. It needs only the wire protocol, so the
+//! servers can be anybody's.
 //!
 //! A hunt that finds nothing has shown nothing but that: it searches, it does not prove. A finding is a fact.
 //!
@@ -32,20 +34,23 @@
 //!
 //! # What makes a difference
 //!
-//! * **At rest**: at one offset of the stream, type, deadline and content of each key, fields with values and deadlines, and the
-//!   number of keys. What is compared is what `DUMP` answers, for it contains what readers do not see.
-//! * **At a promotion**: the promoted replica against what the primary had at the offset that the replica had reached. What was
-//!   alive has to be there as it was; what was dead may be gone; there is nothing else.
+//! * **At rest**: at one offset of the stream, type, deadline and content of each key, fields with values and
+//!   deadlines, and the number of keys. What is compared is what `DUMP` answers, for it contains what readers
+//!   do not see.
+//! * **At a promotion**: the promoted replica against what the primary had at the offset that the replica had
+//!   reached. What was alive has to be there as it was; what was dead may be gone; there is nothing else.
 //!
 //! # What is not seen
 //!
-//! The content of a *key* that is dead by the replica's clock (only that it is there, by `DBSIZE`). What is in other databases than 0:
-//! nothing is written there. Disturbances that the hunt has no means for, which it says at the start: `SIGSTOP` without a process
-//! id, wrong clocks without libfaketime, dead fields that stay without `DEBUG SET-ACTIVE-EXPIRE`.
+//! The content of a *key* that is dead by the replica's clock (only that it is there, by `DBSIZE`). What is
+//! in other databases than 0: nothing is written there. Disturbances that the hunt has no means for, which it
+//! says at the start: `SIGSTOP` without a process id, wrong clocks without libfaketime, dead fields that stay
+//! without `DEBUG SET-ACTIVE-EXPIRE`.
 //!
 //! # Cost
 //!
-//! A sequence takes about 0.1 s, most of it waiting for deadlines of 10 ms; a promotion costs a full resync, about a second.
+//! A sequence takes about 0.1 s, most of it waiting for deadlines of 10 ms; a promotion costs a full resync,
+//! about a second.
 
 mod client;
 mod command;
@@ -113,8 +118,8 @@ pub struct Config {
     pub duration: Duration,
     /// After how many sequences to end.
     pub iterations: Option<u64>,
-    /// Whether to go on after the first finding. A command that was found guilty is left out from then on, so that others come
-    /// to light.
+    /// Whether to go on after the first finding. A command that was found guilty is left out from then on, so
+    /// that others come to light.
     pub all_classes: bool,
     /// Commands to hunt with, by name; all if empty.
     pub commands: Vec<String>,

@@ -1,10 +1,10 @@
 //! What the primary propagates: a replica that is only a socket.
 //!
-//! It introduces itself, skips the snapshot, and reads the stream byte by byte, so that the effects of a step are the bytes up to
-//! the offset that the primary reports after it.
+//! It introduces itself, skips the snapshot, and reads the stream byte by byte, so that the effects of a step
+//! are the bytes up to the offset that the primary reports after it.
 //!
-//! After a snapshot framed by a mark, a primary begins the stream at the first acknowledgement that comes once its child process is
-//! gone; so acknowledgements are repeated until something arrives.
+//! After a snapshot framed by a mark, a primary begins the stream at the first acknowledgement that comes
+//! once its child process is gone; so acknowledgements are repeated until something arrives.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

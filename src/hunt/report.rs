@@ -20,7 +20,8 @@ impl<W: Write> Reporter<W> {
         Reporter { out, json, shows_progress: !json && std::io::stderr().is_terminal() }
     }
 
-    /// Writes what happened. A reader that went away is no reason to stop the hunt: what cannot be written is lost.
+    /// Writes what happened. A reader that went away is no reason to stop the hunt: what cannot be written is
+    /// lost.
     pub fn tell(&mut self, event: &Event<'_>) {
         let written = if self.json { self.machine(event) } else { self.human(event) };
         let _ = written.and_then(|()| self.out.flush());

@@ -1,9 +1,11 @@
-//! From a sequence that shows a difference to a minimal one: delta debugging over the steps, then within each step.
+//! From a sequence that shows a difference to a minimal one: delta debugging over the steps, then within each
+//! step.
 
 use super::command::Step;
 
-/// The shortest sequence found for which `fails` holds, as it holds for `steps`: no single step can be left out, no field and no
-/// command of a transaction. Deadlines are made long enough to play the same each time, if that does as well. `None` from `fails` ends the search with the best so far.
+/// The shortest sequence found for which `fails` holds, as it holds for `steps`: no single step can be left
+/// out, no field and no command of a transaction. Deadlines are made long enough to play the same each time,
+/// if that does as well. `None` from `fails` ends the search with the best so far.
 pub(super) fn shrink(steps: &[Step], mut fails: impl FnMut(&[Step]) -> Option<bool>) -> Vec<Step> {
     let mut best = steps.to_vec();
     let with_room: Vec<Step> = steps.iter().map(Step::with_room).collect();

@@ -1,8 +1,10 @@
-//! The two servers with the link between them, and what happens there: steps, catching up, comparison, promotion.
+//! The two servers with the link between them, and what happens there: steps, catching up, comparison,
+//! promotion.
 //!
-//! A comparison is of one offset: the replica has caught up, both states are read, and both offsets are still what they were. If
-//! they are not (an expired key was deleted by the reading itself, active expiry removed a field), the reading is repeated.
-//! Before the comparison that ends a sequence everything is calm again: the link delivers, the replica runs, the clocks are right.
+//! A comparison is of one offset: the replica has caught up, both states are read, and both offsets are still
+//! what they were. If they are not (an expired key was deleted by the reading itself, active expiry removed a
+//! field), the reading is repeated. Before the comparison that ends a sequence everything is calm again: the
+//! link delivers, the replica runs, the clocks are right.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +27,8 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_micros(500);
 /// How much later than a deadline it has certainly passed.
 const PAST_MS: u64 = 3;
-/// Servers do not look at the system's clock for each command: how long one that was changed takes to be noticed.
+/// Servers do not look at the system's clock for each command: how long one that was changed takes to be
+/// noticed.
 const NOTICE_CLOCK: Duration = Duration::from_millis(10);
 /// After a wrong clock a difference counts if it is there still so much later.
 const DOUBT: Duration = Duration::from_millis(250);

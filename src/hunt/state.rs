@@ -1,11 +1,11 @@
 //! What the servers have stored, and how it differs.
 //!
-//! Readers never see a dead field, so what is compared is what `DUMP` answers: it contains dead fields, with their deadlines. A
-//! dead *key* cannot be seen: a primary deletes it when it is asked for, a replica says nothing. Therefore
-//! `DBSIZE`, which counts dead keys, is compared as well.
+//! Readers never see a dead field, so what is compared is what `DUMP` answers: it contains dead fields, with
+//! their deadlines. A dead *key* cannot be seen: a primary deletes it when it is asked for, a replica says
+//! nothing. Therefore `DBSIZE`, which counts dead keys, is compared as well.
 //!
-//! Both states belong to one offset of the stream (see [`stage`](super::stage)), so a deletion that is on its way is no
-//! difference.
+//! Both states belong to one offset of the stream (see [`stage`](super::stage)), so a deletion that is on its
+//! way is no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -262,8 +262,8 @@ fn show_deadline(deadline_ms: Option<u64>) -> String {
     deadline_ms.map_or_else(|| "none".to_owned(), |deadline_ms| deadline_ms.to_string())
 }
 
-/// What a promoted replica has, against what the primary had at the offset of the promotion: everything alive has to be there
-/// as it was, and nothing else; what was dead may have been reclaimed.
+/// What a promoted replica has, against what the primary had at the offset of the promotion: everything alive
+/// has to be there as it was, and nothing else; what was dead may have been reclaimed.
 pub(super) fn compare_promoted(before: State, promoted: State) -> Option<Difference> {
     let (kind, text) = find_promoted(&before, &promoted)?;
     Some(Difference { kind, text, primary: before, replica: promoted })

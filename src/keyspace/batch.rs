@@ -2,15 +2,15 @@
 //!
 //! # Promise
 //!
-//! The data commands of a [`Batch`] are one unit: the locks of all of them are held from before the look at the
-//! watched keys until their effects are published. The host runs them [one by one](Batch::run), in its own
-//! order, and may do other things between two of them; nothing of another unit comes between.
+//! The data commands of a [`Batch`] are one unit: the locks of all of them are held from before the look at
+//! the watched keys until their effects are published. The host runs them [one by one](Batch::run), in its
+//! own order, and may do other things between two of them; nothing of another unit comes between.
 //!
 //! # What the host may do meanwhile
 //!
 //! Everything that takes no lock of the keyspace. What does is in [`Overview`], which is implemented by the
-//! keyspace itself and by a batch that [locks all of it](Reach::Everything): so the same command finds the data
-//! outside a transaction and inside one, where it sees what the commands before it did.
+//! keyspace itself and by a batch that [locks all of it](Reach::Everything): so the same command finds the
+//! data outside a transaction and inside one, where it sees what the commands before it did.
 
 use super::blocking::Place;
 use super::command::{Plan, Resolved};
@@ -78,8 +78,8 @@ pub struct Batch<'k, 'c> {
 }
 
 impl Batch<'_, '_> {
-    /// Runs the data command `index` in the database `db`, which the commands before it have chosen. Without such a
-    /// command there is nothing to answer.
+    /// Runs the data command `index` in the database `db`, which the commands before it have chosen. Without
+    /// such a command there is nothing to answer.
     pub fn run(&mut self, index: usize, db: u16) -> Reply {
         let (Some(call), Some(spec)) = (self.calls.get(index), self.specs.get(index)) else {
             return Reply::Null;
@@ -132,12 +132,13 @@ impl Overview for Batch<'_, '_> {
 }
 
 impl Keyspace {
-    /// `EXEC`, with other things between the data commands: locks what `calls` need, looks whether a watched key was
-    /// modified or has expired since it was watched (then nothing runs, and the answer is `None`), and lets `body`
-    /// run the commands. Then the effects of all that ran are published as one unit, and the locks are released.
+    /// `EXEC`, with other things between the data commands: locks what `calls` need, looks whether a watched
+    /// key was modified or has expired since it was watched (then nothing runs, and the answer is `None`),
+    /// and lets `body` run the commands. Then the effects of all that ran are published as one unit, and the
+    /// locks are released.
     ///
-    /// `body` must not use the keyspace other than through the batch. The databases of `calls` count for nothing here: they
-    /// are said when a command is run.
+    /// `body` must not use the keyspace other than through the batch. The databases of `calls` count for
+    /// nothing here: they are said when a command is run.
     pub fn execute_batch<R>(
         &self,
         watch: &WatchSet,

@@ -68,8 +68,8 @@ pub(super) fn setbit<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     Ok(Reply::Integer(old.into()))
 }
 
-/// Changes to a string that are made when all of them are known: a string in which nothing changes must not count
-/// as modified.
+/// Changes to a string that are made when all of them are known: a string in which nothing changes must not
+/// count as modified.
 struct Patch {
     base: Bytes,
     absent: bool,
@@ -166,8 +166,8 @@ fn counts_bits(unit: Option<&Bytes>) -> Result<bool, CommandError> {
     }
 }
 
-/// The first and the last bit of a range in a string of `len` bytes; `None` if it is empty. Negative numbers count
-/// from the end.
+/// The first and the last bit of a range in a string of `len` bytes; `None` if it is empty. Negative numbers
+/// count from the end.
 fn bits_in(start: i64, end: Option<i64>, in_bits: bool, len: usize) -> Option<(usize, usize)> {
     let total = if in_bits { len as i64 * 8 } else { len as i64 };
     let from_start = |at: i64| if at < 0 { at.saturating_add(total).max(0) } else { at };
@@ -242,7 +242,8 @@ pub(super) fn bitpos<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let Some((first, last)) = bits_in(start, end, in_bits, value.len()) else {
         return Ok(Reply::Integer(-1));
     };
-    // Whole words without the bit are passed over; the byte that has it, or the ends, are looked at one by one.
+    // Whole words without the bit are passed over; the byte that has it, or the ends, are looked at one by
+    // one.
     let without = if bit { 0 } else { u64::MAX };
     let words = value[(first / 8 + 1).min(value.len())..].as_chunks().0.iter();
     let skipped = 8 * words.take_while(|word| u64::from_ne_bytes(**word) == without).count();

@@ -23,9 +23,10 @@
 //!
 //! To serve a waiter its own keys have to be locked, and the unit that pushes may not have them: the
 //! destination of a `BLMOVE`, the other keys of a `BLPOP`. So after locking, and before it does anything,
-//! a unit that writes asks `missing_shards` who waits for its keys, for what those make, and so on; if that leads to a shard that is not locked, it releases all and locks the union, in
-//! ascending order as always. Each time round the set grows, so that ends. When nobody waits in the
-//! locked shards it costs a look at an empty table per shard.
+//! a unit that writes asks `missing_shards` who waits for its keys, for what those make, and so on; if that
+//! leads to a shard that is not locked, it releases all and locks the union, in ascending order as always.
+//! Each time round the set grows, so that ends. When nobody waits in the locked shards it costs a look at an
+//! empty table per shard.
 //!
 //! A replica's keyspace serves nobody: what it applies was served on the primary.
 
@@ -214,14 +215,14 @@ impl Waiter {
     }
 }
 
-/// What it takes to serve a waiter, the same for many who wait. Its size does not grow with the number of keys that
-/// are waited for: each of these keys refers to it.
+/// What it takes to serve a waiter, the same for many who wait. Its size does not grow with the number of
+/// keys that are waited for: each of these keys refers to it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Reach {
     /// The shards of all keys that the command may touch, ascending.
     shards: Shards,
-    /// The keys among them that the command may make: those that it touches and does not wait for. What it waits
-    /// for it only takes from (a `BLMOVE` onto its own source makes the key by which it was reached).
+    /// The keys among them that the command may make: those that it touches and does not wait for. What it
+    /// waits for it only takes from (a `BLMOVE` onto its own source makes the key by which it was reached).
     makes: Vec<Bytes>,
 }
 

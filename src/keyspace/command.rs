@@ -179,8 +179,8 @@ impl CommandSpec {
 }
 
 impl CommandSpec {
-    /// The keys at places that depend on the arguments, and the distance from one to the next. Arguments that do
-    /// not make sense name no keys: the handler refuses them before it touches any.
+    /// The keys at places that depend on the arguments, and the distance from one to the next. Arguments that
+    /// do not make sense name no keys: the handler refuses them before it touches any.
     fn found_keys<'a>(&self, argv: &'a [Bytes]) -> (&'a [Bytes], usize) {
         let counted = |at: usize, distance: usize| {
             let count = usize::try_from(parse_i64(argv.get(at)?)?).ok()?;

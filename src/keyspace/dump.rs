@@ -1,17 +1,21 @@
 //! `DUMP` and `RESTORE`: one value as bytes.
 //!
-//! `DUMP` writes plain encodings in RDB version 10, so that its payloads are taken by Redis 7.0 and every Valkey. A hash with
-//! field deadlines goes out as Valkey writes it, in version 80, with every field that is stored: dead ones too.
-//! `RESTORE` takes what Valkey 9.1.2 takes. A field's deadline is never judged, on a primary neither: a field that is dead already
-//! is stored, and the active cycle reclaims it. These are the exceptions:
+//! `DUMP` writes plain encodings in RDB version 10, so that its payloads are taken by Redis 7.0 and every
+//! Valkey. A hash with field deadlines goes out as Valkey writes it, in version 80, with every field that is
+//! stored: dead ones too. `RESTORE` takes what Valkey 9.1.2 takes. A field's deadline is never judged, on a
+//! primary neither: a field that is dead already is stored, and the active cycle reclaims it. These are the
+//! exceptions:
 //!
-//! * A hash that names a field twice is refused, also where the first of the two is dead: Valkey 9.1.2 then keeps both.
-//! * A string that claims one or two bytes more than there are is refused. Valkey takes the footer's version for them.
-//! * Streams and values of modules are refused, by an error that names the key and the type: this keyspace keeps none.
+//! * A hash that names a field twice is refused, also where the first of the two is dead: Valkey 9.1.2 then
+//!   keeps both.
+//! * A string that claims one or two bytes more than there are is refused. Valkey takes the footer's version
+//!   for them.
+//! * Streams and values of modules are refused, by an error that names the key and the type: this keyspace
+//!   keeps none.
 //!
-//! What a replica gets is the client's payload if every replica that can hold the value reads it, and the same value encoded anew
-//! otherwise: see [`rewrite::generic`](crate::rewrite::generic). As no deadline is judged, the replica stores the same fields
-//! with the same deadlines, whatever has passed meanwhile.
+//! What a replica gets is the client's payload if every replica that can hold the value reads it, and the
+//! same value encoded anew otherwise: see [`rewrite::generic`](crate::rewrite::generic). As no deadline is
+//! judged, the replica stores the same fields with the same deadlines, whatever has passed meanwhile.
 
 use bytes::Bytes;
 
@@ -32,7 +36,8 @@ pub(super) static COMMANDS: &[CommandSpec] =
 
 pub(super) fn dump<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let Some(value) = unit.read(&argv[1]).map(|entry| entry.value.clone()) else { return Ok(Reply::Null) };
-    // Invariant: no collection in the keyspace is empty, no score is NaN, and no deadline is beyond `i64::MAX`.
+    // Invariant: no collection in the keyspace is empty, no score is NaN, and no deadline is beyond
+    // `i64::MAX`.
     let payload = payload_of(&value).map_err(|_| CommandError::DumpFormat)?;
     Ok(Reply::Bulk(payload))
 }
@@ -164,7 +169,8 @@ fn quoted(key: &[u8]) -> String {
     format!("'{}{rest}'", shown.escape_ascii())
 }
 
-/// The value in memory of its own. Refuses what no server would have dumped: empty collections and repeated members.
+/// The value in memory of its own. Refuses what no server would have dumped: empty collections and repeated
+/// members.
 fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
     let value = match value {
         rdb::Value::String(value) => return Ok(Value::String(compacted(value))),

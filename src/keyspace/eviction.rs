@@ -2,18 +2,20 @@
 //!
 //! # Promise
 //!
-//! * Every eviction is a unit of its own: the deletion is published while the lock of the key's shard is held, as any
-//!   command's effect is, and so a replica loses the key at the same place of the stream.
-//! * No more than one shard is locked at a time, and one thread evicts at a time: threads that come together do not
-//!   evict twice as much as is needed.
-//! * One command evicts for a bounded time. What is then still too much is left to the next, and the command runs.
+//! * Every eviction is a unit of its own: the deletion is published while the lock of the key's shard is
+//!   held, as any command's effect is, and so a replica loses the key at the same place of the stream.
+//! * No more than one shard is locked at a time, and one thread evicts at a time: threads that come together
+//!   do not evict twice as much as is needed.
+//! * One command evicts for a bounded time. What is then still too much is left to the next, and the command
+//!   runs.
 //!
 //! # Which keys
 //!
-//! As in Valkey a few keys are drawn at random, and the best of them, together with the best that were seen before and
-//! are still there, is evicted. Shards take turns. Keys are spread evenly over the shards, whatever their names, so a
-//! draw within one shard is as good as one among all; where a shard has too few keys the next ones help out.
-//! `volatile-ttl` draws nothing: the index of deadlines knows each shard's nearest.
+//! As in Valkey a few keys are drawn at random, and the best of them, together with the best that were seen
+//! before and are still there, is evicted. Shards take turns. Keys are spread evenly over the shards,
+//! whatever their names, so a draw within one shard is as good as one among all; where a shard has too few
+//! keys the next ones help out. `volatile-ttl` draws nothing: the index of deadlines knows each shard's
+//! nearest.
 //!
 //! A candidate that was used since it was drawn, or whose deadline was moved, is no candidate any more.
 
@@ -30,8 +32,8 @@ use super::{Effects, Keyspace};
 /// The most candidates that are remembered.
 const CANDIDATES_MAX: usize = 16;
 
-/// How often a key is drawn in search of one with a deadline, before the index of deadlines is asked. The draw from
-/// the index is less even: it prefers the key that comes after a long time without deadlines.
+/// How often a key is drawn in search of one with a deadline, before the index of deadlines is asked. The
+/// draw from the index is less even: it prefers the key that comes after a long time without deadlines.
 const DRAWS_MAX: usize = 32;
 
 /// Whether there is room for a command that needs memory.
@@ -109,8 +111,8 @@ impl Keyspace {
         max_bytes > 0 && self.used_bytes() > max_bytes
     }
 
-    /// Evicts keys until the data is within `maxmemory`, for as long as one command may; only a primary does this.
-    /// Each eviction is published as a unit of its own.
+    /// Evicts keys until the data is within `maxmemory`, for as long as one command may; only a primary does
+    /// this. Each eviction is published as a unit of its own.
     pub fn make_room(&self, now_ms: u64, publish: &mut dyn FnMut(&Effects<'_>)) -> Room {
         if !self.is_over_memory_limit() {
             return Room::Enough;
@@ -141,7 +143,8 @@ impl Keyspace {
         Room::Enough
     }
 
-    /// Removes `key` if it is still there and as good to evict as `rank` says; publishes its deletion under the lock.
+    /// Removes `key` if it is still there and as good to evict as `rank` says; publishes its deletion under
+    /// the lock.
     fn evict(
         &self,
         Candidate { rank, shard, db, key }: &Candidate,

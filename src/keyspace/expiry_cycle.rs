@@ -2,19 +2,20 @@
 //!
 //! # Promise
 //!
-//! * A cycle finds the keys and fields whose deadline is before its moment without looking at those that are alive. What it
-//!   leaves for want of time, it says, and the next goes on there.
-//! * Every reclaim is published **in the critical section that makes it**: a key as its deletion, the fields of a hash as `HDEL` with
-//!   the hash's own deletion behind it if nothing is left, as one unit. So a replica never has to judge a deadline.
-//! * Only a primary runs it. Whatever a keyspace took in while it was a replica, with deadlines however long past, is in the
-//!   indexes and found by the first cycles after the promotion.
-//! * Those who watch a key see the reclaim of a field as a modification, as in Valkey. Events are Valkey's: `expired`; `hexpired`, of
-//!   the class of expiries on this path, and `del`.
+//! * A cycle finds the keys and fields whose deadline is before its moment without looking at those that are
+//!   alive. What it leaves for want of time, it says, and the next goes on there.
+//! * Every reclaim is published **in the critical section that makes it**: a key as its deletion, the fields
+//!   of a hash as `HDEL` with the hash's own deletion behind it if nothing is left, as one unit. So a replica
+//!   never has to judge a deadline.
+//! * Only a primary runs it. Whatever a keyspace took in while it was a replica, with deadlines however long
+//!   past, is in the indexes and found by the first cycles after the promotion.
+//! * Those who watch a key see the reclaim of a field as a modification, as in Valkey. Events are Valkey's:
+//!   `expired`; `hexpired`, of the class of expiries on this path, and `del`.
 //!
 //! # Fairness
 //!
-//! The unit of account is a *step*: about what it costs to reclaim one field. Four levels share a cycle, and each
-//! waits only for a bounded number of steps of the others:
+//! The unit of account is a *step*: about what it costs to reclaim one field. Four levels share a cycle, and
+//! each waits only for a bounded number of steps of the others:
 //!
 //! | among | rule |
 //! |---|---|
@@ -25,16 +26,17 @@
 //!
 //! # Locks
 //!
-//! A visit holds the lock of one shard. When it ends, the lock is handed to a thread that waits for it, if there
-//! is one, before the cycle may come back. Names of fields, keys and whole values that went are freed after
-//! that. A visit takes about 0.1 ms in a release build (0.5 µs a step in a hash of a million fields, where each is a few misses
-//! of the cache, 0.2 µs in small ones), with these exceptions, which any command that changes the same
-//! thing has too: a hash that a snapshot shares is copied whole on its first change, and a table, of keys or of fields,
-//! that has become mostly empty is moved into a smaller one.
+//! A visit holds the lock of one shard. When it ends, the lock is handed to a thread that waits for it, if
+//! there is one, before the cycle may come back. Names of fields, keys and whole values that went are freed
+//! after that. A visit takes about 0.1 ms in a release build (0.5 µs a step in a hash of a million fields,
+//! where each is a few misses of the cache, 0.2 µs in small ones), with these exceptions, which any command
+//! that changes the same thing has too: a hash that a snapshot shares is copied whole on its first change,
+//! and a table, of keys or of fields, that has become mostly empty is moved into a smaller one.
 //!
 //! # Cost
 //!
-//! O(shards × databases) for a cycle that finds nothing; amortised O(1) for each field and O(log n) for each key reclaimed.
+//! O(shards × databases) for a cycle that finds nothing; amortised O(1) for each field and O(log n) for each
+//! key reclaimed.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -73,7 +75,8 @@ pub struct ExpireReport {
     pub hashes: u64,
     /// Whether the budget ran out while something was due, or might have been.
     pub out_of_time: bool,
-    /// How long the longest overdue of what the cycle reclaimed, or had to leave, had been due, in milliseconds.
+    /// How long the longest overdue of what the cycle reclaimed, or had to leave, had been due, in
+    /// milliseconds.
     pub lag_ms: u64,
     /// The longest time for which the cycle held a lock.
     pub longest_hold: Duration,
@@ -98,9 +101,10 @@ struct Garbage {
 }
 
 impl Keyspace {
-    /// Reclaims due keys and fields for about `budget`; only a primary does this. Each key and each batch of a hash's fields is
-    /// published as a unit of its own. At most [`EXPIRE_VISIT_STEPS`] steps are taken under one lock, and at least
-    /// one such visit is made, whatever the budget. The next cycle goes on with the shard at which this one stopped.
+    /// Reclaims due keys and fields for about `budget`; only a primary does this. Each key and each batch of
+    /// a hash's fields is published as a unit of its own. At most [`EXPIRE_VISIT_STEPS`] steps are taken
+    /// under one lock, and at least one such visit is made, whatever the budget. The next cycle goes on with
+    /// the shard at which this one stopped.
     pub fn expire_cycle(
         &self,
         now_ms: u64,
@@ -222,7 +226,8 @@ impl Visit<'_, '_> {
         keys_due || fields_due
     }
 
-    /// One turn of keys or of fields, beginning with the database `from`. Returns the database that used it up; none if nothing is due any more.
+    /// One turn of keys or of fields, beginning with the database `from`. Returns the database that used it
+    /// up; none if nothing is due any more.
     fn turn(
         &mut self,
         from: u16,

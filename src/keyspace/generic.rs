@@ -94,7 +94,8 @@ fn database(unit: &Unit<'_, '_>, arg: &[u8]) -> Result<u16, CommandError> {
     })
 }
 
-/// A copy holds nothing that is dead. If that leaves nothing of a hash, the copy is gone as soon as it is made.
+/// A copy holds nothing that is dead. If that leaves nothing of a hash, the copy is gone as soon as it is
+/// made.
 pub(super) fn copy<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (from, to) = (&argv[1], &argv[2]);
     let (mut to_db, mut replace) = (unit.db, false);

@@ -1,7 +1,8 @@
 //! Deadlines of fields.
 //!
-//! What happens to the fields is [`hash_ttl::commands`](crate::hash_ttl::commands), what their arguments mean is
-//! [`hash_ttl::arguments`](crate::hash_ttl::arguments). Here are the key, the events, the statistics and the propagation.
+//! What happens to the fields is [`hash_ttl::commands`](crate::hash_ttl::commands), what their arguments mean
+//! is [`hash_ttl::arguments`](crate::hash_ttl::arguments). Here are the key, the events, the statistics and
+//! the propagation.
 
 use bytes::Bytes;
 

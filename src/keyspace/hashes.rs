@@ -65,7 +65,8 @@ fn set_pairs<'c>(
     Ok(stored.created as i64)
 }
 
-/// Runs what may change the hash under `key`, and says with what it did whether the hash is empty, and with that gone.
+/// Runs what may change the hash under `key`, and says with what it did whether the hash is empty, and with
+/// that gone.
 pub(super) fn edit_fields<T>(
     unit: &mut Unit<'_, '_>,
     key: &[u8],
@@ -98,7 +99,8 @@ pub(super) fn hsetnx<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     let (key, moment) = (&argv[1], unit.moment());
     let hash = unit.find_as::<Hash>(key)?;
     if hash.is_some_and(|hash| hash.get(&argv[2], moment).is_some()) {
-        // Most often the answer to who tries again and again: a hash that a snapshot shares is not copied for it.
+        // Most often the answer to who tries again and again: a hash that a snapshot shares is not copied for
+        // it.
         unit.propagate(argv, hash::hsetnx(argv, HSetNxOutcome::Unchanged));
         return Ok(Reply::Integer(0));
     }
@@ -254,10 +256,12 @@ pub(super) fn hrandfield<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Comm
     Ok(if with_values { Reply::pairs(drawn) } else { Reply::Array(drawn.map(|(field, _)| field).collect()) })
 }
 
-/// Fields that are there: `wanted` with repetitions, or at most `wanted` different ones; each is as likely as the others.
+/// Fields that are there: `wanted` with repetitions, or at most `wanted` different ones; each is as likely as
+/// the others.
 ///
-/// Drawing among all that is stored and leaving out the dead is fair, and cheap as long as most are alive. Where it is not,
-/// those alive are looked for, once. So they are for more than one of a compact hash, which has no fast way to an index.
+/// Drawing among all that is stored and leaving out the dead is fair, and cheap as long as most are alive.
+/// Where it is not, those alive are looked for, once. So they are for more than one of a compact hash, which
+/// has no fast way to an index.
 fn draw_alive(hash: &Hash, repeating: bool, wanted: u64, moment: Moment) -> Vec<Field<'_>> {
     let field = |index: usize| hash.get_index(index).filter(|field| !moment.hides(field.deadline_ms));
     if hash.is_compact() && wanted > 1 {

@@ -2,21 +2,22 @@
 //!
 //! # What counts
 //!
-//! Every entry has a size: its key, its value and what the tables keep beside them. It is an estimate from lengths and
-//! the sizes of the types (neither the allocator's rounding nor unused capacity is in it), it is known in O(1), and
-//! each shard keeps the sum of its entries wherever an entry changes.
-//! [`Keyspace::used_bytes`](super::Keyspace::used_bytes) adds the shards up. A value that two keys share (`COPY`, until one of them changes) counts for both.
+//! Every entry has a size: its key, its value and what the tables keep beside them. It is an estimate from
+//! lengths and the sizes of the types (neither the allocator's rounding nor unused capacity is in it), it is
+//! known in O(1), and each shard keeps the sum of its entries wherever an entry changes.
+//! [`Keyspace::used_bytes`](super::Keyspace::used_bytes) adds the shards up. A value that two keys share
+//! (`COPY`, until one of them changes) counts for both.
 //!
-//! `maxmemory` bounds this sum and nothing else. The replication buffer has bounds of its own, the backlog and the
-//! limits of the cursors, and is not taken from the data: an eviction is written into the stream, and a limit that
-//! counted the stream would evict because it evicted. Valkey leaves out what replicas retain, for the same reason, and
-//! counts the backlog, which it allocates with the first replica.
+//! `maxmemory` bounds this sum and nothing else. The replication buffer has bounds of its own, the backlog
+//! and the limits of the cursors, and is not taken from the data: an eviction is written into the stream, and
+//! a limit that counted the stream would evict because it evicted. Valkey leaves out what replicas retain,
+//! for the same reason, and counts the backlog, which it allocates with the first replica.
 //!
 //! # Access
 //!
-//! An entry knows the second of its last access, and a logarithmic counter of accesses that ages with time, which is
-//! kept up only under a policy that asks for it. Both are Valkey's. An access is no modification: it changes no
-//! version, is in no snapshot and in no stream.
+//! An entry knows the second of its last access, and a logarithmic counter of accesses that ages with time,
+//! which is kept up only under a policy that asks for it. Both are Valkey's. An access is no modification: it
+//! changes no version, is in no snapshot and in no stream.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -102,7 +103,8 @@ pub struct MemoryLimits {
     pub tenacity: u32,
     /// How slowly the counter of accesses grows. Valkey's `lfu-log-factor`.
     pub lfu_log_factor: u32,
-    /// Minutes after which the counter of an unused entry is one less; 0 for never. Valkey's `lfu-decay-time`.
+    /// Minutes after which the counter of an unused entry is one less; 0 for never. Valkey's
+    /// `lfu-decay-time`.
     pub lfu_decay_min: u32,
 }
 
@@ -119,7 +121,8 @@ impl Default for MemoryLimits {
     }
 }
 
-/// The bytes of one shard, to be read without its lock. Relaxed: it is a number to compare, and orders nothing.
+/// The bytes of one shard, to be read without its lock. Relaxed: it is a number to compare, and orders
+/// nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsedBytes(Arc<CachePadded<AtomicU64>>);
 
@@ -176,8 +179,8 @@ pub(super) struct FrequencyRule {
     pub decay_min: u32,
 }
 
-/// When and how often an entry was used, and by what kind of command it was written: what is known about an entry
-/// that is no part of its value, in one word.
+/// When and how often an entry was used, and by what kind of command it was written: what is known about an
+/// entry that is no part of its value, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Access {
     /// Seconds since the Unix epoch.
@@ -206,8 +209,8 @@ thread_local! {
     static UNTOUCHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` so that its lookups are no accesses to the keys, as a client can ask for (`CLIENT NO-TOUCH`); `TOUCH`
-/// is one all the same.
+/// Runs `work` so that its lookups are no accesses to the keys, as a client can ask for (`CLIENT NO-TOUCH`);
+/// `TOUCH` is one all the same.
 pub fn untouched<T>(work: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

@@ -54,9 +54,9 @@
 //!
 //! A key whose deadline has passed is absent for every reader. On a primary the first access deletes
 //! it and propagates the deletion ahead of the command's own effect; [`Keyspace::expire_cycle`]
-//! reclaims those that nobody asks for, and the fields of hashes whose deadlines have passed. See [`ExpiryPolicy`] for the
-//! other roles: a keyspace in a replica's role runs no cycle. Once it is promoted, the first cycles find
-//! everything that became due before, also what came with a deadline in the past.
+//! reclaims those that nobody asks for, and the fields of hashes whose deadlines have passed. See
+//! [`ExpiryPolicy`] for the other roles: a keyspace in a replica's role runs no cycle. Once it is promoted,
+//! the first cycles find everything that became due before, also what came with a deadline in the past.
 
 pub mod batch;
 mod bits;
@@ -166,8 +166,8 @@ pub struct Call {
 pub struct KeyspaceStats {
     /// Keys deleted because their deadline had passed, on access or by the cycle.
     pub expired_keys: u64,
-    /// Fields of hashes reclaimed because their deadline had passed: by the cycle, by a command that overwrote them, or by one
-    /// that set a deadline already past.
+    /// Fields of hashes reclaimed because their deadline had passed: by the cycle, by a command that
+    /// overwrote them, or by one that set a deadline already past.
     pub expired_fields: u64,
     /// Keys evicted because memory was short.
     pub evicted_keys: u64,
@@ -253,8 +253,8 @@ impl Keyspace {
 
     /// From now on the data is kept within these limits: see [`memory`].
     pub fn set_memory_limits(&self, limits: MemoryLimits) {
-        // The evictor sees by itself that its candidates are those of other limits: its lock is not taken here, where
-        // a transaction may hold those of shards.
+        // The evictor sees by itself that its candidates are those of other limits: its lock is not taken
+        // here, where a transaction may hold those of shards.
         self.memory.set_limits(limits);
     }
 
@@ -272,9 +272,9 @@ impl Keyspace {
         self.execute_under(ExpiryPolicy::Reclaim, calls, now_ms, publish)
     }
 
-    /// [`execute`](Self::execute) that calls `settled` once, after everything has been published and before any
-    /// lock is released: for every key, what it records is in the order of execution. A `SCAN` on its own takes one
-    /// lock after the other, and there it is called at the end.
+    /// [`execute`](Self::execute) that calls `settled` once, after everything has been published and before
+    /// any lock is released: for every key, what it records is in the order of execution. A `SCAN` on its own
+    /// takes one lock after the other, and there it is called at the end.
     pub fn execute_observed(
         &self,
         calls: &[Call],
@@ -297,8 +297,8 @@ impl Keyspace {
     }
 
     /// [`execute_observed`](Self::execute_observed) of one command that may wait: if it finds nothing, it is
-    /// not answered but enrolled, and whoever makes one of its keys serves it, unless `gone` has been set by then.
-    /// See [`blocking`].
+    /// not answered but enrolled, and whoever makes one of its keys serves it, unless `gone` has been set by
+    /// then. See [`blocking`].
     ///
     /// In the other ways to execute, a command that would have to wait answers at once that there is nothing.
     /// What a unit publishes for those whom it served comes to its own `publish`, a unit each, after its own.
@@ -405,8 +405,8 @@ impl Keyspace {
         cut
     }
 
-    /// [`cut`](Self::cut) whose `mark` is told how many hashes have a field with a deadline, and may refuse. Then nothing is
-    /// registered.
+    /// [`cut`](Self::cut) whose `mark` is told how many hashes have a field with a deadline, and may refuse.
+    /// Then nothing is registered.
     ///
     /// # Errors
     /// `mark`'s.

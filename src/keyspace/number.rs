@@ -16,7 +16,8 @@ pub(super) fn integer(bytes: &[u8]) -> Result<i64, CommandError> {
     parse_i64(bytes).ok_or(CommandError::NotInteger)
 }
 
-/// A decimal double argument, or an infinity: not NaN, and neither too large nor, unless it is zero, too small for one.
+/// A decimal double argument, or an infinity: not NaN, and neither too large nor, unless it is zero, too
+/// small for one.
 pub(super) fn parse_double(bytes: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
     let significand = || bytes.iter().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));

@@ -96,7 +96,8 @@ pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
         ("encoding", _) => {
             Reply::Bulk(Bytes::from_static(entry.value.encoding(key, entry.access.form).as_bytes()))
         }
-        // Whether a value is shared is nobody's business; Valkey shares only small integers, and then not under a key.
+        // Whether a value is shared is nobody's business; Valkey shares only small integers, and then not
+        // under a key.
         ("refcount", _) => Reply::Integer(1),
         ("freq", Some(rule)) => Reply::Integer(entry.access.frequency(now_s, rule).into()),
         ("freq", None) => return Err(CommandError::FrequencyNotTracked),
@@ -105,7 +106,8 @@ pub(super) fn object<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     })
 }
 
-/// `MEMORY USAGE key [SAMPLES count]`: what the entry counts for. Nothing has to be sampled, the size is known.
+/// `MEMORY USAGE key [SAMPLES count]`: what the entry counts for. Nothing has to be sampled, the size is
+/// known.
 pub(super) fn memory<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     if memory_subcommand(argv)? == "help" {
         return Ok(help(MEMORY_HELP));

@@ -1,8 +1,8 @@
 //! `PUBLISH` and `SPUBLISH`: commands without a key that change nothing and are propagated all the same.
 //!
 //! A message locks the shard of its *channel*, as if that were a key: so the messages of a channel reach
-//! the subscribers of the primary in the order in which the replicas will see them. Inside an `EXEC` it has its
-//! place among the other commands' effects and events.
+//! the subscribers of the primary in the order in which the replicas will see them. Inside an `EXEC` it has
+//! its place among the other commands' effects and events.
 
 use bytes::Bytes;
 

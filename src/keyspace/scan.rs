@@ -18,9 +18,9 @@
 //! lose keys: the last entry, unvisited, would move into the visited part.) A key that was returned may be
 //! moved below `index` and returned again; Valkey's `SCAN` repeats keys too.
 //!
-//! `HSCAN`, `SSCAN` and `ZSCAN` do the same within a hash, a set and a sorted set; a compact one is returned whole, as Valkey's
-//! listpacks are. One that grows from compact to table keeps no cursor, because a compact one never gave
-//! one out.
+//! `HSCAN`, `SSCAN` and `ZSCAN` do the same within a hash, a set and a sorted set; a compact one is returned
+//! whole, as Valkey's listpacks are. One that grows from compact to table keeps no cursor, because a compact
+//! one never gave one out.
 
 use std::ops::Range;
 
@@ -109,7 +109,8 @@ impl<'a> ScanOptions<'a> {
         Ok(options)
     }
 
-    /// The indices to visit, from the last, of a collection of `len` elements that the walk stands in at `cursor`.
+    /// The indices to visit, from the last, of a collection of `len` elements that the walk stands in at
+    /// `cursor`.
     fn visited(&self, cursor: u64, len: usize) -> Range<usize> {
         let end = match usize::try_from(cursor).unwrap_or(usize::MAX) {
             0 => len,

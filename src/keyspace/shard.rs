@@ -1,8 +1,9 @@
 //! One shard: the tables of every database for the keys that hash to it.
 //!
 //! Everything that changes a table goes through this file, because a change has seven companions
-//! that must never be forgotten: the index of deadlines, the index of hashes whose fields have some, the pre-images of the active snapshots, the
-//! version of the entry, the watchers of the key, those who wait for it, and the bytes that are in use.
+//! that must never be forgotten: the index of deadlines, the index of hashes whose fields have some, the
+//! pre-images of the active snapshots, the version of the entry, the watchers of the key, those who wait for
+//! it, and the bytes that are in use.
 //!
 //! # Removal
 //!
@@ -44,7 +45,8 @@ pub(super) struct Entry {
     pub volatile: Option<Slot>,
 }
 
-/// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in the index.
+/// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in
+/// the index.
 const ENTRY_BYTES: usize = size_of::<Bytes>() + size_of::<Entry>() + 2 * size_of::<usize>();
 
 /// What a deadline takes in the index of deadlines.
@@ -124,10 +126,11 @@ fn earliest_ms(value: &Value) -> Option<u64> {
     }
 }
 
-/// Keeps the place of a hash in the index of hashes whose fields have deadlines; `before_ms` is by which it is there.
+/// Keeps the place of a hash in the index of hashes whose fields have deadlines; `before_ms` is by which it
+/// is there.
 ///
-/// A change that does not concern the earliest moment leaves the place as it is: a hash that is written to all the time
-/// would never come to the front of those that are due.
+/// A change that does not concern the earliest moment leaves the place as it is: a hash that is written to
+/// all the time would never come to the front of those that are due.
 fn track(volatile: &mut DeadlineIndex<Bytes>, key: &Bytes, entry: &mut Entry, before_ms: Option<u64>) {
     let earliest_ms = earliest_ms(&entry.value);
     match (entry.volatile, earliest_ms) {
@@ -236,7 +239,8 @@ impl Shard {
         Some(key.clone())
     }
 
-    /// Moves the hash under `key`, which still has due fields, behind the others of its database that have some.
+    /// Moves the hash under `key`, which still has due fields, behind the others of its database that have
+    /// some.
     pub fn defer_hash(&mut self, db: u16, key: &[u8]) {
         let table = &mut self.tables[usize::from(db)];
         let Some(entry) = table.map.get(key) else { return };
@@ -249,8 +253,8 @@ impl Shard {
         self.table(db).map.get(key)
     }
 
-    /// Creates or overwrites `key`; of a key that comes into being, subscribers are told. The key is copied: a stored key must not pin the buffer that a
-    /// client's command came in.
+    /// Creates or overwrites `key`; of a key that comes into being, subscribers are told. The key is copied:
+    /// a stored key must not pin the buffer that a client's command came in.
     pub fn insert(&mut self, db: u16, key: &[u8], value: Value, deadline_ms: Option<u64>) {
         self.version += 1;
         let access = Access::new(self.now_s);

@@ -189,7 +189,8 @@ impl Snapshot {
         Snapshot { keyspace, id, pending, sizes, flushed: None }
     }
 
-    /// Keys, and keys with a deadline, of every database that had keys at the cut: `(db, keys, with_deadline)`.
+    /// Keys, and keys with a deadline, of every database that had keys at the cut:
+    /// `(db, keys, with_deadline)`.
     pub fn db_sizes(&self) -> Vec<(u16, u64, u64)> {
         let sizes = (0..).zip(&self.sizes).map(|(db, &(keys, with_deadline))| (db, keys, with_deadline));
         sizes.filter(|&(_, keys, _)| keys > 0).collect()

@@ -1,6 +1,7 @@
 //! `SORT` and `SORT_RO`.
 //!
-//! `ALPHA` compares bytes. (Valkey compares by its locale if the result is not stored; in the `C` locale that is the same.)
+//! `ALPHA` compares bytes. (Valkey compares by its locale if the result is not stored; in the `C` locale that
+//! is the same.)
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -75,8 +76,8 @@ fn parse_options(args: &[Bytes], may_store: bool) -> Result<Options<'_>, Command
     Ok(options)
 }
 
-/// Whether the command touches other keys than those at known places: what patterns name, and a destination that is not the
-/// one that [`MoreKeys::After`] finds.
+/// Whether the command touches other keys than those at known places: what patterns name, and a destination
+/// that is not the one that [`MoreKeys::After`] finds.
 fn needs_all_shards(argv: &[Bytes]) -> bool {
     parse_options(argv.get(2..).unwrap_or_default(), true).is_ok_and(|options| {
         let mut patterns = options.by.iter().chain(&options.get);
@@ -149,8 +150,8 @@ fn up_to_zero(text: &[u8]) -> &[u8] {
 /// What was sorted.
 struct Sorted<T> {
     elements: Vec<T>,
-    /// Whether every server takes the numbers. C's `strtod`, which older ones use, calls what is below the smallest normal
-    /// double an error.
+    /// Whether every server takes the numbers. C's `strtod`, which older ones use, calls what is below the
+    /// smallest normal double an error.
     normal: bool,
 }
 

@@ -224,8 +224,8 @@ fn store_pairs<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) {
     }
 }
 
-/// `MSETEX numkeys key value [key value …] [NX|XX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`. A time that has passed is
-/// stored like any other: the next one who looks at the key reclaims it.
+/// `MSETEX numkeys key value [key value …] [NX|XX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`. A time that has
+/// passed is stored like any other: the next one who looks at the key reclaims it.
 pub(super) fn msetex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let count = parse_i64(&argv[1]).filter(|count| (1..=i64::from(i32::MAX)).contains(count));
     let pairs_end = 2 * count.ok_or(CommandError::NumKeys)? as usize + 2;

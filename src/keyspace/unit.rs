@@ -34,7 +34,8 @@ pub(super) struct Unit<'k, 'c> {
     pub db: u16,
     pub effects: Effects<'c>,
     garbage: Vec<FlushedTable>,
-    /// Whether a lookup counts as an access to the key; not for a client that asked for that (`CLIENT NO-TOUCH`).
+    /// Whether a lookup counts as an access to the key; not for a client that asked for that
+    /// (`CLIENT NO-TOUCH`).
     pub notes_access: bool,
     /// Whether the command may wait, rather than answer that there is nothing.
     pub may_wait: bool,
@@ -263,7 +264,8 @@ impl<'k, 'c> Unit<'k, 'c> {
         Some((number, index))
     }
 
-    /// Sets what is known about the accesses to a key that has just been stored (`RESTORE … IDLETIME`, `FREQ`).
+    /// Sets what is known about the accesses to a key that has just been stored (`RESTORE … IDLETIME`,
+    /// `FREQ`).
     pub fn restore_access(&mut self, key: &[u8], idle_s: Option<u64>, frequency: Option<u8>) {
         let (db, now_s) = (self.db, self.now_s());
         let Some(access) = self.home(key).access_mut(db, key) else { return };
@@ -316,8 +318,8 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.edit_if(key, |collection| (change(collection), true))
     }
 
-    /// [`edit`](Self::edit) by what may turn out to change nothing: `change` says besides whether it did. If not, nobody who
-    /// watches the key is told; what it costs is the same.
+    /// [`edit`](Self::edit) by what may turn out to change nothing: `change` says besides whether it did. If
+    /// not, nobody who watches the key is told; what it costs is the same.
     pub fn edit_if<C: Collection, R>(&mut self, key: &[u8], change: impl FnOnce(&mut C) -> (R, bool)) -> R {
         let db = self.db;
         let shard = self.home(key);
@@ -396,8 +398,8 @@ impl<'k, 'c> Unit<'k, 'c> {
     /// Adds what the running call propagates.
     ///
     /// An outcome that does not belong to the command would be an error of the command's handler. It stops a
-    /// debug build; otherwise the unit says that its effects are incomplete, and its publisher breaks with the
-    /// history.
+    /// debug build; otherwise the unit says that its effects are incomplete, and its publisher breaks with
+    /// the history.
     pub fn propagate(&mut self, argv: &'c [Bytes], propagation: impl Into<Rewritten>) {
         self.propagate_in(self.db, argv, propagation);
     }

@@ -35,8 +35,8 @@ pub(super) struct WatchedKey {
     pub was_expired: WasExpired,
 }
 
-/// What is known about a watched key, shared by the connection and the registry; both look at it under the lock of the
-/// key's shard.
+/// What is known about a watched key, shared by the connection and the registry; both look at it under the
+/// lock of the key's shard.
 #[derive(Clone, Debug)]
 pub(super) struct WasExpired(Arc<AtomicBool>);
 

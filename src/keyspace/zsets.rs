@@ -409,7 +409,8 @@ impl RangeQuery {
     }
 
     /// What is skipped of a range of `len` members when the offset is negative: it counts from the range's
-    /// lowest or highest member, whichever is last, if the set is large, and skips everything if it is compact.
+    /// lowest or highest member, whichever is last, if the set is large, and skips everything if it is
+    /// compact.
     fn negative_offset(&self, zset: &ZSet, len: usize) -> Option<usize> {
         let from_last = usize::try_from(self.offset.unsigned_abs()).ok()?;
         if zset.is_compact() { None } else { len.checked_sub(from_last) }

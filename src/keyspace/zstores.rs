@@ -1,8 +1,9 @@
 //! Sorted sets: unions, intersections and differences, of sets as well.
 //!
-//! Scores of a member are combined from the smallest source to the largest, as in Valkey, those of the same size in
-//! the order of the arguments; that is part of what a client sees, because a sum of doubles depends on it. [`Scored`]
-//! notices when it did, or when it may have on another server: then the result is propagated instead of the command.
+//! Scores of a member are combined from the smallest source to the largest, as in Valkey, those of the same
+//! size in the order of the arguments; that is part of what a client sees, because a sum of doubles depends
+//! on it. [`Scored`] notices when it did, or when it may have on another server: then the result is
+//! propagated instead of the command.
 
 use std::sync::Arc;
 
@@ -274,7 +275,8 @@ impl Term {
     }
 }
 
-/// The combined score of a member, and what is needed to tell whether another server may combine it otherwise.
+/// The combined score of a member, and what is needed to tell whether another server may combine it
+/// otherwise.
 #[derive(Clone, Copy)]
 struct Scored {
     score: f64,

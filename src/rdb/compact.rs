@@ -1,7 +1,9 @@
-//! The compact encodings: listpack, ziplist, zipmap and intset, each one blob that holds a whole small collection.
+//! The compact encodings: listpack, ziplist, zipmap and intset, each one blob that holds a whole small
+//! collection.
 //!
-//! Each is unpacked into its elements as text (integers in decimal). Strings are slices of the blob. The structure is checked as
-//! far as reading depends on it: sizes, counts and terminators; the links that only serve walking backwards are skipped.
+//! Each is unpacked into its elements as text (integers in decimal). Strings are slices of the blob. The
+//! structure is checked as far as reading depends on it: sizes, counts and terminators; the links that only
+//! serve walking backwards are skipped.
 
 use bytes::{Buf, Bytes};
 
@@ -50,10 +52,11 @@ pub(super) fn intset(mut blob: Bytes) -> Result<Vec<Bytes>, Fault> {
     Ok(elements)
 }
 
-/// Unpacks a zipmap, as Redis wrote small hashes before 2.6: u8 count, pairs of a field and a value, 0xFF. Returns fields and values
-/// in turn.
+/// Unpacks a zipmap, as Redis wrote small hashes before 2.6: u8 count, pairs of a field and a value, 0xFF.
+/// Returns fields and values in turn.
 ///
-/// Each begins with its length, one byte or 254 and four; behind the length of a value stands how many bytes behind it are free.
+/// Each begins with its length, one byte or 254 and four; behind the length of a value stands how many bytes
+/// behind it are free.
 pub(super) fn zipmap(blob: Bytes) -> Result<Vec<Bytes>, Fault> {
     zipmap_elements(blob).ok_or(Fault::Zipmap)
 }
@@ -142,10 +145,11 @@ fn listpack_element(blob: &mut Bytes) -> Option<Bytes> {
     Some(element)
 }
 
-/// How many bytes the length takes that stands behind an element, for walking backwards: big-endian, seven bits a byte.
+/// How many bytes the length takes that stands behind an element, for walking backwards: big-endian, seven
+/// bits a byte.
 ///
-/// Valkey 9.1 writes as few as it can. Redis, at least up to 7.0, writes one more for the greatest length of 2, 3 and 4 bytes: then the
-/// first one is 0, which it otherwise never is.
+/// Valkey 9.1 writes as few as it can. Redis, at least up to 7.0, writes one more for the greatest length of
+/// 2, 3 and 4 bytes: then the first one is 0, which it otherwise never is.
 fn back_length_bytes(len: usize, first: u8) -> usize {
     match len {
         0..=127 => 1,

@@ -13,8 +13,9 @@ const MAX_LENGTH_BYTES: usize = 9;
 
 /// Reads one snapshot from pieces, as a socket delivers them: it does no I/O and never waits.
 ///
-/// It gives the events, errors and positions that a [`Reader`] gives for the same bytes, however they are cut. An event is
-/// handed out as soon as its last byte has been fed; what is fed is kept until then, but for values that are skipped.
+/// It gives the events, errors and positions that a [`Reader`] gives for the same bytes, however they are
+/// cut. An event is handed out as soon as its last byte has been fed; what is fed is kept until then, but for
+/// values that are skipped.
 ///
 /// ```
 /// use replcore::rdb::{Decoder, Event, Limits, SnapshotFormat, Writer};
@@ -58,7 +59,8 @@ struct Events {
 enum Stage {
     /// An event, or a key up to its value; so many bytes of it have been scanned.
     Head { scan: Scan, scanned: usize },
-    /// A value that is wanted, from byte `begin` on, behind a head that stays in the queue; so many bytes of both have been scanned.
+    /// A value that is wanted, from byte `begin` on, behind a head that stays in the queue; so many bytes of
+    /// both have been scanned.
     Value { scan: Scan, scanned: usize, begin: usize, raw: bool },
     /// A value that is not: scanned bytes leave the queue.
     Skipped { scan: Scan, head: Entry<ValueType> },
@@ -105,7 +107,8 @@ impl Decoder {
         }
     }
 
-    /// The next event, if it is complete. `None` asks for more bytes, or says that the snapshot [has ended](Self::is_ended).
+    /// The next event, if it is complete. `None` asks for more bytes, or says that the snapshot [has
+    /// ended](Self::is_ended).
     ///
     /// # Errors
     ///
@@ -152,12 +155,13 @@ impl Decoder {
         matches!(&self.state, State::Events(events) if events.reader.is_ended())
     }
 
-    /// Says that nothing more comes. Returns what was fed behind the end of the snapshot. Events that were not asked for are read past.
+    /// Says that nothing more comes. Returns what was fed behind the end of the snapshot. Events that were
+    /// not asked for are read past.
     ///
     /// # Errors
     ///
-    /// If the snapshot has not ended: what a [`Reader`] says of the bytes that are left, [`ReadError::Truncated`] if nothing else is
-    /// wrong with them.
+    /// If the snapshot has not ended: what a [`Reader`] says of the bytes that are left,
+    /// [`ReadError::Truncated`] if nothing else is wrong with them.
     pub fn finish(mut self) -> Result<Bytes, ReadError> {
         while self.next_event()?.is_some() {}
         match self.state {

@@ -73,8 +73,9 @@ pub enum ReadError {
         /// The magic and version.
         found: [u8; 9],
     },
-    /// A value that is to be decoded and that a [`Value`](super::Value) cannot hold; or one of a type that this reader does not
-    /// know or that does not belong into a file with this magic, of which it cannot tell where it ends.
+    /// A value that is to be decoded and that a [`Value`](super::Value) cannot hold; or one of a type that
+    /// this reader does not know or that does not belong into a file with this magic, of which it cannot tell
+    /// where it ends.
     #[error("RDB value type {value_type}{} at byte {position} is not supported", OfKey(key.as_deref()))]
     UnsupportedType {
         /// Bytes read so far.

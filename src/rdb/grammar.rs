@@ -1,7 +1,8 @@
-//! Of what parts everything in a snapshot consists: enough to find where it ends, without knowing what it means.
+//! Of what parts everything in a snapshot consists: enough to find where it ends, without knowing what it
+//! means.
 //!
-//! One table for each type and each opcode. [`Scan`](super::scan::Scan) follows them; the typed reader does not, so that each is
-//! a check of the other.
+//! One table for each type and each opcode. [`Scan`](super::scan::Scan) follows them; the typed reader does
+//! not, so that each is a check of the other.
 
 use super::{FileVersion, ValueType, code};
 
@@ -39,7 +40,8 @@ const PENDING: Step = Repeat(&[Bytes(16), Bytes(8), Number]);
 /// What of it is pending for one consumer: an ID.
 const OWNED: Step = Repeat(&[Bytes(16)]);
 
-/// Length, last ID; groups of a name, a last ID, what is pending, consumers: a name, when it was seen, what it owns.
+/// Length, last ID; groups of a name, a last ID, what is pending, consumers: a name, when it was seen, what
+/// it owns.
 const STREAM: &[Step] = &[
     STREAM_NODES,
     Number,

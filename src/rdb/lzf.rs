@@ -1,12 +1,13 @@
 //! LZF, decompression only: the compression of long strings in snapshots.
 //!
-//! A control byte below 32 announces that many plus one literal bytes; any other is a copy of earlier output: three bits of
-//! length (7: one more byte of it), thirteen bits of distance.
+//! A control byte below 32 announces that many plus one literal bytes; any other is a copy of earlier output:
+//! three bits of length (7: one more byte of it), thirteen bits of distance.
 
 /// Three bytes stand for at most 264: no input unpacks to more than this factor.
 pub(super) const MAX_EXPANSION: usize = 88;
 
-/// Unpacks `input`, which must give exactly `len` bytes. Allocates nothing for a `len` that `input` cannot have.
+/// Unpacks `input`, which must give exactly `len` bytes. Allocates nothing for a `len` that `input` cannot
+/// have.
 pub(super) fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
     if len > input.len().checked_mul(MAX_EXPANSION)? {
         return None;

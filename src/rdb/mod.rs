@@ -1,8 +1,9 @@
 //! Snapshots in the RDB format: what a full resync transfers and what `SAVE` leaves on disk.
 //!
-//! Promise: what [`Writer`] writes, every server of the chosen [`SnapshotFormat`] loads; what the listed servers write,
-//! [`Reader`] reads. Any other bytes are a typed error that names a position; a length that a file merely claims allocates
-//! nothing. What no [`Value`] can hold is refused, skipped or handed over as it is encoded, as the user chooses.
+//! Promise: what [`Writer`] writes, every server of the chosen [`SnapshotFormat`] loads; what the listed
+//! servers write, [`Reader`] reads. Any other bytes are a typed error that names a position; a length that a
+//! file merely claims allocates nothing. What no [`Value`] can hold is refused, skipped or handed over as it
+//! is encoded, as the user chooses.
 //!
 //! # The format
 //!
@@ -15,10 +16,11 @@
 //! end                       255, CRC-64 of everything before it (0 = not computed)
 //! ```
 //!
-//! Numbers in it are *lengths* of 1 to 9 bytes (big-endian, two marker bits); strings are a length and the bytes, or a small
-//! integer, or LZF-compressed. **Nothing says where a value ends but its own structure**: who does not know a type can read
-//! nothing behind it. The number 22 means a Valkey hash with field deadlines in a `VALKEY` file and an unreleased hash of
-//! Redis 7.4 in a `REDIS` file: types are judged by the magic.
+//! Numbers in it are *lengths* of 1 to 9 bytes (big-endian, two marker bits); strings are a length and the
+//! bytes, or a small integer, or LZF-compressed. **Nothing says where a value ends but its own structure**:
+//! who does not know a type can read nothing behind it. The number 22 means a Valkey hash with field
+//! deadlines in a `VALKEY` file and an unreleased hash of Redis 7.4 in a `REDIS` file: types are judged by
+//! the magic.
 //!
 //! # What is read and written
 //!
@@ -32,20 +34,23 @@
 //! | stream (three forms), module value | raw | raw, or skipped |
 //! | module's value of before Redis 4.0.0, Redis 8.6's streams | no | no: [`ReadError::UnsupportedType`] |
 //!
-//! Besides keys: aux fields, hints of sizes, function libraries, slot imports, and what modules keep beside the keys (raw, or skipped).
+//! Besides keys: aux fields, hints of sizes, function libraries, slot imports, and what modules keep beside
+//! the keys (raw, or skipped).
 //!
 //! One value on its own is a *payload*: see [`PayloadWriter`], [`read_payload`] and [`RawValue`].
 //!
 //! # Two ways through the same bytes
 //!
 //! * **Typed** (`values`, `compact`): one function for each encoding takes it apart into a [`Value`].
-//! * **By structure** (`grammar`, `scan`): a table for each type lists its parts, and a machine of few states walks through them. It
-//!   reads lengths alone, may be interrupted at any byte and allocates nothing, so it serves to skip, to hand over raw, and to
-//!   tell a [`Decoder`], which is fed bytes as they come, when an event is complete.
+//! * **By structure** (`grammar`, `scan`): a table for each type lists its parts, and a machine of few states
+//!   walks through them. It reads lengths alone, may be interrupted at any byte and allocates nothing, so it
+//!   serves to skip, to hand over raw, and to tell a [`Decoder`], which is fed bytes as they come, when an
+//!   event is complete.
 //!
-//! **Invariant: both take the same bytes.** Wherever the typed reader reads a value, the scan passes exactly as many bytes;
-//! where the scan stops, the typed reader has failed there or before. Neither uses the other, so each
-//! checks the other: the unit tests over real snapshots and over every encoding, the fuzz target over any bytes.
+//! **Invariant: both take the same bytes.** Wherever the typed reader reads a value, the scan passes exactly
+//! as many bytes; where the scan stops, the typed reader has failed there or before. Neither uses the other,
+//! so each checks the other: the unit tests over real snapshots and over every encoding, the fuzz target over
+//! any bytes.
 //!
 //! | user | source | memory |
 //! |---|---|---|
@@ -54,8 +59,9 @@
 //!
 //! # Sources
 //!
-//! Facts measured on Valkey 9.1.2 and Redis 7.0.15 (both load what the writer writes, and wrote the files under
-//! `tests/fixtures/rdb`; raw streams of both were restored and compared); zipmaps, ziplists and Redis 7.4's hashes by description only.
+//! Facts measured on Valkey 9.1.2 and Redis 7.0.15 (both load what the writer writes, and wrote the files
+//! under `tests/fixtures/rdb`; raw streams of both were restored and compared); zipmaps, ziplists and Redis
+//! 7.4's hashes by description only.
 
 mod checksum;
 mod compact;

@@ -1,7 +1,7 @@
 //! What a reader permits, and what becomes of what it finds.
 
-/// What a snapshot may contain. Memory never exceeds what has arrived times a constant (LZF unpacks to at most
-/// 88 times its size); these limits bound it further.
+/// What a snapshot may contain. Memory never exceeds what has arrived times a constant (LZF unpacks to at
+/// most 88 times its size); these limits bound it further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest string, and the largest compact collection, in bytes; skipped and raw ones too. 4 GiB - 1.
@@ -46,8 +46,9 @@ pub struct Options {
     pub limits: Limits,
     /// What becomes of strings, lists, sets, sorted sets and hashes.
     pub values: Handling,
-    /// What becomes of what is no [`Value`](super::Value): streams and values of modules, by default an error; function libraries, whose
-    /// source is both the decoded and the raw form; what modules keep beside the keys, which is skipped unless it is to be raw.
+    /// What becomes of what is no [`Value`](super::Value): streams and values of modules, by default an
+    /// error; function libraries, whose source is both the decoded and the raw form; what modules keep beside
+    /// the keys, which is skipped unless it is to be raw.
     pub others: Handling,
 }
 

@@ -6,10 +6,11 @@
 //! CRC-64                u64, little-endian, of everything before it
 //! ```
 //!
-//! [`PayloadWriter`] writes plain encodings in version 10, which Redis 7.0 and every Valkey take; only a hash with field deadlines
-//! is written in version 80, which the servers take that can hold one: Valkey 9.0 and later. [`read_payload`] reads every
-//! encoding that [`Reader`](super::Reader) reads, in the versions that Valkey 9.1 takes: 1 to 11, and 80. Redis 7.4's own hashes
-//! with field deadlines come in version 12 and are therefore refused, as by Valkey.
+//! [`PayloadWriter`] writes plain encodings in version 10, which Redis 7.0 and every Valkey take; only a hash
+//! with field deadlines is written in version 80, which the servers take that can hold one: Valkey 9.0 and
+//! later. [`read_payload`] reads every encoding that [`Reader`](super::Reader) reads, in the versions that
+//! Valkey 9.1 takes: 1 to 11, and 80. Redis 7.4's own hashes with field deadlines come in version 12 and are
+//! therefore refused, as by Valkey.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -28,7 +29,8 @@ pub(super) const FOOTER_BYTES: usize = VERSION_BYTES + 8;
 const MAX_REDIS_VERSION: u16 = 11;
 const VALKEY_VERSION: u16 = 80;
 
-/// As what a payload's types are read: where their meaning depends on the kind of server, it is Valkey's, in any version.
+/// As what a payload's types are read: where their meaning depends on the kind of server, it is Valkey's, in
+/// any version.
 pub(super) const FILE_VERSION: FileVersion = FileVersion::Valkey(VALKEY_VERSION);
 
 /// A value that was read.
@@ -36,8 +38,8 @@ pub(super) const FILE_VERSION: FileVersion = FileVersion::Valkey(VALKEY_VERSION)
 pub struct Payload {
     /// The value.
     pub value: Value,
-    /// Whether every server that can hold the value reads it out of these bytes: a plain encoding, in at most version 10, or
-    /// a hash with field deadlines as Valkey 9.0 writes it; and nothing behind the value.
+    /// Whether every server that can hold the value reads it out of these bytes: a plain encoding, in at most
+    /// version 10, or a hash with field deadlines as Valkey 9.0 writes it; and nothing behind the value.
     pub is_portable: bool,
 }
 
@@ -53,8 +55,8 @@ pub enum PayloadError {
     Value(#[from] ReadError),
 }
 
-/// Reads a payload. Bytes behind the value are ignored, as Valkey does; unlike there, the footer is never taken for a part
-/// of the value.
+/// Reads a payload. Bytes behind the value are ignored, as Valkey does; unlike there, the footer is never
+/// taken for a part of the value.
 ///
 /// # Errors
 ///

@@ -6,12 +6,14 @@ use super::checksum::checksum;
 use super::source::Source;
 use super::{FileVersion, Limits, PayloadError, ReadError, Value, ValueType, payload};
 
-/// A value in the encoding of the snapshot or payload that it comes from: its type, and everything behind the key.
+/// A value in the encoding of the snapshot or payload that it comes from: its type, and everything behind the
+/// key.
 ///
-/// Where it ends is known from its structure, lengths and numbers of parts, which has been checked. What its strings say,
-/// compact collections among them, has not: a server that takes it may still refuse it. (Measured: Valkey 9.1.2 answers `Bad data format` to
-/// a listpack of Redis 7.0.15 with an element of exactly 16,383 bytes, head included, for it expects two bytes behind it and not three. A
-/// [`Value`] that is [decoded](Self::decode) and written anew has no such difference.)
+/// Where it ends is known from its structure, lengths and numbers of parts, which has been checked. What its
+/// strings say, compact collections among them, has not: a server that takes it may still refuse it.
+/// (Measured: Valkey 9.1.2 answers `Bad data format` to a listpack of Redis 7.0.15 with an element of exactly
+/// 16,383 bytes, head included, for it expects two bytes behind it and not three. A [`Value`] that is
+/// [decoded](Self::decode) and written anew has no such difference.)
 ///
 /// ```
 /// use replcore::rdb::{Event, Handling, Limits, Options, RawValue, Reader};
@@ -37,8 +39,8 @@ impl RawValue {
         RawValue { body, version }
     }
 
-    /// Takes the value out of a payload of `DUMP`, in the versions that [`read_payload`](super::read_payload) takes. Bytes behind
-    /// the value are left out.
+    /// Takes the value out of a payload of `DUMP`, in the versions that [`read_payload`](super::read_payload)
+    /// takes. Bytes behind the value are left out.
     ///
     /// # Errors
     ///
@@ -48,12 +50,13 @@ impl RawValue {
         Ok(RawValue::parse(body, payload::FILE_VERSION, limits)?)
     }
 
-    /// Takes the value at the front of `body`: the byte of its type, and what follows the key in a snapshot of that version. Bytes
-    /// behind the value are left out.
+    /// Takes the value at the front of `body`: the byte of its type, and what follows the key in a snapshot
+    /// of that version. Bytes behind the value are left out.
     ///
     /// # Errors
     ///
-    /// [`ReadError`], with [`ReadError::UnsupportedType`] for a type that is not known. Positions count from the type on.
+    /// [`ReadError`], with [`ReadError::UnsupportedType`] for a type that is not known. Positions count from
+    /// the type on.
     pub fn parse(body: &[u8], version: FileVersion, limits: Limits) -> Result<RawValue, ReadError> {
         let mut source = Source::new(body, limits);
         let value_type = ValueType(source.byte()?);
@@ -75,7 +78,8 @@ impl RawValue {
         &self.body
     }
 
-    /// A payload for `RESTORE`, in the lowest version that has the type: every server takes it that knows the type.
+    /// A payload for `RESTORE`, in the lowest version that has the type: every server takes it that knows the
+    /// type.
     #[must_use = "a payload does nothing before it is sent"]
     pub fn payload(&self) -> Bytes {
         self.payload_in(self.value_type().first_version())
@@ -97,8 +101,8 @@ impl RawValue {
     ///
     /// # Errors
     ///
-    /// [`ReadError::UnsupportedType`] for what a [`Value`] cannot hold; what its strings contradict. Positions count from its
-    /// type on.
+    /// [`ReadError::UnsupportedType`] for what a [`Value`] cannot hold; what its strings contradict.
+    /// Positions count from its type on.
     pub fn decode(&self, limits: Limits) -> Result<Value, ReadError> {
         let mut source = Source::new(&self.body[..], limits);
         let value_type = ValueType(source.byte()?);

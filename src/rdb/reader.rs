@@ -96,7 +96,8 @@ pub enum Event {
 
 /// Reads one snapshot from a [`BufRead`], and not a byte beyond its end.
 ///
-/// An entry is an event of its own, complete. What it holds may share memory with its neighbours in a compact encoding.
+/// An entry is an event of its own, complete. What it holds may share memory with its neighbours in a compact
+/// encoding.
 ///
 /// ```
 /// use replcore::rdb::{Event, Limits, SnapshotFormat, Reader, Writer};
@@ -158,7 +159,8 @@ impl<R: BufRead> Reader<R> {
         self.source.position()
     }
 
-    /// The source, at the first byte that was not read: after [`Event::End`], the first one behind the snapshot.
+    /// The source, at the first byte that was not read: after [`Event::End`], the first one behind the
+    /// snapshot.
     pub fn into_inner(self) -> R {
         self.source.into_inner()
     }
@@ -282,7 +284,8 @@ impl<R: BufRead> Reader<R> {
         if value_type.is_value(self.version) { self.options.values } else { self.options.others }
     }
 
-    /// A key and the type of its value, from the first byte of its attributes or its type on, which has been read.
+    /// A key and the type of its value, from the first byte of its attributes or its type on, which has been
+    /// read.
     fn head(&mut self, first: u8) -> Result<Entry<ValueType>, ReadError> {
         let source = &mut self.source;
         let (mut deadline_ms, mut idle_s, mut frequency) = (None, None, None);

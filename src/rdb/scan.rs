@@ -1,8 +1,9 @@
 //! Finding the end of a value, or of anything else in a snapshot, from bytes as they come.
 //!
-//! A [`Scan`] walks through the parts that [`grammar`] lists. It reads the lengths, keeps none of the rest, and may be
-//! interrupted at any byte. Parts are nested at most four deep, whatever the bytes say, so its own memory is bounded; how long it
-//! goes on is bounded by the bytes that arrive, for every part has at least one.
+//! A [`Scan`] walks through the parts that [`grammar`] lists. It reads the lengths, keeps none of the rest,
+//! and may be interrupted at any byte. Parts are nested at most four deep, whatever the bytes say, so its own
+//! memory is bounded; how long it goes on is bounded by the bytes that arrive, for every part has at least
+//! one.
 
 use smallvec::SmallVec;
 

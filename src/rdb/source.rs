@@ -56,7 +56,8 @@ impl<R: BufRead> Source<R> {
         ReadError::Malformed { position: self.position, fault }
     }
 
-    /// Hands the next 1 to `most` bytes, those that are there, to `use_piece`; takes as many as that says, and returns how many.
+    /// Hands the next 1 to `most` bytes, those that are there, to `use_piece`; takes as many as that says,
+    /// and returns how many.
     fn piece(&mut self, most: usize, use_piece: impl FnOnce(&[u8]) -> usize) -> Result<usize, ReadError> {
         let available = loop {
             match self.read.fill_buf() {
@@ -158,8 +159,8 @@ impl<R: BufRead> Source<R> {
         Ok(())
     }
 
-    /// Passes the next piece of what `scan` covers; appends it to `kept`, which stays within the limit of what is handed over as
-    /// it is.
+    /// Passes the next piece of what `scan` covers; appends it to `kept`, which stays within the limit of
+    /// what is handed over as it is.
     pub(super) fn advance(
         &mut self,
         scan: &mut Scan,

@@ -791,7 +791,8 @@ proptest! {
         }
     }
 
-    /// Hashes with deadlines in each of the three forms, cut short and damaged: every cut is an error, and nothing panics.
+    /// Hashes with deadlines in each of the three forms, cut short and damaged: every cut is an error, and
+    /// nothing panics.
     #[test]
     fn damaged_hashes_with_deadlines_are_errors_or_values(
         fields in prop::collection::vec((text(), text(), deadline()), 1..6),

@@ -6,12 +6,14 @@ use super::{FileVersion, code};
 
 /// What a key holds, and in which encoding: the byte before the key.
 ///
-/// The number 22 means another thing in a `VALKEY` file than in a `REDIS` file; [`name`](Self::name) is the same for both.
+/// The number 22 means another thing in a `VALKEY` file than in a `REDIS` file; [`name`](Self::name) is the
+/// same for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValueType(pub u8);
 
 impl ValueType {
-    /// What the command `TYPE` answers for a key of this type; `unknown` for a number that this reader does not know.
+    /// What the command `TYPE` answers for a key of this type; `unknown` for a number that this reader does
+    /// not know.
     pub fn name(self) -> &'static str {
         match self.0 {
             code::STRING => "string",
@@ -41,8 +43,8 @@ impl ValueType {
         }
     }
 
-    /// The first version of the format that has it: what a server has to know to load it. Versions before 6, in which there were
-    /// no payloads, count as 6.
+    /// The first version of the format that has it: what a server has to know to load it. Versions before 6,
+    /// in which there were no payloads, count as 6.
     pub(super) fn first_version(self) -> u16 {
         match self.0 {
             code::LIST_QUICKLIST => 7,

@@ -160,7 +160,8 @@ impl<R: BufRead> Source<R> {
         Ok(field)
     }
 
-    /// Redis: the earliest deadline, then per field 0 (none) or the distance to it plus one, before the field.
+    /// Redis: the earliest deadline, then per field 0 (none) or the distance to it plus one, before the
+    /// field.
     fn redis_hash(&mut self) -> Result<Value, ReadError> {
         let earliest = u64::from_le_bytes(self.array()?);
         let fields = self.elements(|source| {

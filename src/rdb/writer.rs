@@ -1,9 +1,9 @@
 //! Writing a snapshot, piece by piece.
 //!
-//! The writer appends to a buffer of its own; the caller takes it out ([`Writer::take`]) as often as it likes, between two keys
-//! or two elements of one collection, so that neither a large keyspace nor a large key is ever held as a whole. The checksum is
-//! computed over what is taken, in one pass. A collection is announced with its length; the writer counts, and
-//! refuses what would make a file that cannot be loaded.
+//! The writer appends to a buffer of its own; the caller takes it out ([`Writer::take`]) as often as it
+//! likes, between two keys or two elements of one collection, so that neither a large keyspace nor a large
+//! key is ever held as a whole. The checksum is computed over what is taken, in one pass. A collection is
+//! announced with its length; the writer counts, and refuses what would make a file that cannot be loaded.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -220,8 +220,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`WriteError::EmptyCollection`], [`WriteError::FieldDeadlinesUnsupported`], [`WriteError::ElementsMissing`],
-    /// [`WriteError::DeadlineOutOfRange`].
+    /// [`WriteError::EmptyCollection`], [`WriteError::FieldDeadlinesUnsupported`],
+    /// [`WriteError::ElementsMissing`], [`WriteError::DeadlineOutOfRange`].
     pub fn begin(
         &mut self,
         key: &[u8],
@@ -288,8 +288,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`WriteError::UnexpectedElement`], [`WriteError::FieldDeadlinesUnsupported`] for a deadline in a [`Kind::Hash`],
-    /// [`WriteError::DeadlineOutOfRange`].
+    /// [`WriteError::UnexpectedElement`], [`WriteError::FieldDeadlinesUnsupported`] for a deadline in a
+    /// [`Kind::Hash`], [`WriteError::DeadlineOutOfRange`].
     pub fn field(&mut self, field: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Result<(), WriteError> {
         let kind = self.expect(|kind| matches!(kind, Kind::Hash | Kind::HashWithDeadlines))?;
         if kind == Kind::Hash && deadline_ms.is_some() {
@@ -309,8 +309,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// Those of [`string`](Self::string), [`begin`](Self::begin) and the element's method. If an *element* is refused the
-    /// collection stays open, so that the file cannot be finished.
+    /// Those of [`string`](Self::string), [`begin`](Self::begin) and the element's method. If an *element* is
+    /// refused the collection stays open, so that the file cannot be finished.
     pub fn entry(&mut self, key: &[u8], deadline_ms: Option<u64>, value: &Value) -> Result<(), WriteError> {
         match value {
             Value::String(value) => self.string(key, deadline_ms, value),
@@ -338,8 +338,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`WriteError::TypeUnsupported`] if the snapshot's version does not have the type, or means another one by its number;
-    /// [`WriteError::ElementsMissing`], [`WriteError::DeadlineOutOfRange`].
+    /// [`WriteError::TypeUnsupported`] if the snapshot's version does not have the type, or means another one
+    /// by its number; [`WriteError::ElementsMissing`], [`WriteError::DeadlineOutOfRange`].
     pub fn raw(&mut self, key: &[u8], deadline_ms: Option<u64>, value: &RawValue) -> Result<(), WriteError> {
         let value_type = value.value_type();
         let known = grammar::value(value_type, self.version.into()).is_some();

@@ -1,9 +1,9 @@
 //! Commands from the wire.
 //!
-//! A command is a multibulk (`*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n`) or, if its first byte is not `*`, an inline line
-//! (`ECHO hi\r\n`, see `inline`). The parser takes a multibulk apart argument by argument: what is finished leaves
-//! the input and is kept as a slice of it, so a command of a million arguments that arrives in small reads costs
-//! one look at each byte (plus the copies by which the caller's buffer grows).
+//! A command is a multibulk (`*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n`) or, if its first byte is not `*`, an inline
+//! line (`ECHO hi\r\n`, see `inline`). The parser takes a multibulk apart argument by argument: what is
+//! finished leaves the input and is kept as a slice of it, so a command of a million arguments that arrives
+//! in small reads costs one look at each byte (plus the copies by which the caller's buffer grows).
 //!
 //! Rules of Valkey 9.1.2, tried against it:
 //! * a multibulk of zero or fewer arguments, and an empty line, are no command: skipped;
@@ -21,8 +21,8 @@ use super::inline;
 use super::number::parse_integer;
 use super::text;
 
-/// Why a client's bytes are no command. The connection cannot be resynchronised: answer `-ERR ` and this error's
-/// text, then close.
+/// Why a client's bytes are no command. The connection cannot be resynchronised: answer `-ERR ` and this
+/// error's text, then close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -159,21 +159,24 @@ impl CommandParser {
         }
     }
 
-    /// Whether the peer may use the full limits. A server that asks for a password says `false` until it got it.
+    /// Whether the peer may use the full limits. A server that asks for a password says `false` until it got
+    /// it.
     pub fn set_authenticated(&mut self, authenticated: bool) {
         self.authenticated = authenticated;
     }
 
-    /// Whether inline commands are refused; empty lines are skipped all the same. A replica says `true`: a primary sends
-    /// nothing but multibulk commands and line feeds, and a line of words means that the two are out of step.
+    /// Whether inline commands are refused; empty lines are skipped all the same. A replica says `true`: a
+    /// primary sends nothing but multibulk commands and line feeds, and a line of words means that the two
+    /// are out of step.
     pub fn set_multibulk_only(&mut self, multibulk_only: bool) {
         self.multibulk_only = multibulk_only;
     }
 
     /// The next command of `input`, or `None` if it has not arrived completely. Empty commands are skipped.
     ///
-    /// A command has at least one argument. What is returned has left `input`; a partial command may have left it in
-    /// part, so `input` alone does not say whether a command is under way ([`is_idle`](Self::is_idle) does).
+    /// A command has at least one argument. What is returned has left `input`; a partial command may have
+    /// left it in part, so `input` alone does not say whether a command is under way
+    /// ([`is_idle`](Self::is_idle) does).
     ///
     /// # Errors
     ///
@@ -190,8 +193,8 @@ impl CommandParser {
         matches!(self.state, State::Start { .. })
     }
 
-    /// How many bytes beyond `input` the argument under way needs: a hint for the size of the next read. It is the
-    /// peer's claim; cap it before allocating.
+    /// How many bytes beyond `input` the argument under way needs: a hint for the size of the next read. It
+    /// is the peer's claim; cap it before allocating.
     pub fn missing_bytes(&self, input: &BytesMut) -> usize {
         match self.state {
             State::BulkBody { len } => (len + 2).saturating_sub(input.len()),
@@ -199,8 +202,8 @@ impl CommandParser {
         }
     }
 
-    /// How many bytes of input the command returned last took, empty commands before it included: by so much a replica's
-    /// offset moves when it has applied it.
+    /// How many bytes of input the command returned last took, empty commands before it included: by so much
+    /// a replica's offset moves when it has applied it.
     pub fn last_command_bytes(&self) -> u64 {
         self.last_command_bytes
     }

@@ -1,15 +1,17 @@
 //! Digits of a double as Valkey finds them: Grisu2.
 //!
-//! Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers" (2010). The digits are the shortest that
-//! read back as the same double in all but about 0.1 % of random doubles, and 2 % of sums of cents; there they are one
-//! more, or other than the closest. Which ones depends on the roundings of the implementation: these are those of Valkey's
-//! (`fpconv`), so that a score is the same text here and there.
+//! Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers" (2010). The digits
+//! are the shortest that read back as the same double in all but about 0.1 % of random doubles, and 2 % of
+//! sums of cents; there they are one more, or other than the closest. Which ones depends on the roundings of
+//! the implementation: these are those of Valkey's (`fpconv`), so that a score is the same text here and
+//! there.
 //!
 //! # How
 //!
-//! The double and the middles between it and its neighbours are scaled by a power of ten from a table so that their binary
-//! exponents lie between -60 and -32. Then the digits of the upper middle are generated until what is left is less than the
-//! distance of the middles, less the error of the scaling, and the last digit is moved towards the double.
+//! The double and the middles between it and its neighbours are scaled by a power of ten from a table so that
+//! their binary exponents lie between -60 and -32. Then the digits of the upper middle are generated until
+//! what is left is less than the distance of the middles, less the error of the scaling, and the last digit
+//! is moved towards the double.
 
 /// The most digits of a double.
 pub(super) const DIGITS_MAX: usize = 18;
@@ -84,8 +86,8 @@ fn power_for(exponent: i32) -> (Scaled, i32) {
     }
 }
 
-/// The digits of `value`, which is positive and finite, and the power of ten by which they, read as one integer, are to be
-/// multiplied. Returns how many there are.
+/// The digits of `value`, which is positive and finite, and the power of ten by which they, read as one
+/// integer, are to be multiplied. Returns how many there are.
 pub(super) fn digits(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
     let exact = Scaled::of(value);
     let (lower, upper) = exact.middles();
@@ -115,8 +117,8 @@ impl Digits<'_> {
         }
     }
 
-    /// Generates the digits of `number`, of which the lowest `bits` bits are a fraction, down to what may be left out; `distance` is
-    /// that of the exact value. Returns the power of ten of the last digit.
+    /// Generates the digits of `number`, of which the lowest `bits` bits are a fraction, down to what may be
+    /// left out; `distance` is that of the exact value. Returns the power of ten of the last digit.
     fn generate(&mut self, number: u64, bits: u32, distance: u64, mut may_be_left: u64) -> i32 {
         let one = 1_u64 << bits;
         let (mut whole, mut fraction) = (number >> bits, number & (one - 1));
@@ -145,7 +147,8 @@ impl Digits<'_> {
         }
     }
 
-    /// Lowers the last digit as long as that brings the number nearer to the exact value and leaves it between the middles.
+    /// Lowers the last digit as long as that brings the number nearer to the exact value and leaves it
+    /// between the middles.
     fn approach(&mut self, may_be_left: u64, mut left: u64, unit: u64, distance: u64) {
         let Some(last) = self.count.checked_sub(1).map(|last| &mut self.digits[last]) else { return };
         while left < distance
@@ -158,8 +161,8 @@ impl Digits<'_> {
     }
 }
 
-/// Every eighth power of ten from 10^-348 on: 64 bits of it, rounded to the nearest, and the power of two that they are to be
-/// multiplied by.
+/// Every eighth power of ten from 10^-348 on: 64 bits of it, rounded to the nearest, and the power of two
+/// that they are to be multiplied by.
 static POWERS: [(u64, i32); 87] = [
     (0xfa8fd5a0081c0288, -1220),
     (0xbaaee17fa23ebf76, -1193),

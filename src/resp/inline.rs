@@ -7,8 +7,8 @@
 //! * an escape needs a byte after it: where the line ends right behind `\"` or `\'`, that quote closes;
 //! * a quote that is not closed makes the whole line an error.
 //!
-//! One difference: a NUL byte is a byte like any other. Valkey (whose search for the line end stops at it) would wait for
-//! ever.
+//! One difference: a NUL byte is a byte like any other. Valkey (whose search for the line end stops at it)
+//! would wait for ever.
 
 use bytes::Bytes;
 
@@ -28,7 +28,8 @@ pub(super) fn split_words(line: &[u8]) -> Result<Vec<Bytes>, Unbalanced> {
     let mut words = Vec::new();
     let mut at = 0;
     loop {
-        // Between words the C locale's isspace separates; inside a bare word vertical tab and form feed do not.
+        // Between words the C locale's isspace separates; inside a bare word vertical tab and form feed do
+        // not.
         while line.get(at).is_some_and(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
             at += 1;
         }

@@ -59,8 +59,8 @@ pub enum Reply {
     Simple(&'static str),
     /// `+…` with text made at run time (no CR or LF in it).
     Status(String),
-    /// `-ERR …`: the whole line after the dash, code first. Bytes of a client that are no UTF-8 stand in it as private characters and
-    /// are sent as they were.
+    /// `-ERR …`: the whole line after the dash, code first. Bytes of a client that are no UTF-8 stand in it
+    /// as private characters and are sent as they were.
     Error(String),
     /// `:n`
     Integer(i64),
@@ -74,8 +74,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// `%n` in RESP3, a flat array in RESP2.
     Map(Vec<(Reply, Reply)>),
-    /// Rows, each a [`Reply::Array`] (see [`Reply::pairs`]): an array of arrays in RESP3, their elements one after
-    /// another in a flat array in RESP2.
+    /// Rows, each a [`Reply::Array`] (see [`Reply::pairs`]): an array of arrays in RESP3, their elements one
+    /// after another in a flat array in RESP2.
     Rows(Vec<Reply>),
     /// `~n` in RESP3, an array in RESP2.
     Set(Vec<Reply>),

@@ -7,8 +7,8 @@ use super::grisu;
 /// Whole doubles up to this magnitude (2^62) are printed as integers, digit by digit.
 const WHOLE_MAX: f64 = 4_611_686_018_427_387_904.0;
 
-/// Reads a decimal `i64` in its canonical form, the only one Valkey takes: an optional minus, no plus, no leading
-/// zero, no `-0`, no blanks, nothing out of range.
+/// Reads a decimal `i64` in its canonical form, the only one Valkey takes: an optional minus, no plus, no
+/// leading zero, no `-0`, no blanks, nothing out of range.
 ///
 /// ```
 /// # use replcore::resp::parse_integer;
@@ -37,11 +37,11 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 
 /// Appends `value` as Valkey prints it in replies, and in commands it propagates.
 ///
-/// Whole numbers up to 2^62 are integers (`-0` keeps its sign); everything else is about the shortest text that reads back
-/// as the same double, plain while that is short (`0.00001`, `123456789012345680000`), with an exponent otherwise
-/// (`1e+22`, `1e-7`); then `inf`, `-inf`, `nan`. As in Valkey 9.1.2, digits are found by Grisu2, which is one digit
-/// longer than the shortest, or has another last digit than the closest, in about one of a thousand random doubles and one of
-/// fifty sums of cents; the value read back is the same.
+/// Whole numbers up to 2^62 are integers (`-0` keeps its sign); everything else is about the shortest text
+/// that reads back as the same double, plain while that is short (`0.00001`, `123456789012345680000`), with
+/// an exponent otherwise (`1e+22`, `1e-7`); then `inf`, `-inf`, `nan`. As in Valkey 9.1.2, digits are found
+/// by Grisu2, which is one digit longer than the shortest, or has another last digit than the closest, in
+/// about one of a thousand random doubles and one of fifty sums of cents; the value read back is the same.
 ///
 /// ```
 /// # use replcore::resp::write_double;

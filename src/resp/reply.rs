@@ -9,8 +9,8 @@
 //! | `(…` (big number) | [`Reply::Bulk`] with its digits |
 //! | `\|n` (attributes) | nothing: read and dropped |
 //!
-//! Streamed aggregates (`$?`, `*?`), which no server sends, are refused. Nesting is kept on a stack of its own, so that
-//! depth costs no call stack, and is bounded.
+//! Streamed aggregates (`$?`, `*?`), which no server sends, are refused. Nesting is kept on a stack of its
+//! own, so that depth costs no call stack, and is bounded.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -22,8 +22,8 @@ use super::number::parse_integer;
 pub struct ReplyLimits {
     /// The largest bulk string: 512 MiB.
     pub max_bulk_bytes: usize,
-    /// The most elements in one aggregate (two per pair of a map): 2^31 - 1. Nothing is allocated for elements that have
-    /// not arrived.
+    /// The most elements in one aggregate (two per pair of a map): 2^31 - 1. Nothing is allocated for
+    /// elements that have not arrived.
     pub max_elements: usize,
     /// The longest line: 64 KiB.
     pub max_line_bytes: usize,
@@ -140,8 +140,8 @@ enum Step {
     Value(Reply),
 }
 
-/// Parses one connection's replies, incrementally: work and memory are linear in the bytes that arrived. The same
-/// [`BytesMut`] must be passed from call to call, and only be appended to.
+/// Parses one connection's replies, incrementally: work and memory are linear in the bytes that arrived. The
+/// same [`BytesMut`] must be passed from call to call, and only be appended to.
 ///
 /// ```
 /// use bytes::BytesMut;

@@ -1,8 +1,8 @@
 //! Any bytes as text, and back: what a client sent may stand in an error line, whatever its encoding.
 //!
-//! Text that is UTF-8 stays as it is. Each byte that is not becomes a character of Unicode's last private plane, U+10FF00 plus
-//! the byte, which [`put`] turns into the byte again. Bytes that spell such a character are treated as if they were no UTF-8, so
-//! that nothing is mistaken for it.
+//! Text that is UTF-8 stays as it is. Each byte that is not becomes a character of Unicode's last private
+//! plane, U+10FF00 plus the byte, which [`put`] turns into the byte again. Bytes that spell such a character
+//! are treated as if they were no UTF-8, so that nothing is mistaken for it.
 
 use bytes::BufMut;
 

@@ -24,8 +24,8 @@ pub struct Retained {
 
 /// The answer to a `PSYNC`.
 ///
-/// There are two and no more: who handles both has handled everything. Whoever drops it leaves a replica waiting, so it is a
-/// warning:
+/// There are two and no more: who handles both has handled everything. Whoever drops it leaves a replica
+/// waiting, so it is a warning:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -119,8 +119,9 @@ impl FullReason {
 /// Decides a `PSYNC`: a pure function of the history, the range the buffer holds, and the request.
 ///
 /// The range may move on before the cursor is attached: an attach that fails afterwards means
-/// [`FullReason::BeforeBacklog`]. Where histories change while replicas ask, read the range *before* the history:
-/// an end that is read after it may be one of a later history, into which a replica that is ahead must not be continued.
+/// [`FullReason::BeforeBacklog`]. Where histories change while replicas ask, read the range *before* the
+/// history: an end that is read after it may be one of a later history, into which a replica that is ahead
+/// must not be continued.
 ///
 /// ```
 /// use replcore::resync::{Decision, History, PsyncRequest, ReplicationId, RequestedId, Retained, decide};

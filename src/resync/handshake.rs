@@ -11,8 +11,8 @@
 //! announce at least 9.0.0 ([`ReplicaFacts::snapshot_format`]).
 //!
 //! Version 10 has no field deadlines, and who reads only that does not know the commands that set them
-//! ([`ReplicaFacts::holds_field_deadlines`]). Redis 7.4 and later have deadlines and commands of their own under the same
-//! names, but announce nothing: they count as those that have none.
+//! ([`ReplicaFacts::holds_field_deadlines`]). Redis 7.4 and later have deadlines and commands of their own
+//! under the same names, but announce nothing: they count as those that have none.
 
 use std::fmt;
 
@@ -284,7 +284,8 @@ pub fn parse_replconf<A: AsRef<[u8]>>(
         } else if is("rdb-filter-only") {
             facts.scope = snapshot_scope(value)?;
         } else if is("rdb-channel") {
-            // Dual-channel resync is not offered (`+DUALCHANNELSYNC` is never sent); the flag alone changes nothing.
+            // Dual-channel resync is not offered (`+DUALCHANNELSYNC` is never sent); the flag alone changes
+            // nothing.
             boolean(value)?;
         } else if is("set-rdb-client-id") {
             return Err(HandshakeError::SnapshotClient { id: integer(value)? });

@@ -177,8 +177,8 @@ impl Link {
             }
             (S::SendingRdb, E::RdbSent) => (S::AwaitingFirstAck, LinkAction::None),
             (S::AwaitingFirstAck, E::Acked) => (S::Online, LinkAction::StartStream),
-            // Before the snapshot is complete an acknowledgement speaks of the replica's old data; later ones only
-            // report progress.
+            // Before the snapshot is complete an acknowledgement speaks of the replica's old data; later ones
+            // only report progress.
             (state @ (S::WaitSnapshot | S::SendingRdb | S::Online | S::Finished), E::Acked) => {
                 (state, LinkAction::None)
             }
@@ -219,8 +219,8 @@ impl Link {
         let stalled_ms = now_ms.saturating_sub(self.last_progress_ms);
         match self.state {
             LinkState::Online | LinkState::AwaitingFirstAck => {
-                // While it loads its snapshot a replica speaks at most once a second; what counts is the later of
-                // its last word and the last byte it took.
+                // While it loads its snapshot a replica speaks at most once a second; what counts is the
+                // later of its last word and the last byte it took.
                 let quiet_ms = if self.state == LinkState::AwaitingFirstAck {
                     silent_ms.min(stalled_ms)
                 } else {

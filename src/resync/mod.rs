@@ -7,9 +7,9 @@
 //! it asked for; in every other case it is told to take a full copy. No third answer exists, and
 //! each refusal says why, with the numbers a person needs to act on.
 //!
-//! Everything here is pure: no socket, thread or clock ([`SharedHistory`] and [`SharedAcks`] are what threads share of it). Time is a parameter (`now_ms`,
-//! milliseconds of any monotonic clock), bytes come in as slices, and what should happen next is a
-//! return value. The embedding server owns the input and output.
+//! Everything here is pure: no socket, thread or clock ([`SharedHistory`] and [`SharedAcks`] are what threads
+//! share of it). Time is a parameter (`now_ms`, milliseconds of any monotonic clock), bytes come in as
+//! slices, and what should happen next is a return value. The embedding server owns the input and output.
 //!
 //! # Parts
 //!

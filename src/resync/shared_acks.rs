@@ -7,8 +7,8 @@
 //! # Algorithm
 //! The table and the wakers of those who wait lie under one lock. A waiter counts and leaves its waker in one
 //! hold of it, so every report comes either before, and is counted, or after, and finds the waker. Wakers are
-//! called when the lock is free again. Whoever is woken counts anew: a change wakes all, for it is for them to
-//! say what they wait for.
+//! called when the lock is free again. Whoever is woken counts anew: a change wakes all, for it is for them
+//! to say what they wait for.
 //!
 //! No clock and no runtime: [`Reached`] is a future like any other, and a timeout is its owner's.
 

@@ -70,8 +70,8 @@ mod history {
         assert_eq!(*shared.load(), History::new(id(3)));
     }
 
-    /// Each shift stores the current id's byte and the offset in agreement; a reader that ever sees them disagree has
-    /// seen half a change.
+    /// Each shift stores the current id's byte and the offset in agreement; a reader that ever sees them
+    /// disagree has seen half a change.
     #[test]
     fn readers_never_see_half_a_shift() {
         let shared = SharedHistory::new(History::new(id(0)).shifted(id(1), 0));
@@ -626,8 +626,8 @@ mod links {
     }
 
     proptest! {
-        /// Whatever is reported: the stream starts at most once, never before a snapshot that was decided on, and never
-        /// for a replica that wants none.
+        /// Whatever is reported: the stream starts at most once, never before a snapshot that was decided on,
+        /// and never for a replica that wants none.
         #[test]
         fn the_stream_starts_at_most_once(
             eof: bool, rdb_only: bool, sync: bool, events in proptest::collection::vec(event(), 0..20),

@@ -52,8 +52,8 @@ pub trait FrameSink {
     fn set_context(&mut self, db: u16);
 }
 
-/// As many bytes are put together before the sink gets them: a command is many short pieces, and a sink pays for
-/// each. Longer than most commands, short enough to be cheap on the stack.
+/// As many bytes are put together before the sink gets them: a command is many short pieces, and a sink pays
+/// for each. Longer than most commands, short enough to be cheap on the stack.
 const GATHERED_BYTES: usize = 256;
 
 /// Hands short pieces on together.
@@ -137,7 +137,8 @@ fn write_pieces(effects: &Effects<'_>, sink: &mut impl FrameSink) {
     }
 }
 
-/// The longest that the frame of a unit can be, in bytes: its length if the conditional `SELECT` is published.
+/// The longest that the frame of a unit can be, in bytes: its length if the conditional `SELECT` is
+/// published.
 pub fn max_len(effects: &Effects<'_>) -> u64 {
     #[derive(Default)]
     struct Count(u64);

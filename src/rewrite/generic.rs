@@ -27,8 +27,9 @@
 //! A kept condition does not read a clock: it compares the new deadline with the old one, and the
 //! replica has the same old one.
 //!
-//! A `DEL` that goes out with its whole list names keys that were absent, or that had expired: those were deleted ahead of
-//! it, in the stream. A `RESTORE` keeps `IDLETIME` and `FREQ`, which are no state that replicas agree on.
+//! A `DEL` that goes out with its whole list names keys that were absent, or that had expired: those were
+//! deleted ahead of it, in the stream. A `RESTORE` keeps `IDLETIME` and `FREQ`, which are no state that
+//! replicas agree on.
 //!
 //! # Exceptions
 //!
@@ -44,12 +45,12 @@ use bytes::Bytes;
 
 use super::{Argv, DeletionVerb, Mismatch, Propagation, Rewritten, decimal, hash, identify, word};
 
-/// Commands that propagate nothing for themselves, in lower case and sorted: those of Valkey 9.1.2 that read, that concern the
-/// connection or the server, and that run others (`EVAL`, `EXEC`: what these did is propagated). Expired keys that a
-/// reading command deletes are operations of their own.
+/// Commands that propagate nothing for themselves, in lower case and sorted: those of Valkey 9.1.2 that read,
+/// that concern the connection or the server, and that run others (`EVAL`, `EXEC`: what these did is
+/// propagated). Expired keys that a reading command deletes are operations of their own.
 ///
-/// Not among them, although Valkey calls them readers: `PFCOUNT`, which stores the cardinality it computed; `PUBLISH` and
-/// `SPUBLISH`; and `FUNCTION`, `CLUSTER` and `XGROUP`, of which some words are propagated.
+/// Not among them, although Valkey calls them readers: `PFCOUNT`, which stores the cardinality it computed;
+/// `PUBLISH` and `SPUBLISH`; and `FUNCTION`, `CLUSTER` and `XGROUP`, of which some words are propagated.
 pub const NEVER_PROPAGATED: &[&str] = &[
     "acl",
     "asking",
@@ -195,7 +196,8 @@ pub const NEVER_PROPAGATED: &[&str] = &[
     "zunion",
 ];
 
-/// Whether the command `name`, in any letter case, propagates nothing whatever it did: see [`NEVER_PROPAGATED`].
+/// Whether the command `name`, in any letter case, propagates nothing whatever it did: see
+/// [`NEVER_PROPAGATED`].
 pub fn is_never_propagated(name: &[u8]) -> bool {
     let lower = name.to_ascii_lowercase();
     NEVER_PROPAGATED.binary_search_by(|known| known.as_bytes().cmp(&lower)).is_ok()
@@ -234,8 +236,8 @@ pub fn persist(argv: &[Bytes], removed: bool) -> Rewritten {
     Ok(Propagation::verbatim_if(removed))
 }
 
-/// The propagation of `DEL|UNLINK key [key …]` that deleted so many keys. Keys that had expired are not counted: their
-/// deletion is an operation of its own, ahead of this one.
+/// The propagation of `DEL|UNLINK key [key …]` that deleted so many keys. Keys that had expired are not
+/// counted: their deletion is an operation of its own, ahead of this one.
 pub fn del(argv: &[Bytes], deleted: usize) -> Rewritten {
     let command = identify(argv, &[("del", 2), ("unlink", 2)], "DEL, UNLINK")?;
     if deleted >= argv.len() {
@@ -260,7 +262,8 @@ impl RelocateOutcome {
     }
 }
 
-/// The propagation of `RENAME|RENAMENX from to` and `MOVE key db`. A hash takes its dead fields with it, on both sides.
+/// The propagation of `RENAME|RENAMENX from to` and `MOVE key db`. A hash takes its dead fields with it, on
+/// both sides.
 pub fn relocate(argv: &[Bytes], outcome: RelocateOutcome) -> Rewritten {
     const COMMANDS: &[(&str, usize)] = &[("rename", 3), ("renamenx", 3), ("move", 3)];
     identify(argv, COMMANDS, "RENAME, RENAMENX, MOVE")?;
@@ -343,7 +346,8 @@ pub enum RestoreOutcome {
     },
 }
 
-/// The propagation of `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ n]`, and of `RESTORE-ASKING`.
+/// The propagation of `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME s] [FREQ n]`, and of
+/// `RESTORE-ASKING`.
 pub fn restore(argv: &[Bytes], outcome: RestoreOutcome, verb: DeletionVerb) -> Rewritten {
     let command = identify(argv, &[("restore", 4), ("restore-asking", 4)], "RESTORE, RESTORE-ASKING")?;
     let mut options = argv[4..].iter();
@@ -384,8 +388,8 @@ pub fn restore(argv: &[Bytes], outcome: RestoreOutcome, verb: DeletionVerb) -> R
     Ok(Propagation::Command(sent))
 }
 
-/// The propagation of `MIGRATE …`: `moved` are the keys that the target acknowledged and that were therefore deleted here;
-/// none with `COPY`.
+/// The propagation of `MIGRATE …`: `moved` are the keys that the target acknowledged and that were therefore
+/// deleted here; none with `COPY`.
 pub fn migrate(argv: &[Bytes], moved: &[Bytes]) -> Rewritten {
     let command = identify(argv, &[("migrate", 6)], "MIGRATE")?;
     if moved.is_empty() {
@@ -407,7 +411,8 @@ pub fn migrate(argv: &[Bytes], moved: &[Bytes]) -> Rewritten {
     Ok(Propagation::Command(sent))
 }
 
-/// The propagation of `FUNCTION LOAD|DELETE|FLUSH|RESTORE …`, which changed the libraries or not; other words change nothing.
+/// The propagation of `FUNCTION LOAD|DELETE|FLUSH|RESTORE …`, which changed the libraries or not; other words
+/// change nothing.
 pub fn function(argv: &[Bytes], changed: bool) -> Rewritten {
     let command = identify(argv, &[("function", 2)], "FUNCTION")?;
     let writes = ["LOAD", "DELETE", "FLUSH", "RESTORE"];

@@ -65,8 +65,9 @@ pub fn geoadd(argv: &[Bytes], outcome: GeoAddOutcome<'_>) -> Rewritten {
     Ok(Propagation::Command(rewritten))
 }
 
-/// The propagation of `GEOSEARCHSTORE destination source …`, `GEORADIUS source … STORE|STOREDIST destination` and
-/// `GEORADIUSBYMEMBER source … STORE|STOREDIST destination`; `verb` is that of values that a command replaces.
+/// The propagation of `GEOSEARCHSTORE destination source …`, `GEORADIUS source … STORE|STOREDIST destination`
+/// and `GEORADIUSBYMEMBER source … STORE|STOREDIST destination`; `verb` is that of values that a command
+/// replaces.
 pub fn geostore(argv: &[Bytes], outcome: GeoStoreOutcome<'_>, verb: DeletionVerb) -> Rewritten {
     const COMMANDS: &[(&str, usize)] = &[("geosearchstore", 8), ("georadius", 8), ("georadiusbymember", 7)];
     let command = identify(argv, COMMANDS, "GEOSEARCHSTORE, GEORADIUS, GEORADIUSBYMEMBER")?;

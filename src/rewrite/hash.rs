@@ -1,8 +1,8 @@
 //! Hashes, with and without field deadlines.
 //!
-//! A hash is *volatile* if, before the command, one of its fields had a deadline. A field is *dead* (an expired leftover) if its
-//! deadline has passed and it is still stored: absent for every reader, and there all the same, on the replica too, which
-//! never judges expiry when it applies the stream.
+//! A hash is *volatile* if, before the command, one of its fields had a deadline. A field is *dead* (an
+//! expired leftover) if its deadline has passed and it is still stored: absent for every reader, and there
+//! all the same, on the replica too, which never judges expiry when it applies the stream.
 //!
 //! | client | happened | propagated |
 //! |---|---|---|
@@ -26,18 +26,21 @@
 //! | `HSETEX KEEPTTL` where one has | stored | the same for those without, `HSETEX k PXAT ms FIELDS n f v …` per deadline for the others |
 //! | active reclaim | | `HDEL k f …`, at most 1024 each, and a deletion of the key if it was emptied, in one unit |
 //!
-//! A hash that becomes empty is deleted by the same command on both sides; but for the active reclaim nothing is added.
+//! A hash that becomes empty is deleted by the same command on both sides; but for the active reclaim nothing
+//! is added.
 //!
 //! # Conditions and absent fields that stay in
 //!
-//! `HPEXPIREAT k ms NX FIELDS 2 f absent` goes out as Valkey sends it when no dead field was named. `NX`, `XX`, `GT` and `LT` read
-//! no clock: they compare with the deadline that the field has, and the replica has the same one. A field that was
-//! absent on the primary is absent on the replica, unless it is a dead one: with a single one of those among the named
-//! ([`Touched::dead`]) the condition and the unchanged fields are left out.
+//! `HPEXPIREAT k ms NX FIELDS 2 f absent` goes out as Valkey sends it when no dead field was named. `NX`,
+//! `XX`, `GT` and `LT` read no clock: they compare with the deadline that the field has, and the replica has
+//! the same one. A field that was absent on the primary is absent on the replica, unless it is a dead one:
+//! with a single one of those among the named ([`Touched::dead`]) the condition and the unchanged fields are
+//! left out.
 //!
 //! # Exceptions
 //!
-//! Where Valkey 9.1.2's form can diverge. `live` has no deadline or a future one, `dead` a past one and is still stored.
+//! Where Valkey 9.1.2's form can diverge. `live` has no deadline or a future one, `dead` a past one and is
+//! still stored.
 //!
 //! | sequence | Valkey sends | what diverges | sent here |
 //! |---|---|---|---|
@@ -53,9 +56,11 @@
 //! | `HSETEX k KEEPTTL FIELDS 1 dead v`, `k` with a deadline of its own and nothing but dead fields | `HDEL k dead`, `HSETEX k KEEPTTL FIELDS 1 dead v` | the `HDEL` empties `k` on the replica and deletes it: its deadline is lost | `HSET k dead v` |
 //! | `HINCRBY fields f 1` (the key called like the word, in any case), `f` with a live deadline; `HINCRBYFLOAT` too, and an `HSETEX`, which Valkey refuses to execute | `HSETEX fields PXAT ms FIELDS 1 f n` | the old value stays: the replica answers an error to nobody | `HSET fields f n`, `HPEXPIREAT fields ms FIELDS 1 f`, as one unit |
 //!
-//! A `COPY` of a hash with dead fields is in [`generic`](super::generic), a `SORT` that reads one in [`sort`](super::sort).
+//! A `COPY` of a hash with dead fields is in [`generic`](super::generic), a `SORT` that reads one in
+//! [`sort`](super::sort).
 //!
-//! In the first four the leftover may also be reclaimed by the command itself ([`Leftovers::Reclaimed`]): then its `HDEL` is sent.
+//! In the first four the leftover may also be reclaimed by the command itself ([`Leftovers::Reclaimed`]):
+//! then its `HDEL` is sent.
 
 use bytes::Bytes;
 
@@ -73,9 +78,9 @@ pub enum Leftovers {
     Reclaimed,
 }
 
-/// What a command that names fields did to them. Fields are positions in the command's argv, in ascending order: those where
-/// it had an effect, so that a field which is named several times is listed once if it was deleted, and each time if it was
-/// given a deadline each time.
+/// What a command that names fields did to them. Fields are positions in the command's argv, in ascending
+/// order: those where it had an effect, so that a field which is named several times is listed once if it was
+/// deleted, and each time if it was given a deadline each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touched<'o> {
     /// The fields that it really changed or deleted; none of them was dead.
@@ -172,9 +177,11 @@ pub enum HSetExOutcome<'o> {
     },
     /// Stored with `KEEPTTL`.
     Kept {
-        /// The deadline that each pair's field now has, in milliseconds since the Unix epoch; as many as there are pairs.
+        /// The deadline that each pair's field now has, in milliseconds since the Unix epoch; as many as
+        /// there are pairs.
         deadlines_ms: &'o [Option<u64>],
-        /// The positions (in argv, ascending, each field once) of the fields that were dead before: they are new ones now.
+        /// The positions (in argv, ascending, each field once) of the fields that were dead before: they are
+        /// new ones now.
         dead: &'o [usize],
     },
     /// The deadline had passed already: the fields are gone.
@@ -233,7 +240,8 @@ pub fn hgetdel(argv: &[Bytes], fields: Touched<'_>) -> Rewritten {
     Ok(fields.deletion(argv))
 }
 
-/// The propagation of `HEXPIRE|HPEXPIRE|HEXPIREAT|HPEXPIREAT key time [conditions] FIELDS numfields field [field …]`, which does
+/// The propagation of
+/// `HEXPIRE|HPEXPIRE|HEXPIREAT|HPEXPIREAT key time [conditions] FIELDS numfields field [field …]`, which does
 /// not persist.
 pub fn hexpire(argv: &[Bytes], fields: Touched<'_>, effect: FieldEffect) -> Rewritten {
     const COMMANDS: &[(&str, usize)] =
@@ -266,8 +274,8 @@ pub fn hpersist(argv: &[Bytes], fields: Touched<'_>) -> Rewritten {
     Ok(fields.after_reclaim(argv, || of_fields(argv, &[word("HPERSIST")], fields.changed)))
 }
 
-/// The propagation of `HGETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST] FIELDS numfields field [field …]`; without an option
-/// nothing is changed, and `effect` says nothing.
+/// The propagation of `HGETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST] FIELDS numfields field [field …]`;
+/// without an option nothing is changed, and `effect` says nothing.
 pub fn hgetex(argv: &[Bytes], fields: Touched<'_>, effect: FieldEffect) -> Rewritten {
     let command = identify(argv, &[("hgetex", 5)], "HGETEX")?;
     let first = after_fields(command, argv, 2)?;
@@ -286,7 +294,8 @@ pub fn hgetex(argv: &[Bytes], fields: Touched<'_>, effect: FieldEffect) -> Rewri
     })
 }
 
-/// The propagation of `HSETEX key [NX|XX] [FNX|FXX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL] FIELDS numfields field value [field value …]`.
+/// The propagation of
+/// `HSETEX key [NX|XX] [FNX|FXX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL] FIELDS numfields field value [field value …]`.
 pub fn hsetex(argv: &[Bytes], outcome: HSetExOutcome<'_>) -> Rewritten {
     let command = identify(argv, &[("hsetex", 6)], "HSETEX")?;
     let options = HSetExOptions::read(command, argv)?;
@@ -328,8 +337,8 @@ pub fn hsetex(argv: &[Bytes], outcome: HSetExOutcome<'_>) -> Rewritten {
     })
 }
 
-/// The propagation of an active reclaim: `fields` of the hash `key` were dead and are gone, and if the hash was `emptied` the
-/// key too. One unit; nothing if there are no fields.
+/// The propagation of an active reclaim: `fields` of the hash `key` were dead and are gone, and if the hash
+/// was `emptied` the key too. One unit; nothing if there are no fields.
 pub fn reclaim<'f>(
     key: &Bytes,
     fields: impl IntoIterator<Item = &'f Bytes>,
@@ -391,12 +400,14 @@ fn incremented(argv: &[Bytes], result: Bytes, before: DeadlineBefore) -> Propaga
     }
 }
 
-/// Whether Valkey, which looks for the word `FIELDS` of an `HSETEX` from the command's name on, takes this key for it.
+/// Whether Valkey, which looks for the word `FIELDS` of an `HSETEX` from the command's name on, takes this
+/// key for it.
 fn is_misread(key: &Bytes) -> bool {
     key.eq_ignore_ascii_case(b"FIELDS")
 }
 
-/// The store of fields and values with a deadline: an `HSETEX`, or, for a key that is misread, an `HSET` and an `HPEXPIREAT`.
+/// The store of fields and values with a deadline: an `HSETEX`, or, for a key that is misread, an `HSET` and
+/// an `HPEXPIREAT`.
 fn stored_until(argv: &[Bytes], ms: u64, pairs: &[Bytes]) -> Vec<Argv> {
     if !is_misread(&argv[1]) {
         return vec![hsetex_of(argv, ms, pairs.iter().cloned())];
@@ -416,8 +427,8 @@ fn hsetex_of(argv: &[Bytes], ms: u64, pairs: impl IntoIterator<Item = Bytes>) ->
     command
 }
 
-/// The stores of a `KEEPTTL`: one command per deadline, those without one first. A field that is named twice has one
-/// deadline, so its values stay in order.
+/// The stores of a `KEEPTTL`: one command per deadline, those without one first. A field that is named twice
+/// has one deadline, so its values stay in order.
 fn kept(argv: &[Bytes], pairs: &[Bytes], deadlines_ms: &[Option<u64>]) -> Vec<Argv> {
     let mut distinct = deadlines_ms.to_vec();
     distinct.sort_unstable();
@@ -433,7 +444,8 @@ fn kept(argv: &[Bytes], pairs: &[Bytes], deadlines_ms: &[Option<u64>]) -> Vec<Ar
     distinct.into_iter().flat_map(store).collect()
 }
 
-/// The options of an `HSETEX`. They are read by position, so that a key or a field may be called like one of them.
+/// The options of an `HSETEX`. They are read by position, so that a key or a field may be called like one of
+/// them.
 struct HSetExOptions {
     /// The position of the word `FIELDS`.
     fields_at: usize,

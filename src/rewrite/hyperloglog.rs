@@ -7,14 +7,15 @@
 //! | `PFCOUNT` of one key | it wrote down the cardinality that it computed | verbatim |
 //! | `PFCOUNT` otherwise | | nothing |
 //!
-//! The registers depend on the elements alone, and the cardinality on the registers: its arithmetic has only operations that
-//! are exact to the last bit on every machine.
+//! The registers depend on the elements alone, and the cardinality on the registers: its arithmetic has only
+//! operations that are exact to the last bit on every machine.
 
 use bytes::Bytes;
 
 use super::{Mismatch, Propagation, Rewritten, identify};
 
-/// The propagation of `PFADD key [element …]`; `changed` says whether a register changed or the key was created.
+/// The propagation of `PFADD key [element …]`; `changed` says whether a register changed or the key was
+/// created.
 pub fn pfadd(argv: &[Bytes], changed: bool) -> Rewritten {
     identify(argv, &[("pfadd", 2)], "PFADD")?;
     Ok(Propagation::verbatim_if(changed))
@@ -26,7 +27,8 @@ pub fn pfmerge(argv: &[Bytes]) -> Rewritten {
     Ok(Propagation::Verbatim)
 }
 
-/// The propagation of `PFCOUNT key [key …]`; `cached` says whether the value's cached cardinality was outdated and was replaced.
+/// The propagation of `PFCOUNT key [key …]`; `cached` says whether the value's cached cardinality was
+/// outdated and was replaced.
 pub fn pfcount(argv: &[Bytes], cached: bool) -> Rewritten {
     let command = identify(argv, &[("pfcount", 2)], "PFCOUNT")?;
     if cached && argv.len() > 2 {

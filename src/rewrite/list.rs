@@ -44,8 +44,8 @@ const EDITS: &[(&str, usize)] = &[
     ("rpoplpush", 3),
 ];
 
-/// The propagation of `LPUSH`, `RPUSH`, `LPUSHX`, `RPUSHX`, `LPOP`, `RPOP`, `LSET`, `LINSERT`, `LREM`, `LTRIM`,
-/// `LMOVE` and `RPOPLPUSH`.
+/// The propagation of `LPUSH`, `RPUSH`, `LPUSHX`, `RPUSHX`, `LPOP`, `RPOP`, `LSET`, `LINSERT`, `LREM`,
+/// `LTRIM`, `LMOVE` and `RPOPLPUSH`.
 pub fn edit(argv: &[Bytes], outcome: EditOutcome) -> Rewritten {
     const EXPECTED: &str =
         "LPUSH, RPUSH, LPUSHX, RPUSHX, LPOP, RPOP, LSET, LINSERT, LREM, LTRIM, LMOVE, RPOPLPUSH";
@@ -123,8 +123,8 @@ pub(super) fn read_multi_pop<'a, E: Copy>(
     }
 }
 
-/// The propagation of `BLMOVE source destination from to timeout` and `BRPOPLPUSH source destination timeout`,
-/// served at once or later.
+/// The propagation of `BLMOVE source destination from to timeout` and
+/// `BRPOPLPUSH source destination timeout`, served at once or later.
 pub fn blocking_move(argv: &[Bytes], outcome: EditOutcome) -> Rewritten {
     let command = identify(argv, &[("blmove", 6), ("brpoplpush", 4)], "BLMOVE, BRPOPLPUSH")?;
     if outcome == EditOutcome::Unchanged {

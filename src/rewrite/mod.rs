@@ -35,10 +35,10 @@
 //!   ([`Wrap::Never`]).
 //! * A user's `MULTI`/`EXEC` is not itself propagated: the `EXEC` is a unit, and the rule above
 //!   decides.
-//! * A script or function (`EVAL`, `EVALSHA`, `FCALL`) is not itself propagated either, nor is `SCRIPT LOAD`: what
-//!   its commands did is pushed into the unit that it runs in, its own or that of the `EXEC` around it, each
-//!   rewritten like a client's. What was done before an error is done, and is sent. The time stands still
-//!   for the whole of it.
+//! * A script or function (`EVAL`, `EVALSHA`, `FCALL`) is not itself propagated either, nor is `SCRIPT LOAD`:
+//!   what its commands did is pushed into the unit that it runs in, its own or that of the `EXEC` around it,
+//!   each rewritten like a client's. What was done before an error is done, and is sent. The time stands
+//!   still for the whole of it.
 //!
 //! # How a server uses it
 //!
@@ -46,19 +46,22 @@
 //!    ([`DeletionVerb::command`], pushed with [`Effects::push_command`] ahead of the command).
 //! 2. It tells the family's function what happened: `hash::hexpire(argv, fields, effect)`. A
 //!    [`Mismatch`] says that executor and outcome disagree, which is a defect of the executor.
-//! 3. [`Effects::push_rewritten`] adds the result to the unit that the command belongs to. After a mismatch the unit
-//!    has a [`failure`](Effects::failure): it does not tell all that was done, and its publisher has to break with the history.
-//! 4. When the unit is over (after the command, the `EXEC` or the script), [`frame::write`] encodes it and the
-//!    bytes are published, before what it locked is released: then the stream's order is that of the keys.
+//! 3. [`Effects::push_rewritten`] adds the result to the unit that the command belongs to. After a mismatch
+//!    the unit has a [`failure`](Effects::failure): it does not tell all that was done, and its publisher has
+//!    to break with the history.
+//! 4. When the unit is over (after the command, the `EXEC` or the script), [`frame::write`] encodes it and
+//!    the bytes are published, before what it locked is released: then the stream's order is that of the
+//!    keys.
 //!
-//! A replica applies the stream in order, never judges an expiry, and takes from its primary what a client may not
-//! say: `LIMIT` beside `=` in `XADD`, which it ignores.
+//! A replica applies the stream in order, never judges an expiry, and takes from its primary what a client
+//! may not say: `LIMIT` beside `=` in `XADD`, which it ignores.
 //!
 //! # Exceptions
 //!
-//! Where Valkey 9.1.2's form can diverge, and what is sent instead. In `HEXPIRE k 100 FIELDS 2 live dead` the deadline of `dead` has
-//! passed and the field is still stored (a primary hides it, a replica's stream does not judge it). "Older" replicas are those
-//! that lack a command or an option of the primary: Redis 7.0, Valkey before 9.1. The families say more.
+//! Where Valkey 9.1.2's form can diverge, and what is sent instead. In `HEXPIRE k 100 FIELDS 2 live dead` the
+//! deadline of `dead` has passed and the field is still stored (a primary hides it, a replica's stream does
+//! not judge it). "Older" replicas are those that lack a command or an option of the primary: Redis 7.0,
+//! Valkey before 9.1. The families say more.
 //!
 //! | sequence | Valkey sends | what diverges | sent here |
 //! |---|---|---|---|
@@ -88,8 +91,8 @@
 //! | `ZREMRANGEBYLEX k [m [o`, `ZRANGESTORE … BYLEX` over several scores | verbatim | the range depends on the form of the set, and on chance | `ZREM k m …`, `ZADD d score m …` |
 //! | `ZRANGESTORE d k 0 9 BYSCORE LIMIT -1 1` | verbatim | a skiplist gives the last member, a listpack none | `ZADD d score m …` |
 //!
-//! Not an exception, and not to be had from any form: when a pending entry of a stream was delivered last is at most the
-//! time of the replica that hears of it (see [`stream`]).
+//! Not an exception, and not to be had from any form: when a pending entry of a stream was delivered last is
+//! at most the time of the replica that hears of it (see [`stream`]).
 //!
 //! # A server of one's own
 //!

@@ -6,7 +6,8 @@
 //!
 //! A message changes no data, but the subscribers of a replica are to receive it where it was published:
 //! after the writes before it and, when it was published in an `EXEC` with writes, in one unit with them. It
-//! belongs to no database; as in Valkey, a `SELECT` of the publisher's database goes ahead of it all the same.
+//! belongs to no database; as in Valkey, a `SELECT` of the publisher's database goes ahead of it all the
+//! same.
 
 use bytes::Bytes;
 

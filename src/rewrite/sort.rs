@@ -10,14 +10,15 @@
 //!
 //! # Why verbatim is safe
 //!
-//! The replica has the same source and the same keys that the patterns read, because the primary deletes each expired one,
-//! with a command in the stream, before it looks at it. The order is total: numbers that are equal are told
-//! apart by the elements' bytes, `ALPHA` compares bytes where the result is stored, never by a locale, and a set that is
-//! not to be sorted is sorted all the same where the result is stored.
+//! The replica has the same source and the same keys that the patterns read, because the primary deletes each
+//! expired one, with a command in the stream, before it looks at it. The order is total: numbers that are
+//! equal are told apart by the elements' bytes, `ALPHA` compares bytes where the result is stored, never by a
+//! locale, and a set that is not to be sorted is sorted all the same where the result is stored.
 //!
 //! # Exceptions
 //!
-//! Where Valkey 9.1.2's form can diverge; the first two measured with a Valkey replica, the third with Redis 7.0.
+//! Where Valkey 9.1.2's form can diverge; the first two measured with a Valkey replica, the third with Redis
+//! 7.0.
 //!
 //! | sequence | Valkey sends | what diverges | sent here |
 //! |---|---|---|---|
@@ -25,7 +26,8 @@
 //! | `HSETEX h_1 PX 9 FIELDS 1 f v`; after 9 ms `RPUSH l 1`, `SORT l BY nosort GET h_*->f STORE d` | verbatim | the field is dead but still stored: absent for the primary, `""` in its `d`; the replica judges no field and stores `v` | `RPUSH d ""` |
 //! | `RPUSH l 5 1e-310`, `SORT l STORE d` | verbatim | a server that reads numbers with C's `strtod` (Redis, Valkey 8) takes one below 2^-1022 for an error, and keeps its old `d` | `RPUSH d 1e-310 5` ([`SortOutcome::Computed`]) |
 //!
-//! Lists are not left out of the first: a replica whose sort is not stable (Valkey's is not) may order equal weights otherwise.
+//! Lists are not left out of the first: a replica whose sort is not stable (Valkey's is not) may order equal
+//! weights otherwise.
 
 use bytes::Bytes;
 
@@ -46,7 +48,8 @@ pub enum SortOutcome<'o> {
         /// Whether there was a destination before.
         existed: bool,
     },
-    /// It stored the result of numbers that not every server takes: one of them, not zero, is no normal double.
+    /// It stored the result of numbers that not every server takes: one of them, not zero, is no normal
+    /// double.
     Computed {
         /// The destination's elements, in order.
         result: &'o [Bytes],
@@ -55,7 +58,8 @@ pub enum SortOutcome<'o> {
     },
 }
 
-/// The propagation of `SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC|DESC] [ALPHA] [STORE destination]`.
+/// The propagation of
+/// `SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC|DESC] [ALPHA] [STORE destination]`.
 pub fn sort(argv: &[Bytes], outcome: SortOutcome<'_>, verb: DeletionVerb) -> Rewritten {
     let command = identify(argv, &[("sort", 2)], "SORT")?;
     let options = scan_options(argv);
@@ -99,7 +103,8 @@ impl SortOptions<'_> {
     }
 }
 
-/// Reads the options; the last of a kind counts, but for `BY`, of which one without a `*` turns sorting off for good.
+/// Reads the options; the last of a kind counts, but for `BY`, of which one without a `*` turns sorting off
+/// for good.
 fn scan_options(argv: &[Bytes]) -> SortOptions<'_> {
     let mut found = SortOptions::default();
     let mut at = 2;

@@ -17,12 +17,12 @@
 //! | `XSETID`, `XGROUP CREATE`, `SETID` | done | verbatim |
 //! | `XGROUP CREATECONSUMER`, `DELCONSUMER`, `DESTROY` | created / deleted / destroyed | verbatim |
 //!
-//! `LIMIT` beside `=` is a syntax error for a client; a replica ignores it in what comes from its primary. `$` in `XGROUP` stays:
-//! the replica's last ID is the primary's.
+//! `LIMIT` beside `=` is a syntax error for a client; a replica ignores it in what comes from its primary.
+//! `$` in `XGROUP` stays: the replica's last ID is the primary's.
 //!
-//! A delivery time is the primary's. A replica whose clock is behind it takes its own time instead (it does so for
-//! every `TIME` that lies ahead), and no form of `XCLAIM` prevents that: idle times may differ by the skew of the clocks.
-//! When a consumer was last seen is not replicated at all.
+//! A delivery time is the primary's. A replica whose clock is behind it takes its own time instead (it does
+//! so for every `TIME` that lies ahead), and no form of `XCLAIM` prevents that: idle times may differ by the
+//! skew of the clocks. When a consumer was last seen is not replicated at all.
 //!
 //! # Exceptions
 //!
@@ -69,8 +69,8 @@ impl fmt::Display for StreamId {
 pub struct Extent {
     /// The number of entries.
     pub entries: u64,
-    /// The first entry, if there is one; or a smaller ID, if no entry was ever left between the two. (Valkey names the
-    /// first ID of the first node that it keeps, which may be that of a deleted entry.)
+    /// The first entry, if there is one; or a smaller ID, if no entry was ever left between the two. (Valkey
+    /// names the first ID of the first node that it keeps, which may be that of a deleted entry.)
     pub first: Option<StreamId>,
 }
 
@@ -133,7 +133,8 @@ pub enum Delivered<'o> {
         /// When, in milliseconds since the Unix epoch.
         delivered_ms: u64,
     },
-    /// Entries that were pending for it, as they are pending now; those that were deleted from the stream are not among them.
+    /// Entries that were pending for it, as they are pending now; those that were deleted from the stream are
+    /// not among them.
     Again(&'o [Pending]),
 }
 
@@ -164,7 +165,8 @@ pub struct ClaimOutcome<'o> {
     pub group: GroupPosition,
 }
 
-/// The propagation of `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] <*|id> field value [field value …]`.
+/// The propagation of
+/// `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] <*|id> field value [field value …]`.
 pub fn xadd(argv: &[Bytes], outcome: XAddOutcome) -> Rewritten {
     let command = identify(argv, &[("xadd", 5)], "XADD")?;
     let options = Options::read(argv, IdFollows::Yes);
@@ -190,8 +192,8 @@ pub fn xadd(argv: &[Bytes], outcome: XAddOutcome) -> Rewritten {
     Ok(Propagation::Command(rewritten))
 }
 
-/// The propagation of `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]` that removed so many entries; `extent` is what the
-/// stream holds after it.
+/// The propagation of `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]` that removed so many entries;
+/// `extent` is what the stream holds after it.
 pub fn xtrim(argv: &[Bytes], removed: u64, extent: Extent) -> Rewritten {
     identify(argv, &[("xtrim", 4)], "XTRIM")?;
     let options = Options::read(argv, IdFollows::No);
@@ -203,7 +205,8 @@ pub fn xtrim(argv: &[Bytes], removed: u64, extent: Extent) -> Rewritten {
     Ok(Propagation::Command(rewritten))
 }
 
-/// The propagation of `XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key [key …] id [id …]`; `reads` are
+/// The propagation of
+/// `XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key [key …] id [id …]`; `reads` are
 /// the streams that it looked at, in order.
 pub fn xreadgroup(argv: &[Bytes], reads: &[GroupRead<'_>]) -> Rewritten {
     let command = identify(argv, &[("xreadgroup", 7)], "XREADGROUP")?;
@@ -329,7 +332,8 @@ impl Target<'_> {
         ]
     }
 
-    /// Says that `entry` is pending for the consumer. `FORCE`, because it need not have been pending for anyone before.
+    /// Says that `entry` is pending for the consumer. `FORCE`, because it need not have been pending for
+    /// anyone before.
     fn claim(&self, entry: &Pending, last_id: StreamId) -> Argv {
         vec![
             word("XCLAIM"),

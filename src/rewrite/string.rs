@@ -24,7 +24,8 @@
 //! | `DELIFEQ`, `DELEX` (Valkey 9.2) | deleted | `DEL k`, never `UNLINK` |
 //! | `MSETEX` | stored, the deadline past or future | the client's bytes with `PXAT ms` in place; or as `MSET` or several `SET` ([`MSetExForm`]) |
 //!
-//! `BITOP` is in [`store`](super::store). What reads a string (`GET`, `MGET`, `BITCOUNT`, `LCS` …) propagates nothing.
+//! `BITOP` is in [`store`](super::store). What reads a string (`GET`, `MGET`, `BITCOUNT`, `LCS` …) propagates
+//! nothing.
 //!
 //! # Exceptions
 //!
@@ -42,11 +43,12 @@
 //!
 //! `IFEQ` held on the primary, so the store alone says the same to everyone.
 //!
-//! An `MSETEX` whose time has passed is *not* turned into a deletion, because Valkey does not: the keys are stored with
-//! that deadline on both sides, nobody sees them, and the primary's reclaim is in the stream as for any other key. That
-//! cannot diverge: the replica never judges a deadline, and if the link breaks in between, a primary that is promoted
-//! holds the keys with their deadline and reclaims them itself. The conditions of an `MSETEX` may stay in: a key
-//! that was absent for `NX` because it had expired was deleted ahead of it, in the stream.
+//! An `MSETEX` whose time has passed is *not* turned into a deletion, because Valkey does not: the keys are
+//! stored with that deadline on both sides, nobody sees them, and the primary's reclaim is in the stream as
+//! for any other key. That cannot diverge: the replica never judges a deadline, and if the link breaks in
+//! between, a primary that is promoted holds the keys with their deadline and reclaims them itself. The
+//! conditions of an `MSETEX` may stay in: a key that was absent for `NX` because it had expired was deleted
+//! ahead of it, in the stream.
 //!
 //! `KEEPTTL` is safe in the stream because the primary deletes an expired key, with a command in
 //! the stream, before it looks at it: when the replica meets `KEEPTTL` the deadline it keeps is the
@@ -166,7 +168,8 @@ pub fn getdel(argv: &[Bytes], found: bool) -> Rewritten {
     Ok(if found { Propagation::Command(DeletionVerb::Del.command(&argv[1])) } else { Propagation::Nothing })
 }
 
-/// The propagation of `INCR|DECR key` and `INCRBY|DECRBY key n` that succeeded: integer addition is the same everywhere.
+/// The propagation of `INCR|DECR key` and `INCRBY|DECRBY key n` that succeeded: integer addition is the same
+/// everywhere.
 pub fn incr(argv: &[Bytes]) -> Rewritten {
     const COMMANDS: &[(&str, usize)] = &[("incr", 2), ("decr", 2), ("incrby", 3), ("decrby", 3)];
     identify(argv, COMMANDS, "INCR, DECR, INCRBY, DECRBY")?;
@@ -182,8 +185,8 @@ pub enum IncrExOutcome<'o> {
     Stored {
         /// The value that the key has now.
         result: &'o Bytes,
-        /// The absolute deadline that the options named, if they named one, in milliseconds since the Unix epoch. Without
-        /// one the key keeps what it had.
+        /// The absolute deadline that the options named, if they named one, in milliseconds since the Unix
+        /// epoch. Without one the key keeps what it had.
         deadline_ms: Option<u64>,
     },
 }
@@ -202,7 +205,8 @@ pub fn increx(argv: &[Bytes], outcome: IncrExOutcome<'_>) -> Rewritten {
     })
 }
 
-/// The propagation of `SETNX key value` and `MSETNX key value [key value …]`, which stored everything or nothing.
+/// The propagation of `SETNX key value` and `MSETNX key value [key value …]`, which stored everything or
+/// nothing.
 pub fn setnx(argv: &[Bytes], stored: bool) -> Rewritten {
     let command = identify(argv, &[("setnx", 3), ("msetnx", 3)], "SETNX, MSETNX")?;
     if argv.len().is_multiple_of(2) {
@@ -226,7 +230,8 @@ pub fn append(argv: &[Bytes]) -> Rewritten {
     Ok(Propagation::Verbatim)
 }
 
-/// The propagation of `SETRANGE key offset patch`. Nothing is written for an empty patch, and every other is written.
+/// The propagation of `SETRANGE key offset patch`. Nothing is written for an empty patch, and every other is
+/// written.
 pub fn setrange(argv: &[Bytes], written: bool) -> Rewritten {
     let command = identify(argv, &[("setrange", 4)], "SETRANGE")?;
     if written == argv[3].is_empty() {
@@ -252,7 +257,8 @@ pub fn bits(argv: &[Bytes], outcome: BitsOutcome) -> Rewritten {
     Ok(Propagation::verbatim_if(outcome != BitsOutcome::Unchanged))
 }
 
-/// The propagation of `DELIFEQ key value` and `DELEX key [condition]`: always `DEL`, whatever the deletion verb.
+/// The propagation of `DELIFEQ key value` and `DELEX key [condition]`: always `DEL`, whatever the deletion
+/// verb.
 pub fn delifeq(argv: &[Bytes], deleted: bool) -> Rewritten {
     identify(argv, &[("delifeq", 3), ("delex", 2)], "DELIFEQ, DELEX")?;
     Ok(if deleted { Propagation::Command(DeletionVerb::Del.command(&argv[1])) } else { Propagation::Nothing })

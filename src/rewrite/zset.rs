@@ -15,28 +15,30 @@
 //!
 //! # Arithmetic
 //!
-//! `ZINCRBY` and `ZADD … INCR` go out as the client sent them although they add in floating point: it is *one* addition of
-//! two doubles, which IEEE 754 defines to the last bit, and both sides have the same operands: the stored score, and the
-//! decimal text of the increment, of which both read the nearest double. (A server built for the x87 unit, without
-//! SSE2, rounds twice and is no such replica.)
+//! `ZINCRBY` and `ZADD … INCR` go out as the client sent them although they add in floating point: it is
+//! *one* addition of two doubles, which IEEE 754 defines to the last bit, and both sides have the same
+//! operands: the stored score, and the decimal text of the increment, of which both read the nearest double.
+//! (A server built for the x87 unit, without SSE2, rounds twice and is no such replica.)
 //!
 //! # Exceptions
 //!
-//! Where Valkey's own form can diverge, the result is sent. In each case a replica that executes the command itself has
-//! been allowed by Valkey's rules to come to another result:
+//! Where Valkey's own form can diverge, the result is sent. In each case a replica that executes the command
+//! itself has been allowed by Valkey's rules to come to another result:
 //!
-//! * **The order of a sum.** `ZUNIONSTORE` and `ZINTERSTORE` add the scores of a member from the smallest source to the largest,
-//!   and the order of sources *of the same size* is whatever the C library's `qsort` makes of it. Addition of
-//!   three or more doubles depends on the order: `0.1 + 0.2 + 0.3` is `0.6000000000000001` or `0.6`.
-//!   `ZADD a 0.1 m`, `ZADD b 0.2 m`, `ZADD c 0.3 m`, `ZUNIONSTORE d 3 a b c`. The same with `AGGREGATE MIN` of
-//!   `0` and `-0`. Whole numbers whose magnitudes sum to less than 2^53 are exact in any order, and go out verbatim.
-//! * **Weights that round.** If the product of a score and its weight is not exact and is then added to, a compiler may do
-//!   both in one rounding: GCC does for AArch64, and cannot for plain x86-64. `ZADD a 0.1 m`, `ZADD b 0.1 m`, `ZUNIONSTORE d
-//!   2 a b WEIGHTS 0.1 0.7` is `0.07999999999999999` or `0.08`. A weight that makes an infinity NaN is read as 0 at one place and not at
-//!   another, which makes the order of the sources count as well.
-//! * **Ranges of bytes over several scores.** `ZREMRANGEBYLEX` and `ZRANGESTORE … BYLEX` on members that do not have one score
-//!   take a run that depends on the form of the set, and in a skiplist on the random heights of its nodes.
-//!   `ZADD k 1 c 2 a 3 b`, `ZREMRANGEBYLEX k [a [b`.
+//! * **The order of a sum.** `ZUNIONSTORE` and `ZINTERSTORE` add the scores of a member from the smallest
+//!   source to the largest, and the order of sources *of the same size* is whatever the C library's `qsort`
+//!   makes of it. Addition of three or more doubles depends on the order: `0.1 + 0.2 + 0.3` is
+//!   `0.6000000000000001` or `0.6`. `ZADD a 0.1 m`, `ZADD b 0.2 m`, `ZADD c 0.3 m`, `ZUNIONSTORE d 3 a b c`.
+//!   The same with `AGGREGATE MIN` of `0` and `-0`. Whole numbers whose magnitudes sum to less than 2^53 are
+//!   exact in any order, and go out verbatim.
+//! * **Weights that round.** If the product of a score and its weight is not exact and is then added to, a
+//!   compiler may do both in one rounding: GCC does for AArch64, and cannot for plain x86-64. `ZADD a 0.1 m`,
+//!   `ZADD b 0.1 m`, `ZUNIONSTORE d 2 a b WEIGHTS 0.1 0.7` is `0.07999999999999999` or `0.08`. A weight that
+//!   makes an infinity NaN is read as 0 at one place and not at another, which makes the order of the sources
+//!   count as well.
+//! * **Ranges of bytes over several scores.** `ZREMRANGEBYLEX` and `ZRANGESTORE … BYLEX` on members that do
+//!   not have one score take a run that depends on the form of the set, and in a skiplist on the random
+//!   heights of its nodes. `ZADD k 1 c 2 a 3 b`, `ZREMRANGEBYLEX k [a [b`.
 //! * **Negative offsets.** `ZRANGESTORE d s 0 9 BYSCORE LIMIT -1 1` takes the last member from a skiplist and
 //!   nothing from a listpack, in Valkey 9; Redis 7.0 takes nothing from either.
 
@@ -74,8 +76,9 @@ pub enum ZPopOutcome<'a> {
     },
 }
 
-/// The propagation of `ZPOPMIN|ZPOPMAX key [count]`, `BZPOPMIN|BZPOPMAX key [key …] timeout`, `ZMPOP numkeys key [key …]
-/// MIN|MAX [COUNT count]` and `BZMPOP timeout numkeys key [key …] MIN|MAX [COUNT count]`.
+/// The propagation of `ZPOPMIN|ZPOPMAX key [count]`, `BZPOPMIN|BZPOPMAX key [key …] timeout`,
+/// `ZMPOP numkeys key [key …] MIN|MAX [COUNT count]` and
+/// `BZMPOP timeout numkeys key [key …] MIN|MAX [COUNT count]`.
 pub fn zpop(argv: &[Bytes], outcome: ZPopOutcome<'_>) -> Rewritten {
     const COMMANDS: &[(&str, usize)] =
         &[("zpopmin", 2), ("zpopmax", 2), ("bzpopmin", 3), ("bzpopmax", 3), ("zmpop", 4), ("bzmpop", 5)];
@@ -168,8 +171,8 @@ pub enum ZStoreOutcome {
     },
 }
 
-/// The propagation of `ZUNIONSTORE|ZINTERSTORE|ZDIFFSTORE destination numkeys key [key …] …` and `ZRANGESTORE destination source min
-/// max …`.
+/// The propagation of `ZUNIONSTORE|ZINTERSTORE|ZDIFFSTORE destination numkeys key [key …] …` and
+/// `ZRANGESTORE destination source min max …`.
 pub fn zstore(argv: &[Bytes], outcome: ZStoreOutcome, verb: DeletionVerb) -> Rewritten {
     const COMMANDS: &[(&str, usize)] =
         &[("zunionstore", 4), ("zinterstore", 4), ("zdiffstore", 4), ("zrangestore", 5)];

@@ -101,7 +101,8 @@ pub(super) struct Client {
     kill: Notify,
 }
 
-/// Bytes that a connection holds, as of when it last waited for input. Relaxed: they are shown, and order nothing.
+/// Bytes that a connection holds, as of when it last waited for input. Relaxed: they are shown, and order
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub input_bytes: AtomicU64,
@@ -163,7 +164,8 @@ impl Client {
         }
     }
 
-    /// Asks the connection to end; it does at its next await. Nothing that it waits for is given to it any more.
+    /// Asks the connection to end; it does at its next await. Nothing that it waits for is given to it any
+    /// more.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         self.kill.notify_waiters();
@@ -193,7 +195,8 @@ impl Client {
         &self.killed
     }
 
-    /// Asks a connection that has been idle for `idle_ms` to give its buffers back, which it does if it waits for input.
+    /// Asks a connection that has been idle for `idle_ms` to give its buffers back, which it does if it waits
+    /// for input.
     pub fn rest(&self, now_ms: u64, idle_ms: u64) {
         let is_idle = now_ms.saturating_sub(self.last_active_ms.load(Ordering::Relaxed)) >= idle_ms;
         let held = &self.held;

@@ -27,16 +27,18 @@ pub struct OutputLimit {
     pub soft_s: u64,
 }
 
-/// What a replica gets that cannot hold the deadlines of hash fields: one that did not announce Valkey 9.0.0 or later. It matters
-/// only while there are such deadlines. Not Valkey's.
+/// What a replica gets that cannot hold the deadlines of hash fields: one that did not announce Valkey 9.0.0
+/// or later. It matters only while there are such deadlines. Not Valkey's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldDeadlinesPolicy {
-    /// `refuse`: an error instead of a snapshot, and the end of its link before the first command that needs them.
+    /// `refuse`: an error instead of a snapshot, and the end of its link before the first command that needs
+    /// them.
     #[default]
     Refuse,
-    /// `strip`: the snapshot without the deadlines, and the stream as it is. The replica keeps such fields until the primary
-    /// has reclaimed them, dead ones too, and **answers the commands that it does not know with errors to nobody**: of
-    /// `HSETEX` it misses the values, and of a transaction with such a command **everything**.
+    /// `strip`: the snapshot without the deadlines, and the stream as it is. The replica keeps such fields
+    /// until the primary has reclaimed them, dead ones too, and **answers the commands that it does not know
+    /// with errors to nobody**: of `HSETEX` it misses the values, and of a transaction with such a command
+    /// **everything**.
     Strip,
 }
 
@@ -60,8 +62,8 @@ pub struct Config {
     pub bind: String,
     /// Port to listen on (`port`); 0 lets the system choose. Default 6379.
     pub port: u16,
-    /// Worker threads (`threads`); 0 means one per CPU. Used by the program, not by the embedded server, which runs on
-    /// its caller's runtime.
+    /// Worker threads (`threads`); 0 means one per CPU. Used by the program, not by the embedded server,
+    /// which runs on its caller's runtime.
     pub threads: usize,
     /// Shards of the keyspace (`shards`). Default 64.
     pub shards: usize,
@@ -95,8 +97,8 @@ pub struct Config {
     pub repl_timeout_s: u64,
     /// What a replica gets that cannot hold field deadlines (`repl-field-deadlines-policy`). Default refuse.
     pub field_deadlines_policy: FieldDeadlinesPolicy,
-    /// Whether replicas that can are sent the snapshot as it is made (`repl-diskless-sync`); otherwise it is spooled
-    /// to a temporary file first, so that its length can be announced.
+    /// Whether replicas that can are sent the snapshot as it is made (`repl-diskless-sync`); otherwise it is
+    /// spooled to a temporary file first, so that its length can be announced.
     pub diskless_sync: bool,
     /// Writes need this many good replicas (`min-replicas-to-write`); 0 means none.
     pub min_replicas_to_write: u64,
@@ -104,19 +106,23 @@ pub struct Config {
     pub min_replicas_max_lag_s: u64,
     /// Commands that take long, in microseconds (`slowlog-log-slower-than`, `slowlog-max-len`).
     pub slow_log: CommandLogLimit,
-    /// Commands that are large, in bytes (`commandlog-request-larger-than`, `commandlog-large-request-max-len`).
+    /// Commands that are large, in bytes (`commandlog-request-larger-than`,
+    /// `commandlog-large-request-max-len`).
     pub large_request_log: CommandLogLimit,
-    /// Commands with large replies, in bytes (`commandlog-reply-larger-than`, `commandlog-large-reply-max-len`).
+    /// Commands with large replies, in bytes (`commandlog-reply-larger-than`,
+    /// `commandlog-large-reply-max-len`).
     pub large_reply_log: CommandLogLimit,
     /// How much memory the data may take, and what goes when it takes more (`maxmemory`, `maxmemory-policy`,
     /// `maxmemory-samples`, `maxmemory-eviction-tenacity`, `lfu-log-factor`, `lfu-decay-time`).
     pub memory: MemoryLimits,
     /// Active expiry cycles per second (`hz`), 1 to 500. Default 10.
     pub hz: u64,
-    /// How much time active expiry may take (`active-expire-effort`), 1 to 10: each of the `hz` cycles 25 % of its period,
-    /// and 2 % more for each step of effort above 1; one that makes up for what those left, 1 ms and 0.25 ms more for each step. Default 1.
+    /// How much time active expiry may take (`active-expire-effort`), 1 to 10: each of the `hz` cycles 25 %
+    /// of its period, and 2 % more for each step of effort above 1; one that makes up for what those left, 1
+    /// ms and 0.25 ms more for each step. Default 1.
     pub active_expire_effort: u64,
-    /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in seconds.
+    /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in
+    /// seconds.
     pub shutdown_timeout_s: u64,
 }
 

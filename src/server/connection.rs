@@ -3,18 +3,19 @@
 //! A batch is everything the client has pipelined: all complete commands of the input are executed,
 //! their replies are collected and written together, then more input is read.
 //!
-//! What others have for the client (its [outbox](super::outbox)) is taken between two replies, and whenever nothing
-//! else is to be done.
+//! What others have for the client (its [outbox](super::outbox)) is taken between two replies, and whenever
+//! nothing else is to be done.
 //!
 //! # Bounds
 //!
 //! * A client that does not read its replies is not read from: replies are written before the next
 //!   input is taken, and in the middle of a batch, or of a reply, as soon as [`FLUSH_BYTES`] have come
 //!   together. If the socket takes no more, a batch goes on until [`BLOCK_BYTES`] wait, or more than
-//!   `client-output-buffer-limit` allows if that is more: who is over a limit has to be seen to be. So at most that much plus one
-//!   string waits per client. What fits into [`OWN_BUFFER_BYTES`] counts for no limit, as in Valkey.
-//! * A client that has nothing to say holds no buffers: large ones are given back at once, small ones when it has been
-//!   idle for a while (see [`Client::rest`](super::clients::Client::rest)).
+//!   `client-output-buffer-limit` allows if that is more: who is over a limit has to be seen to be. So at
+//!   most that much plus one string waits per client. What fits into [`OWN_BUFFER_BYTES`] counts for no
+//!   limit, as in Valkey.
+//! * A client that has nothing to say holds no buffers: large ones are given back at once, small ones when it
+//!   has been idle for a while (see [`Client::rest`](super::clients::Client::rest)).
 //! * Input grows with the command that is arriving, up to its announced length, which the parser
 //!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
 //!   command together are bounded by `client-query-buffer-limit`, and so is what a client that waits has sent
@@ -559,7 +560,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for more input, or for something that others have for the client. Notes when there is no more input.
+    /// Waits for more input, or for something that others have for the client. Notes when there is no more
+    /// input.
     async fn receive(&mut self) -> Result<(), End> {
         self.adopt_limits();
         if self.input_peak_bytes > KEEP_INPUT_BYTES {
@@ -599,7 +601,8 @@ impl Connection {
         self.session.client.outbox.shrink();
     }
 
-    /// Gives the input buffer back, unless a large argument is arriving in it. The few bytes in it move to a new one.
+    /// Gives the input buffer back, unless a large argument is arriving in it. The few bytes in it move to a
+    /// new one.
     fn give_back_input(&mut self) {
         if self.input.len() < READ_BYTES && self.parser.missing_bytes(&self.input) <= READ_BYTES {
             let rest = std::mem::take(&mut self.input);
@@ -734,7 +737,8 @@ impl Connection {
             };
         }
         loop {
-            // All that is pipelined is taken, within the query buffer limit: that the client has gone is behind it.
+            // All that is pipelined is taken, within the query buffer limit: that the client has gone is
+            // behind it.
             self.check_unfinished()?;
             tokio::select! {
             biased;

@@ -27,8 +27,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
     );
 }
 
-/// Goes on with the evictions that a command left, or that a lower `maxmemory` asks for, in pieces as long as a command
-/// may evict.
+/// Goes on with the evictions that a command left, or that a lower `maxmemory` asks for, in pieces as long as
+/// a command may evict.
 async fn evict(shared: &Arc<Shared>) {
     loop {
         shared.more_to_evict.notified().await;

@@ -85,7 +85,8 @@ pub(super) enum Flow {
         /// What others have pushed until now goes first.
         after_pushes: bool,
     },
-    /// `EXEC`: what its commands answer, each in the protocol that was spoken when it ran, and what follows the array.
+    /// `EXEC`: what its commands answer, each in the protocol that was spoken when it ran, and what follows
+    /// the array.
     Executed(Executed),
     /// `WAIT`: answer with the number of replicas that have `offset`.
     Wait {
@@ -142,7 +143,8 @@ pub(super) struct ServerCommand {
 pub(super) enum Run {
     /// Without a lock of the keyspace, so that it may run between the data commands of a transaction.
     Plain(fn(&mut Session, &[Bytes]) -> Flow),
-    /// With the keyspace as a whole, if its arguments ask for that: from outside, or from within a transaction.
+    /// With the keyspace as a whole, if its arguments ask for that: from outside, or from within a
+    /// transaction.
     Overview { asks: fn(&[Bytes]) -> bool, run: fn(&mut Session, &[Bytes], &mut dyn Overview) -> Flow },
 }
 
@@ -300,7 +302,8 @@ impl Session {
         }
     }
 
-    /// Waits for what a command has asked for and what must not be waited for under the locks of a transaction.
+    /// Waits for what a command has asked for and what must not be waited for under the locks of a
+    /// transaction.
     pub fn settle(&mut self) {
         if std::mem::take(&mut self.expiry_changed) {
             self.shared.active_expiry.wait_for_cycle();
@@ -344,7 +347,8 @@ impl Session {
         Flow::Silent
     }
 
-    /// Refuses a command; a transaction that is being queued will not be executed, and is gone if it was its `EXEC`.
+    /// Refuses a command; a transaction that is being queued will not be executed, and is gone if it was its
+    /// `EXEC`.
     fn refuse(&mut self, command: Option<Command>, reply: Reply) -> Flow {
         if command.is_some_and(|command| command.name() == "exec") {
             return self.abort(reply).into();

@@ -2,28 +2,32 @@
 //!
 //! # Pace
 //!
-//! `hz` times a second a *slow* cycle runs, for at most (23 + 2e) % of its period, e being `active-expire-effort`. It finds
-//! whatever is due, so usually it ends long before. If it runs out of time, *fast* cycles of at most 0.75 + 0.25e
-//! milliseconds follow until the next slow one or until nothing is due, each after a pause at least as long as itself. These
-//! are Valkey's figures; but where periods are short, fast cycles are at most a quarter of what the slow one leaves. So what becomes due is gone from storage within one period, as long as what becomes due in a period can
-//! be reclaimed in the time for it; the time is at most
+//! `hz` times a second a *slow* cycle runs, for at most (23 + 2e) % of its period, e being
+//! `active-expire-effort`. It finds whatever is due, so usually it ends long before. If it runs out of time,
+//! *fast* cycles of at most 0.75 + 0.25e milliseconds follow until the next slow one or until nothing is due,
+//! each after a pause at least as long as itself. These are Valkey's figures; but where periods are short,
+//! fast cycles are at most a quarter of what the slow one leaves. So what becomes due is gone from storage
+//! within one period, as long as what becomes due in a period can be reclaimed in the time for it; the time
+//! is at most
 //!
 //! | effort | nothing left over | behind |
 //! |---|---|---|
 //! | 1 | 25 % of one processor | 63 % |
 //! | 10 | 43 % | 72 % |
 //!
-//! (less from about 200 `hz` on, because pauses are whole milliseconds), which reclaims 0.8 million fields a second of one hash of a million, and 1.4 million of 100 000 hashes of ten (effort 1, measured on
-//! one machine). Fields that expire faster than that for long accumulate, hidden, and `INFO` tells when that was not enough: `expired_time_cap_reached_count` counts the cycles that had to leave something
-//! (`expire_cycles_completed` those that did not), and `expire_lag_ms` is how overdue the last one found it: never less than the truth, and more
-//! while cycles never catch up, as it is counted from when they last did.
+//! (less from about 200 `hz` on, because pauses are whole milliseconds), which reclaims 0.8 million fields a
+//! second of one hash of a million, and 1.4 million of 100 000 hashes of ten (effort 1, measured on one
+//! machine). Fields that expire faster than that for long accumulate, hidden, and `INFO` tells when that was
+//! not enough: `expired_time_cap_reached_count` counts the cycles that had to leave something
+//! (`expire_cycles_completed` those that did not), and `expire_lag_ms` is how overdue the last one found it:
+//! never less than the truth, and more while cycles never catch up, as it is counted from when they last did.
 //!
 //! # Threads
 //!
-//! A cycle runs on a thread for blocking work, one at a time: it is too long for a thread that serves sockets, and commands run
-//! beside it, because it holds one shard's lock at a time and briefly: see
-//! [`Keyspace::expire_cycle`](crate::keyspace::Keyspace::expire_cycle). `expire_longest_hold_us` is how long it was at worst, the time included
-//! that the thread may have been waiting for a processor.
+//! A cycle runs on a thread for blocking work, one at a time: it is too long for a thread that serves
+//! sockets, and commands run beside it, because it holds one shard's lock at a time and briefly: see
+//! [`Keyspace::expire_cycle`](crate::keyspace::Keyspace::expire_cycle). `expire_longest_hold_us` is how long
+//! it was at worst, the time included that the thread may have been waiting for a processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,8 +56,8 @@ impl ActiveExpiry {
         self.is_off.store(!is_on, Ordering::Relaxed);
     }
 
-    /// Waits for the end of the cycle that is running, so that nothing is reclaimed after an answer that says so. Not
-    /// under a lock of the keyspace.
+    /// Waits for the end of the cycle that is running, so that nothing is reclaimed after an answer that says
+    /// so. Not under a lock of the keyspace.
     pub fn wait_for_cycle(&self) {
         drop(self.cycle.lock());
     }
@@ -78,7 +82,8 @@ impl Pace {
         Pace {
             period,
             slow,
-            // Two of them with their pauses always fit, so that who is behind is not slower for a higher `hz`.
+            // Two of them with their pauses always fit, so that who is behind is not slower for a higher
+            // `hz`.
             fast: fast.min((period - slow) / 4),
         }
     }

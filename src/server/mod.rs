@@ -37,14 +37,14 @@
 //!
 //! Commands run on the runtime's threads. The keyspace's shard locks are held for one unit and never
 //! across an await; everything else that is shared is either swapped whole (configuration, history),
-//! an independent counter, or behind a lock that is taken rarely (registries). Messages are delivered under shard locks: the
-//! order is shard, then registry (shared), then outbox, and nothing waits under any of them.
+//! an independent counter, or behind a lock that is taken rarely (registries). Messages are delivered under
+//! shard locks: the order is shard, then registry (shared), then outbox, and nothing waits under any of them.
 //!
 //! # Differences from Valkey, on purpose
 //!
 //! * A client that watches by `MONITOR` is bounded by `pubsub`'s output limit if `normal` has none.
-//! * `SUBSCRIBE` with several channels in a transaction: the array of `EXEC` holds the first confirmation, and
-//!   the others follow it. Valkey puts all of them into the array, which is then longer than it says.
+//! * `SUBSCRIBE` with several channels in a transaction: the array of `EXEC` holds the first confirmation,
+//!   and the others follow it. Valkey puts all of them into the array, which is then longer than it says.
 //! * The stream exists from the start, not from the first replica on: `master_repl_offset` counts
 //!   every write, and a restart of the first replica needs no full resync.
 //! * Full resyncs take no fork and wait for no other (`repl-diskless-sync-delay` does not exist): each
@@ -53,8 +53,8 @@
 //! * While clients are paused, a read that meets an expired key deletes it, and says so in the stream.
 //! * `SHUTDOWN NOW` ends a shutdown that waits for replicas; Valkey goes on waiting.
 //! * `CLIENT LIST` shows `obl` as 0 and `rbp` as `rbs`: what waits to be sent is `omem`.
-//! * `DEBUG SLEEP` puts the calling connection to sleep, not the server; inside a transaction, which goes on only when it is
-//!   over, those wait as well who need a key of it.
+//! * `DEBUG SLEEP` puts the calling connection to sleep, not the server; inside a transaction, which goes on
+//!   only when it is over, those wait as well who need a key of it.
 
 mod clients;
 mod commandlog;
@@ -180,9 +180,10 @@ impl Server {
         Stopper(Arc::clone(&self.shared))
     }
 
-    /// Serves until `shutdown` resolves, a [`Stopper`] is used, or a client sends `SHUTDOWN`. Then writes are paused until the
-    /// replicas have acknowledged everything, for at most `shutdown-timeout` seconds, in which `SHUTDOWN ABORT` makes it go
-    /// on. After that no more connections are accepted, clients are closed, and replicas get what is left of the stream.
+    /// Serves until `shutdown` resolves, a [`Stopper`] is used, or a client sends `SHUTDOWN`. Then writes are
+    /// paused until the replicas have acknowledged everything, for at most `shutdown-timeout` seconds, in
+    /// which `SHUTDOWN ABORT` makes it go on. After that no more connections are accepted, clients are
+    /// closed, and replicas get what is left of the stream.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Server { shared, listener, addr } = self;
         tracing::info!(%addr, replid = %shared.replication.history.load().replid, "ready to accept connections");

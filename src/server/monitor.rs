@@ -1,19 +1,19 @@
 //! `MONITOR`: every command, as its client sent it, to those who watch.
 //!
 //! The commands of a unit are recorded while the unit's locks are held, all at once and with the `EXEC` that
-//! they came from: for every key the lines are in the order of execution, and a transaction is never torn. The
-//! line shows the client's own arguments, not what is propagated, except for passwords.
+//! they came from: for every key the lines are in the order of execution, and a transaction is never torn.
+//! The line shows the client's own arguments, not what is propagated, except for passwords.
 //!
-//! Shown are commands that ran, also if they failed; not those that were refused before (unknown, wrong number of
-//! arguments, not authenticated), and not the administration: [`is_hidden`].
+//! Shown are commands that ran, also if they failed; not those that were refused before (unknown, wrong
+//! number of arguments, not authenticated), and not the administration: [`is_hidden`].
 //!
 //! While nobody watches, a command costs one relaxed load.
 //!
 //! # Limit
 //!
-//! A client that watches cannot be slowed down by anybody, and Valkey puts it into the class `normal`, which has no
-//! limit by default: a watcher that does not read would grow without a bound. Here it has `normal`'s limit if
-//! there is one, and `pubsub`'s otherwise.
+//! A client that watches cannot be slowed down by anybody, and Valkey puts it into the class `normal`, which
+//! has no limit by default: a watcher that does not read would grow without a bound. Here it has `normal`'s
+//! limit if there is one, and `pubsub`'s otherwise.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use crate::keyspace::events::EventClass;
 
-/// The classes and the letters that name them, in the order in which they are shown. Events of streams (`t`) and
-/// modules (`d`) can be asked for; there are none.
+/// The classes and the letters that name them, in the order in which they are shown. Events of streams (`t`)
+/// and modules (`d`) can be asked for; there are none.
 const CLASSES: &[(char, u32)] = &[
     ('g', EventClass::Generic as u32),
     ('$', EventClass::String as u32),

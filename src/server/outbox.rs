@@ -87,8 +87,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a push. Returns whether the limit was passed by it: the client is then to be ended. Whatever comes
-    /// after that is dropped.
+    /// Adds a push. Returns whether the limit was passed by it: the client is then to be ended. Whatever
+    /// comes after that is dropped.
     #[must_use]
     pub fn push(&self, piece: Bytes, limit: OutputLimit) -> bool {
         let mut state = self.state.lock();
@@ -126,8 +126,8 @@ impl Outbox {
         }
     }
 
-    /// Moves the oldest pushes, at most `pieces` of them, to `out` until that holds `enough_bytes`; returns how
-    /// many. They count as waiting until [`set_writing`](Self::set_writing) says otherwise.
+    /// Moves the oldest pushes, at most `pieces` of them, to `out` until that holds `enough_bytes`; returns
+    /// how many. They count as waiting until [`set_writing`](Self::set_writing) says otherwise.
     pub fn take(&self, out: &mut BytesMut, pieces: usize, enough_bytes: usize) -> usize {
         let mut state = self.state.lock();
         let mut taken = 0;

@@ -2,9 +2,10 @@
 //!
 //! # Promise
 //!
-//! While writes are paused no client changes the data or the stream: a command that may is put off, its client is shown as blocked,
-//! and it runs when the pause is over, as if it had just arrived. Nobody's connection is closed. Active expiry and evictions rest as
-//! well. (A read that meets an expired key still deletes it, unlike in Valkey.)
+//! While writes are paused no client changes the data or the stream: a command that may is put off, its
+//! client is shown as blocked, and it runs when the pause is over, as if it had just arrived. Nobody's
+//! connection is closed. Active expiry and evictions rest as well. (A read that meets an expired key still
+//! deletes it, unlike in Valkey.)
 //!
 //! Without a pause a command pays one relaxed load.
 

@@ -1,16 +1,16 @@
 //! Who has subscribed to what, and the delivery of messages.
 //!
 //! [`PubSub`] is the keyspace's [`EventSink`]: messages and events arrive while the locks of their channel or
-//! key are held, in the order of the replication stream, and are put into the [outboxes](super::outbox) of the
-//! subscribers before the call returns. The registry is read-locked meanwhile; subscribing takes the write lock. Under
-//! either lock nothing waits.
+//! key are held, in the order of the replication stream, and are put into the [outboxes](super::outbox) of
+//! the subscribers before the call returns. The registry is read-locked meanwhile; subscribing takes the
+//! write lock. Under either lock nothing waits.
 //!
 //! # A subscription's first and last message
 //!
 //! The confirmation of `SUBSCRIBE` is a reply, and what is published afterwards is taken from the outbox
-//! after it. `UNSUBSCRIBE` removes the subscription first; then the connection sends what the outbox holds, then the
-//! confirmation. So a client is never sent a message of a channel that it is not, by what it has been told,
-//! subscribed to.
+//! after it. `UNSUBSCRIBE` removes the subscription first; then the connection sends what the outbox holds,
+//! then the confirmation. So a client is never sent a message of a channel that it is not, by what it has
+//! been told, subscribed to.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -113,8 +113,9 @@ impl Shared {
         !matches!(*self.phase.borrow(), Phase::Draining { .. })
     }
 
-    /// Begins to end. Waits for replicas that lag, if `waits`, for at most `shutdown-timeout`; returns whether there is
-    /// something to wait for. If it has been waiting already, one that does not wait ends that.
+    /// Begins to end. Waits for replicas that lag, if `waits`, for at most `shutdown-timeout`; returns
+    /// whether there is something to wait for. If it has been waiting already, one that does not wait ends
+    /// that.
     pub fn stop(&self, waits: bool) -> bool {
         // First, so that what the replicas are to have is settled.
         self.pause.shutdown(true);
@@ -229,8 +230,8 @@ impl Shared {
         self.more_to_evict.notify_one();
     }
 
-    /// Evicts keys if the data takes more than `maxmemory`, for as long as one command may, and has the rest done beside
-    /// the commands.
+    /// Evicts keys if the data takes more than `maxmemory`, for as long as one command may, and has the rest
+    /// done beside the commands.
     pub fn make_room(&self) -> Room {
         if !self.keyspace.is_over_memory_limit() || self.paused() > Level::Nothing {
             return Room::Enough;
@@ -246,8 +247,8 @@ impl Shared {
     }
 }
 
-/// The limits of a replica's cursor from `client-output-buffer-limit replica`; zero means none in both, and the buffer
-/// raises a hard limit below the backlog to it.
+/// The limits of a replica's cursor from `client-output-buffer-limit replica`; zero means none in both, and
+/// the buffer raises a hard limit below the backlog to it.
 pub(super) fn cursor_limits(config: &Config) -> CursorLimits {
     let OutputLimit { hard_bytes, soft_bytes, soft_s } = config.replica_output;
     CursorLimits { hard_bytes, soft_bytes, soft_ms: soft_s.saturating_mul(1000) }

@@ -1,13 +1,13 @@
 //! `EXEC`: what was queued, in one pass and in the client's order.
 //!
-//! Data commands and server commands run one after the other on one thread, under the locks of all data commands, which
-//! are taken before the first and released after the last (see [`keyspace::batch`](crate::keyspace::batch)). So a
-//! command sees what those before it did, whichever kind they are: an event is published if the `CONFIG SET` that asks for it
-//! stands before the write, a client that was unblocked is not served by the push that follows, the `INFO` before a write
-//! does not count it.
+//! Data commands and server commands run one after the other on one thread, under the locks of all data
+//! commands, which are taken before the first and released after the last (see
+//! [`keyspace::batch`](crate::keyspace::batch)). So a command sees what those before it did, whichever kind
+//! they are: an event is published if the `CONFIG SET` that asks for it stands before the write, a client
+//! that was unblocked is not served by the push that follows, the `INFO` before a write does not count it.
 //!
-//! What the data commands propagate is published as one unit when the last has run; until then the offset of the
-//! stream stands still, as it does in Valkey.
+//! What the data commands propagate is published as one unit when the last has run; until then the offset of
+//! the stream stands still, as it does in Valkey.
 
 use std::time::Duration;
 
@@ -121,7 +121,8 @@ impl Session {
         exec: &[Bytes],
         batch: &mut Batch<'_, '_>,
     ) -> Executed {
-        // What it is sent by its own commands follows the array, confirmations of the end of a subscription included.
+        // What it is sent by its own commands follows the array, confirmations of the end of a subscription
+        // included.
         let waiting = if self.subscriptions.is_empty() { 0 } else { self.client.outbox.waiting().0 };
         let mut executed = Executed { pushes_before: waiting, ..Executed::default() };
         self.executing = Some(steps.len());

@@ -1,5 +1,5 @@
-//! Random arguments: few keys, so that commands collide; small values, numbers at every edge, and times that are either
-//! over at once or far away.
+//! Random arguments: few keys, so that commands collide; small values, numbers at every edge, and times that
+//! are either over at once or far away.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

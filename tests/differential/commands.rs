@@ -24,13 +24,15 @@ pub enum Check {
     Seconds,
     /// Equal types: the value is the server's own business.
     Shape,
-    /// Equal, but for encodings that depend in Valkey on how a value came to be: of sorted sets that were once sorted.
+    /// Equal, but for encodings that depend in Valkey on how a value came to be: of sorted sets that were
+    /// once sorted.
     Encoding,
     /// A cursor and a page: followed to its end on both servers, all elements compared as a multiset.
     Sweep,
     /// Random elements: as many on both, all of them there, different ones where they have to be.
     Draw,
-    /// Elements taken at random: checked as [`Check::Draw`] and against the stream, then taken from the other server too.
+    /// Elements taken at random: checked as [`Check::Draw`] and against the stream, then taken from the other
+    /// server too.
     Pop,
     /// A random key that exists.
     RandomKey,
@@ -89,7 +91,8 @@ pub struct Entry {
     /// Whether it may wait: its timeouts are short.
     pub waits: bool,
     lines: &'static [&'static str],
-    /// Of [`Family::Volatile`]: how often, how replies are compared if not as usual, and lines that others cannot have.
+    /// Of [`Family::Volatile`]: how often, how replies are compared if not as usual, and lines that others
+    /// cannot have.
     volatile_weight: u32,
     volatile_check: Option<Check>,
     volatile_lines: &'static [&'static str],
@@ -155,8 +158,8 @@ impl Entry {
     }
 }
 
-/// Every data command. The replicas of this server apply what each propagates, Redis 7.0 included: what that would not know
-/// (`MSETEX`, a payload of Valkey's version) goes out in words that it knows.
+/// Every data command. The replicas of this server apply what each propagates, Redis 7.0 included: what that
+/// would not know (`MSETEX`, a payload of Valkey's version) goes out in words that it knows.
 static TABLE: &[Entry] = &[
     // Strings
     entry("set", 50, &[
@@ -269,8 +272,9 @@ static TABLE: &[Entry] = &[
     entry("expiretime", 5, &["EXPIRETIME key"]).check(Check::Seconds),
     entry("pexpiretime", 5, &["PEXPIRETIME key"]).check(Check::Milliseconds)
         .volatile(3, &["PEXPIRETIME hash"]),
-    // Hashes. `HSETEX` and `HGETEX` of a key called `fields` are left out: Valkey misreads it, and refuses what is executed here.
-    // So is `HSETEX k FIELDS -9223372036854775808` without fields: twice as many are none in 64 bits, which Valkey accepts.
+    // Hashes. `HSETEX` and `HGETEX` of a key called `fields` are left out: Valkey misreads it, and refuses
+    // what is executed here. So is `HSETEX k FIELDS -9223372036854775808` without fields: twice as many are
+    // none in 64 bits, which Valkey accepts.
     entry("hset", 30, &["HSET hash (field value)*1-3"]).volatile(50, &["HSET odd (field value)*1-3"]),
     entry("hmset", 5, &["HMSET hash (field value)*1-3"]).volatile(6, &[]),
     entry("hsetnx", 6, &["HSETNX hash field value"]).volatile(14, &[]),
@@ -287,7 +291,8 @@ static TABLE: &[Entry] = &[
     entry("hincrbyfloat", 8, &["HINCRBYFLOAT hash field float"]).volatile(22, &["HINCRBYFLOAT hash numeric float"]),
     entry("hrandfield", 8, &["HRANDFIELD hash [draw [WITHVALUES]]"]).check(Check::Draw).volatile(14, &[]),
     entry("hscan", 6, &["HSCAN hash 0 (MATCH pattern|COUNT positive|NOVALUES)*0-2"]).check(Check::Sweep).volatile(10, &[]),
-    // Deadlines of fields. Of a hash without any, all but the first four go out in words that every replica knows.
+    // Deadlines of fields. Of a hash without any, all but the first four go out in words that every replica
+    // knows.
     entry("hexpire", 0, &[]).timed_at(Times::Second).volatile(20, &[
         "HEXPIRE (hash|key|odd) secs FIELDS counted{field}",
         "HEXPIRE hash secs (NX|XX|GT|LT)*1-2 FIELDS counted{field}",
@@ -351,7 +356,8 @@ static TABLE: &[Entry] = &[
     entry("llen", 4, &["LLEN list"]),
     entry("lindex", 5, &["LINDEX list index"]),
     entry("lrange", 8, &["LRANGE list index index"]),
-    // Valkey cuts the index to 32 bits: `LSET l 9223372036854775807 v` writes the last element there, and is refused here.
+    // Valkey cuts the index to 32 bits: `LSET l 9223372036854775807 v` writes the last element there, and is
+    // refused here.
     entry("lset", 6, &["LSET list place value"]),
     entry("linsert", 7, &["LINSERT list (BEFORE|AFTER|ASIDE) value value"]),
     entry("lrem", 8, &["LREM list index value"]),
@@ -460,7 +466,8 @@ const USUAL_WEIGHT: u32 = 6;
 const DAMAGED: u32 = 14;
 /// One command in this many is only its name.
 const BARE: u32 = 30;
-/// A damaged command could name a time of this many units, which is neither near nor far: it is left as it was.
+/// A damaged command could name a time of this many units, which is neither near nor far: it is left as it
+/// was.
 const AMBIGUOUS: std::ops::RangeInclusive<i64> = 1..=60_000;
 /// No server is asked for more random elements than this: some answer as many as they are asked for.
 const MOST_DRAWN: i64 = 1_000;
@@ -520,7 +527,8 @@ impl Commands {
         self.find(argv).map_or(Check::Exact, |entry| entry.check)
     }
 
-    /// Whether a transaction cannot have this: what it takes or meets is a matter of chance, or is put right afterwards.
+    /// Whether a transaction cannot have this: what it takes or meets is a matter of chance, or is put right
+    /// afterwards.
     pub fn is_by_chance(&self, argv: &[Bytes]) -> bool {
         matches!(self.check(argv), Check::Pop | Check::RandomKey | Check::Reclaim | Check::Copy)
             || argv[0].eq_ignore_ascii_case(b"SCAN")

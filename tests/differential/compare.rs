@@ -6,7 +6,8 @@ use replcore::resp::Reply;
 
 use super::commands::Check;
 
-/// By how much two times may differ that both servers count from now: as long as the slowest batch took so far.
+/// By how much two times may differ that both servers count from now: as long as the slowest batch took so
+/// far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slack {
     pub ms: i64,

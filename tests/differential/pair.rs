@@ -1,9 +1,11 @@
-//! Two servers in step: the one under test and a Valkey get the same commands, and their replies and streams are compared.
+//! Two servers in step: the one under test and a Valkey get the same commands, and their replies and streams
+//! are compared.
 //!
-//! Consecutive commands of one connection go out as a batch, to both servers at once. When all replies are there, each
-//! server says how long its stream is, and a recorder attached to it as a replica has exactly those bytes: so a piece of the
-//! stream belongs to a batch. A command about which more has to be done than compare (SCAN, SPOP, DUMP …) is a batch by
-//! itself. After a command that set a near deadline both servers' clocks are let past it.
+//! Consecutive commands of one connection go out as a batch, to both servers at once. When all replies are
+//! there, each server says how long its stream is, and a recorder attached to it as a replica has exactly
+//! those bytes: so a piece of the stream belongs to a batch. A command about which more has to be done than
+//! compare (SCAN, SPOP, DUMP …) is a batch by itself. After a command that set a near deadline both servers'
+//! clocks are let past it.
 
 use std::time::{Duration, Instant};
 
@@ -188,7 +190,8 @@ impl Pair {
         }
     }
 
-    /// Runs a sequence on empty keyspaces without a look at replies and streams; what is a matter of chance is left out.
+    /// Runs a sequence on empty keyspaces without a look at replies and streams; what is a matter of chance
+    /// is left out.
     pub fn apply(&mut self, commands: &Commands, steps: &[Step], counts: &mut Counts) {
         let certain =
             |step: &&Step| !commands.check(&step.argv).is_alone() && !commands.is_by_chance(&step.argv);
@@ -211,7 +214,8 @@ impl Pair {
         Run { commands, transactions, slack: Slack::default(), counts, pair: self }
     }
 
-    /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first difference.
+    /// Runs a sequence on empty keyspaces, in batches of at most `batch` commands, up to the first
+    /// difference.
     pub fn run(
         &mut self,
         commands: &Commands,
@@ -482,7 +486,8 @@ impl Run<'_> {
             () => (false, false),
         };
         if scored {
-            // By value: once SORT has turned a small set into a skiplist, Valkey writes its scores with 17 digits.
+            // By value: once SORT has turned a small set into a skiplist, Valkey writes its scores with 17
+            // digits.
             found.iter_mut().for_each(|rows| rows.iter_mut().skip(1).step_by(2).for_each(as_number));
         }
         let [ours, theirs] = found.map(Reply::Array);
@@ -633,7 +638,8 @@ impl Run<'_> {
         self.forget_streams();
     }
 
-    /// Active expiry is on until both have reclaimed all that is dead: both say so in the same deletions, in any order.
+    /// Active expiry is on until both have reclaimed all that is dead: both say so in the same deletions, in
+    /// any order.
     fn reclaim(&mut self) -> Result<(), String> {
         self.pair.set_active_expiry(true);
         self.pair.wait_reclaimed();
@@ -647,8 +653,8 @@ impl Run<'_> {
         }
     }
 
-    /// COPY. Of a hash whose fields are all dead Valkey makes an empty hash, a key without anything: that is deleted, and what
-    /// this server says is that there is no copy.
+    /// COPY. Of a hash whose fields are all dead Valkey makes an empty hash, a key without anything: that is
+    /// deleted, and what this server says is that there is no copy.
     fn copy(&mut self, connection: usize, argv: &Argv) -> Result<(), String> {
         let Some([ours, theirs]) = self.one(connection, argv)? else { return Ok(()) };
         if ours != theirs {

@@ -20,7 +20,8 @@ pub struct Step {
     pub argv: Argv,
 }
 
-/// A sequence of at least `len` commands, the same for the same seed (but for absolute times, which count from now).
+/// A sequence of at least `len` commands, the same for the same seed (but for absolute times, which count
+/// from now).
 pub fn generate(commands: &Commands, seed: u64, len: usize, payloads: Arc<Payloads>) -> Vec<Step> {
     let mut arguments = Arguments::new(seed, payloads);
     let mut sequence = Sequence::default();
@@ -42,7 +43,8 @@ pub fn generate(commands: &Commands, seed: u64, len: usize, payloads: Arc<Payloa
         for _ in 0..=arguments.below(if transaction { 8 } else { 24 }) {
             let argv = loop {
                 let argv = commands.random(&mut arguments, |entry| suits(entry, transaction));
-                // What was taken at random could not be told from the rest of a transaction, nor which dead keys were met.
+                // What was taken at random could not be told from the rest of a transaction, nor which dead
+                // keys were met.
                 if !transaction || !commands.is_by_chance(&argv) {
                     break argv;
                 }
@@ -72,8 +74,8 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Adds a command, unless it would tell the servers apart in a known way: a `BITFIELD` that only makes room changes
-    /// the key, and those who watch it are told here, but not in Valkey.
+    /// Adds a command, unless it would tell the servers apart in a known way: a `BITFIELD` that only makes
+    /// room changes the key, and those who watch it are told here, but not in Valkey.
     fn push(&mut self, connection: usize, argv: Argv) {
         if is_failing_bitfield(&argv) && self.watching.contains(&true) {
             return;

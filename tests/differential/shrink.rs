@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// When to be content with what was found.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Removes what is not needed to make `fails` true: ever smaller pieces, until no single item can be left out (delta
-/// debugging). `fails` must be true of `items`.
+/// Removes what is not needed to make `fails` true: ever smaller pieces, until no single item can be left out
+/// (delta debugging). `fails` must be true of `items`.
 pub fn shrink<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
     let start = Instant::now();
     let mut items = items.to_vec();

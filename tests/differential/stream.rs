@@ -18,8 +18,8 @@ pub struct Op {
 }
 
 impl Op {
-    /// The commands of a piece, each with the database that `SELECT` chose, and without what keeps the link alive. `db` goes
-    /// from piece to piece.
+    /// The commands of a piece, each with the database that `SELECT` chose, and without what keeps the link
+    /// alive. `db` goes from piece to piece.
     pub fn sequence(commands: Vec<Argv>, db: &mut Option<Bytes>) -> Vec<Op> {
         let mut ops = Vec::new();
         for argv in commands {
@@ -40,7 +40,8 @@ impl Op {
     }
 }
 
-/// A form in which this server's stream differs from Valkey's, on purpose. Reason and sequence are in `src/rewrite`.
+/// A form in which this server's stream differs from Valkey's, on purpose. Reason and sequence are in
+/// `src/rewrite`.
 struct Exception {
     what: &'static str,
     form: Form,
@@ -252,8 +253,9 @@ fn is_time(arg: &Bytes) -> bool {
     ["EX", "PX", "EXAT", "PXAT"].iter().any(|word| is(arg, word))
 }
 
-/// What an active cycle reclaimed: of each key of each database the fields, in order, and whether it was deleted. A key that
-/// was deleted has no fields: where its own deadline had passed too, either may have been met first.
+/// What an active cycle reclaimed: of each key of each database the fields, in order, and whether it was
+/// deleted. A key that was deleted has no fields: where its own deadline had passed too, either may have been
+/// met first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reclaimed(BTreeMap<(Option<Bytes>, Bytes), (Vec<Bytes>, bool)>);
 
@@ -409,8 +411,8 @@ fn is_well_wrapped(ops: &[Op]) -> bool {
     begun.is_none()
 }
 
-/// The same commands, one exception or the other applied; as the number of commands may be another, so may `MULTI` and
-/// `EXEC` around them.
+/// The same commands, one exception or the other applied; as the number of commands may be another, so may
+/// `MULTI` and `EXEC` around them.
 fn same_but_for_exceptions(ours: &[Op], theirs: &[Op], slack: Slack, exceptions: &mut Exceptions) -> bool {
     let bare = |ops: &[Op]| -> Vec<Op> {
         ops.iter().filter(|op| op.argv[0] != "MULTI" && op.argv[0] != "EXEC").cloned().collect()

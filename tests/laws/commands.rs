@@ -1,7 +1,7 @@
 //! Random commands of the keyspace: at least one template for each that writes.
 //!
-//! A word in braces stands for something random ([`placeholder`]). Keys, members and fields are few, so that commands
-//! meet what others left; a key is now and then one of another type.
+//! A word in braces stands for something random ([`placeholder`]). Keys, members and fields are few, so that
+//! commands meet what others left; a key is now and then one of another type.
 
 use std::sync::LazyLock;
 

@@ -1,9 +1,10 @@
-//! The laws on hashes whose fields expire, with a small server that follows Valkey's rules and shares with the shipped keyspace
-//! nothing but the rewriting, to which it hands what happened. It is the reference for the shipped keyspace too ([`lockstep`](super::lockstep)).
+//! The laws on hashes whose fields expire, with a small server that follows Valkey's rules and shares with
+//! the shipped keyspace nothing but the rewriting, to which it hands what happened. It is the reference for
+//! the shipped keyspace too ([`lockstep`](super::lockstep)).
 //!
-//! On a primary a *dead* field (its deadline has passed) is absent for every command and stays stored until something
-//! reclaims it; that a deadline has passed already when it is set is for the primary alone to judge. A replica that
-//! applies the stream judges nothing: for it what is stored is there.
+//! On a primary a *dead* field (its deadline has passed) is absent for every command and stays stored until
+//! something reclaims it; that a deadline has passed already when it is set is for the primary alone to
+//! judge. A replica that applies the stream judges nothing: for it what is stored is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +88,8 @@ pub type Hashes = BTreeMap<(u16, Bytes), Hash>;
 enum Role {
     Primary,
     Replica,
-    /// A replica that judges by its own clock whether there is a deadline to keep, as those of Valkey 9.0.0 and 9.0.1.
+    /// A replica that judges by its own clock whether there is a deadline to keep, as those of Valkey 9.0.0
+    /// and 9.0.1.
     JudgingReplica,
 }
 
@@ -195,8 +197,8 @@ impl Run<'_> {
         right.then_some(first).ok_or_else(|| "the number of fields does not match".to_owned())
     }
 
-    /// What is answered for each field that is named from `first` on, the second mention of one being answered `again`
-    /// if the first changed it.
+    /// What is answered for each field that is named from `first` on, the second mention of one being
+    /// answered `again` if the first changed it.
     fn answers<T: Clone>(
         &self,
         first: usize,

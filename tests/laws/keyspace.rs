@@ -165,8 +165,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Loads one more part of the snapshot, which the primary has gone on changing; after the last one, applies what
-    /// came meanwhile.
+    /// Loads one more part of the snapshot, which the primary has gone on changing; after the last one,
+    /// applies what came meanwhile.
     fn load_more(&mut self) -> Law {
         let Some((snapshot, _)) = &mut self.loading else { return Ok(()) };
         if let Some(entries) = snapshot.next_batch() {

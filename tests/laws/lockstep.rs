@@ -1,5 +1,5 @@
-//! The same history on the shipped keyspace and on the reference of hashes whose fields expire: after every command
-//! the same reply, and the same fields, values and deadlines stored.
+//! The same history on the shipped keyspace and on the reference of hashes whose fields expire: after every
+//! command the same reply, and the same fields, values and deadlines stored.
 
 use std::collections::BTreeMap;
 

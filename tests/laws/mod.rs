@@ -89,7 +89,8 @@ impl fmt::Debug for History {
     }
 }
 
-/// Deadlines come and go within a few steps, so that commands meet them alive, dead and stored, and reclaimed.
+/// Deadlines come and go within a few steps, so that commands meet them alive, dead and stored, and
+/// reclaimed.
 fn advance_ms() -> impl Strategy<Value = i64> {
     prop_oneof![4 => Just(0), 4 => 1..60_i64, 3 => 400..1600_i64, 2 => 2000..5000_i64, 1 => -700..0_i64]
 }

@@ -93,8 +93,8 @@ impl Exhibit {
         historical
     }
 
-    /// What a command on fields called `name`, sent like this, would have been propagated as in the place of its `own` last
-    /// operation.
+    /// What a command on fields called `name`, sent like this, would have been propagated as in the place of
+    /// its `own` last operation.
     fn of_fields(self, sent: &[Bytes], name: &[u8], own: &[Bytes]) -> Option<Argv> {
         let own_is = |name: &str| own[0].eq_ignore_ascii_case(name.as_bytes());
         let has = |options: &[&str]| {
@@ -131,8 +131,8 @@ impl Exhibit {
     }
 }
 
-/// An `HSETEX` without the words of conditions that are found from `from` on: an unguarded search begins at the command's name
-/// and meets the key.
+/// An `HSETEX` without the words of conditions that are found from `from` on: an unguarded search begins at
+/// the command's name and meets the key.
 fn without_condition_words(sent: &[Bytes], from: usize) -> Argv {
     let words = argv(["FNX", "FXX", "NX", "XX"]);
     let is_condition = |arg: &Bytes| words.iter().any(|word| word.eq_ignore_ascii_case(arg));

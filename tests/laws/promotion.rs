@@ -1,12 +1,15 @@
 //! Promotion: at any frame boundary a replica becomes the primary, with a clock of its own.
 //!
-//! Until then it applied what came and hid from its readers what was dead by its clock; from then on it reclaims. Nothing else
-//! happens to it, and that is the law:
+//! Until then it applied what came and hid from its readers what was dead by its clock; from then on it
+//! reclaims. Nothing else happens to it, and that is the law:
 //!
-//! * what its readers saw the moment before, its clients see the moment after, no key and no field more or less;
-//! * what is dead at that moment is reclaimed by active expiry, each field by name in the new stream, and nothing else is;
-//! * whoever follows the new stream ends in the new primary's state: another replica, which stood where the promoted one
-//!   stood; and the old primary, which had gone on, after a full copy. Then nothing dead is left anywhere.
+//! * what its readers saw the moment before, its clients see the moment after, no key and no field more or
+//!   less;
+//! * what is dead at that moment is reclaimed by active expiry, each field by name in the new stream, and
+//!   nothing else is;
+//! * whoever follows the new stream ends in the new primary's state: another replica, which stood where the
+//!   promoted one stood; and the old primary, which had gone on, after a full copy. Then nothing dead is left
+//!   anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -142,7 +145,8 @@ fn without(state: &State, gone: &BTreeSet<Name>) -> State {
     state
 }
 
-/// What active expiry deletes by name in these frames; a key that goes because its hash is empty is not counted.
+/// What active expiry deletes by name in these frames; a key that goes because its hash is empty is not
+/// counted.
 fn deleted(frames: &[Bytes]) -> Law<BTreeSet<Name>> {
     let (mut deleted, mut db) = (BTreeSet::new(), 0);
     for frame in frames {
@@ -183,7 +187,8 @@ fn frames_of(old: &mut Leader, steps: &[Timed]) -> Law<Vec<Bytes>> {
     Ok(stream.frames())
 }
 
-/// Active expiry comes first on the new primary: it deletes what is dead of what was `stored`, and nothing else.
+/// Active expiry comes first on the new primary: it deletes what is dead of what was `stored`, and nothing
+/// else.
 fn reclaim_first(new: &mut Leader, stream: &mut Stream, stored: &State, now_ms: u64) -> Law<Vec<Bytes>> {
     new.reclaim_all(now_ms, stream);
     let (frames, dead) = (stream.frames(), dead(stored, now_ms));

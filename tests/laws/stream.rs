@@ -68,7 +68,8 @@ pub trait Apply {
     /// Everything that is stored, expired or not.
     type State: Differ;
 
-    /// Applies one unit, whole, with the replica's clock at `now_ms`; an error if it does not understand a command.
+    /// Applies one unit, whole, with the replica's clock at `now_ms`; an error if it does not understand a
+    /// command.
     fn apply(&mut self, unit: &[Sent], now_ms: u64) -> Law;
 
     /// Finishes what it still has to do before it can be compared.
@@ -129,10 +130,11 @@ impl<K: Ord + Debug, V: PartialEq + Debug> Differ for BTreeMap<K, V> {
     }
 }
 
-/// Runs a history on a primary and on replicas of all kinds, and holds them against each other after every step.
+/// Runs a history on a primary and on replicas of all kinds, and holds them against each other after every
+/// step.
 ///
-/// * *Clock-free*: each replica reads every frame with its clock wherever it happens to stand. That a frame comes late, or
-///   after a pause, a replica knows from its clock alone.
+/// * *Clock-free*: each replica reads every frame with its clock wherever it happens to stand. That a frame
+///   comes late, or after a pause, a replica knows from its clock alone.
 /// * *Prefix-closed*: a replica that is loaded from a snapshot, while the primary goes on, joins the others.
 ///
 /// In the end clients ask all of them.
@@ -142,8 +144,8 @@ pub fn check<P: Primary>(mut primary: P, mut stream: Stream, history: &History) 
     follow(&mut primary, &mut stream, replicas, history, START_MS).map(drop)
 }
 
-/// [`check`] with these replicas, which store what the primary stores or are loading it, from a moment on. Returns
-/// the moment at the end.
+/// [`check`] with these replicas, which store what the primary stores or are loading it, from a moment on.
+/// Returns the moment at the end.
 pub fn follow<P: Primary>(
     primary: &mut P,
     stream: &mut Stream,

@@ -1,4 +1,5 @@
-//! Results that another server computes otherwise: orders that rest on chance or on the form of a value, and arithmetic.
+//! Results that another server computes otherwise: orders that rest on chance or on the form of a value, and
+//! arithmetic.
 
 use bytes::Bytes;
 use replcore::resp::Reply;
@@ -50,8 +51,8 @@ fn shrunk(members: &str) -> [String; 3] {
     [zadd, format!("ZADD k {members}"), zrem]
 }
 
-/// A skiplist looks from above: unless the node of `z` is among the highest, it passes over it and finds `n`. A listpack
-/// is read in order, meets `z`, which is beyond the range, and finds nothing.
+/// A skiplist looks from above: unless the node of `z` is among the highest, it passes over it and finds `n`.
+/// A listpack is read in order, meets `z`, which is beyond the range, and finds nothing.
 #[test]
 fn a_range_of_bytes_over_several_scores_depends_on_the_form_of_the_set() {
     let before: Vec<String> = (0..60).map(|n| format!("2 a{n}")).collect();
@@ -75,8 +76,8 @@ fn a_negative_offset_depends_on_the_form_of_the_set() {
     embedded(&setup.each_ref().map(String::as_str), "ZRANGESTORE d k 0 9 BYSCORE LIMIT -1 1");
 }
 
-/// What differs here is the C library or the processor, and one machine has one of each. So this shows where the numbers come
-/// from: what Valkey propagates has none, and what is propagated here has the primary's.
+/// What differs here is the C library or the processor, and one machine has one of each. So this shows where
+/// the numbers come from: what Valkey propagates has none, and what is propagated here has the primary's.
 #[test]
 fn sums_and_distances_leave_as_numbers() {
     let scratch = Scratch::new("exception-numbers");

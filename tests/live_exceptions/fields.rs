@@ -190,8 +190,8 @@ fn a_time_that_is_named_twice_is_broken_by_valkey() {
     }
 }
 
-/// Valkey 9.0.0 judges a kept deadline by its clock even in what comes from its primary. It is stopped until the deadline
-/// has passed. Returns what the primary then has, and what the replica has.
+/// Valkey 9.0.0 judges a kept deadline by its clock even in what comes from its primary. It is stopped until
+/// the deadline has passed. Returns what the primary then has, and what the replica has.
 fn late_replica(program: Program, scratch: &Scratch) -> [BTreeMap<Bytes, String>; 2] {
     const STEP: Duration = Duration::from_secs(30);
     let primary = Server::start(program, "the primary", scratch);

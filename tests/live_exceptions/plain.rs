@@ -54,7 +54,8 @@ fn a_payload_of_valkeys_own_version_is_refused_by_redis() {
     embedded(&["SET other 1"], argv!["RESTORE", "k", "0", payload], Program::Redis);
 }
 
-/// No server that is tested with executes `INCREX`; the ones that do not know it can be replicas of one that does.
+/// No server that is tested with executes `INCREX`; the ones that do not know it can be replicas of one that
+/// does.
 #[test]
 fn increx_is_unknown_to_replicas_before_valkey_9_2() {
     for (program, version) in

@@ -1,4 +1,5 @@
-//! A Valkey that executes, a recorder of what it propagates, and the replica that is fed what `rewrite` says instead.
+//! A Valkey that executes, a recorder of what it propagates, and the replica that is fed what `rewrite` says
+//! instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -168,8 +169,8 @@ impl Lab {
             .unwrap_or_else(|| {
                 panic!("{}\nValkey propagated {recorded:#?}\nexpected was {expected:#?}", shown())
             });
-        // What is left is the reclaiming of others. A unit that propagates nothing has changed nothing: whether a reclaim
-        // came before or after it makes no difference.
+        // What is left is the reclaiming of others. A unit that propagates nothing has changed nothing:
+        // whether a reclaim came before or after it makes no difference.
         self.reclaimed(&recorded[..at]);
         self.feed.unit(&ours);
         if !expected.is_empty() || recorded.is_empty() {

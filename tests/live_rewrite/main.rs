@@ -1,10 +1,12 @@
-//! `rewrite` against a real Valkey 9.1.2: hashes, streams, positions and HyperLogLogs, and scripts over all of them.
+//! `rewrite` against a real Valkey 9.1.2: hashes, streams, positions and HyperLogLogs, and scripts over all
+//! of them.
 //!
-//! Valkey executes hundreds of commands, drawn at random and by hand. What each did is derived from its reply and from what is
-//! stored before and after it, read in the same `EXEC` or script; `rewrite` is told, and says what to propagate; and that is
-//! compared with what this Valkey propagated: equal, but for the listed exceptions, where Valkey's own form is
-//! compared with what the exception says it is. At the end a real replica that was fed with what `rewrite` said holds
-//! what the Valkey that executed holds, expired fields and pending entries included.
+//! Valkey executes hundreds of commands, drawn at random and by hand. What each did is derived from its reply
+//! and from what is stored before and after it, read in the same `EXEC` or script; `rewrite` is told, and
+//! says what to propagate; and that is compared with what this Valkey propagated: equal, but for the listed
+//! exceptions, where Valkey's own form is compared with what the exception says it is. At the end a real
+//! replica that was fed with what `rewrite` said holds what the Valkey that executed holds, expired fields
+//! and pending entries included.
 //!
 //! Every row of the tables in `rewrite` is counted, and a row that no command exercised fails the test.
 #![cfg(feature = "server")]

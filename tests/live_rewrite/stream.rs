@@ -175,7 +175,8 @@ fn xreadgroup(seen: &Seen) -> Judged {
         _ => "XREADGROUP, nothing",
     };
     let ours = stream::xreadgroup(argv, &reads);
-    // Valkey says nothing of what is delivered again, and of new consumers only if it delivers without a claim.
+    // Valkey says nothing of what is delivered again, and of new consumers only if it delivers without a
+    // claim.
     for read in &mut reads {
         read.consumer_created &= no_ack;
         if matches!(read.delivered, Delivered::Again(_)) {
@@ -338,8 +339,8 @@ pub fn random(rng: &mut StdRng) -> Step {
         _ => argv!["MAXLEN", rng.random_range(10..30)],
     };
     let argv = match rng.random_range(0..22) {
-        // In a stream of its own: Valkey names the first ID of the first node, which is that of the first entry only if none
-        // was deleted from the middle of a node.
+        // In a stream of its own: Valkey names the first ID of the first node, which is that of the first
+        // entry only if none was deleted from the middle of a node.
         20 => argv!["xadd", "m", "MINID", "~", id(rng), "5-*", "f", "v"],
         21 => argv!["xtrim", "m", "MINID", "~", id(rng), "LIMIT", "1000"],
         0..=5 => {

@@ -10,7 +10,8 @@ use replcore::resp::{Reply, ReplyLimits, ReplyParser, encode_command};
 
 /// No server under test takes longer for a reply, even in a debug build on a busy machine.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
-/// A pipeline is sent in parts of at most this much, so that client and server never both wait for the other to read.
+/// A pipeline is sent in parts of at most this much, so that client and server never both wait for the other
+/// to read.
 const PIPELINE_BYTES: usize = 64 << 10;
 
 /// A command: its name and arguments.

@@ -1,5 +1,5 @@
-//! A primary that is only a socket: it takes a real replica through the handshake, hands it a snapshot, and sends it the
-//! units it is given.
+//! A primary that is only a socket: it takes a real replica through the handshake, hands it a snapshot, and
+//! sends it the units it is given.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -12,7 +12,8 @@ use super::stored::{self, Fields};
 use super::{note, wait_until};
 
 const DATABASES: u16 = 16;
-/// A deadline nearer than this is waited for rather than compared: no key is judged while its deadline passes.
+/// A deadline nearer than this is waited for rather than compared: no key is judged while its deadline
+/// passes.
 const QUIET: Duration = Duration::from_secs(120);
 /// Short deadlines of the load, plus what active expiry takes to come round.
 const EXPIRED: Duration = Duration::from_secs(30);
@@ -37,7 +38,8 @@ pub enum Value {
     List(Vec<Bytes>),
     /// A set.
     Set(BTreeSet<Bytes>),
-    /// A sorted set, in its order; a score as the bits of its double, because servers print it in different lengths.
+    /// A sorted set, in its order; a score as the bits of its double, because servers print it in different
+    /// lengths.
     SortedSet(Vec<(Bytes, u64)>),
 }
 
@@ -53,8 +55,8 @@ pub struct Entry {
 /// All keys of all databases.
 pub type Contents = BTreeMap<(u16, Bytes), Entry>;
 
-/// Waits until all that is due soon is gone and the replicas have caught up, reads all servers and compares them.
-/// Returns how many keys they hold.
+/// Waits until all that is due soon is gone and the replicas have caught up, reads all servers and compares
+/// them. Returns how many keys they hold.
 #[track_caller]
 pub fn assert_converged(primary: &Server, replicas: &[Server]) -> usize {
     wait_reclaimed(primary);
@@ -85,7 +87,8 @@ pub fn wait_reclaimed(server: &Server) {
     });
 }
 
-/// Waits until the replicas have caught up; what the primary holds, and what each replica holds and how it differs.
+/// Waits until the replicas have caught up; what the primary holds, and what each replica holds and how it
+/// differs.
 #[track_caller]
 pub fn differences(primary: &Server, replicas: &[Server]) -> (Contents, Vec<(Contents, Vec<String>)>) {
     for replica in replicas {
@@ -150,7 +153,8 @@ pub fn read(server: &Server) -> Contents {
     contents
 }
 
-/// How many keys are due soon, or are due already and not reclaimed yet (DBSIZE counts those, KEYS hides them).
+/// How many keys are due soon, or are due already and not reclaimed yet (DBSIZE counts those, KEYS hides
+/// them).
 fn due(server: &Server) -> usize {
     let horizon_ms = i64::try_from(now_ms() + QUIET.as_millis()).expect("a date in the near future");
     let mut client = server.client();
@@ -193,7 +197,8 @@ fn bulk(reply: Reply) -> Bytes {
     }
 }
 
-/// What is under a key of this type, by the reply to the command that reads it and, of a hash that may have deadlines, to `DUMP`.
+/// What is under a key of this type, by the reply to the command that reads it and, of a hash that may have
+/// deadlines, to `DUMP`.
 fn value_of(kind: &Reply, reply: Reply, dump: &Reply) -> Value {
     let Reply::Array(items) = reply else { return Value::Text(bulk(reply)) };
     let mut items = items.into_iter().map(bulk);

@@ -1,8 +1,8 @@
 //! The network between a replica and its primary, in the test's hands.
 //!
-//! A [`Link`] listens on a port of its own and passes bytes on to the primary and back. It can be closed at once, or
-//! armed to close after an exact number of bytes towards the replica, in the middle of whatever is being sent. A closed
-//! link refuses connections until it is opened.
+//! A [`Link`] listens on a port of its own and passes bytes on to the primary and back. It can be closed at
+//! once, or armed to close after an exact number of bytes towards the replica, in the middle of whatever is
+//! being sent. A closed link refuses connections until it is opened.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

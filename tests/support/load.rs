@@ -1,11 +1,11 @@
 //! Writers: each sends random pipelines over one connection, to keys that all writers share.
 //!
-//! Sharing is the point. Appends, increments and overwrites of one key by several connections converge on a replica only
-//! if the stream has them in the order in which the primary applied them.
+//! Sharing is the point. Appends, increments and overwrites of one key by several connections converge on a
+//! replica only if the stream has them in the order in which the primary applied them.
 //!
-//! Much of what is written is overwritten or deleted later, and with it what may have gone wrong. So each pipeline also
-//! appends its number to one journal that all writers share and nobody deletes: there, whatever is lost, repeated or
-//! out of order stays visible to the end.
+//! Much of what is written is overwritten or deleted later, and with it what may have gone wrong. So each
+//! pipeline also appends its number to one journal that all writers share and nobody deletes: there, whatever
+//! is lost, repeated or out of order stays visible to the end.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -82,7 +82,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts `writers` connections. Half of what they do to strings they do to the `population` keys of [`populate`].
+    /// Starts `writers` connections. Half of what they do to strings they do to the `population` keys of
+    /// [`populate`].
     pub fn start(primary: SocketAddr, writers: u64, seed: u64, population: u32) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let brake = Arc::new(Brake::default());
@@ -381,7 +382,8 @@ fn now_ms() -> u64 {
     u64::try_from(elapsed.as_millis()).expect("the clock is in this era")
 }
 
-/// Every command of the mix succeeds, also those inside a transaction; only COPY and MOVE may meet themselves.
+/// Every command of the mix succeeds, also those inside a transaction; only COPY and MOVE may meet
+/// themselves.
 fn assert_no_error(command: &Argv, reply: &Reply) {
     match reply {
         Reply::Error(error) => assert_eq!(error, ONTO_ITSELF, "{command:?}"),

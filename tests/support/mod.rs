@@ -1,4 +1,5 @@
-//! What the live tests stand on: real servers, links that can be cut, clients, and a comparison of whole keyspaces.
+//! What the live tests stand on: real servers, links that can be cut, clients, and a comparison of whole
+//! keyspaces.
 //!
 //! | module | job |
 //! |---|---|
@@ -15,8 +16,8 @@
 //!
 //! A test never sleeps to wait for a server, and is never skipped: what it needs it fetches.
 //!
-//! `REPLCORE_TEST_PRIMARY=valkey` or `redis` runs the tests against that server as the primary, which shows that the
-//! tests ask only what the real ones do. `REPLCORE_TEST_SEED` repeats a run's random choices.
+//! `REPLCORE_TEST_PRIMARY=valkey` or `redis` runs the tests against that server as the primary, which shows
+//! that the tests ask only what the real ones do. `REPLCORE_TEST_SEED` repeats a run's random choices.
 
 // Every test program uses its part of this.
 #![allow(dead_code, unused_imports)]
@@ -37,7 +38,8 @@ pub use link::Link;
 pub use process::{Program, Scratch, Server, attach, attach_replicas, wait_caught_up, wait_link_up};
 pub use wait::wait_until;
 
-/// Writes a line to standard error past the capture of the test harness, so that the report of a run shows it.
+/// Writes a line to standard error past the capture of the test harness, so that the report of a run shows
+/// it.
 macro_rules! note {
     ($($text:tt)*) => {{
         use std::io::Write as _;

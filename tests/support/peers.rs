@@ -1,6 +1,7 @@
 //! The real servers: found, or fetched once into `target/peers` (see `peers.py`).
 //!
-//! `REPLCORE_TEST_VALKEY`, `REPLCORE_TEST_VALKEY90` and `REPLCORE_TEST_REDIS` name other binaries to run instead.
+//! `REPLCORE_TEST_VALKEY`, `REPLCORE_TEST_VALKEY90` and `REPLCORE_TEST_REDIS` name other binaries to run
+//! instead.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

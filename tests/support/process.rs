@@ -45,8 +45,8 @@ impl Program {
         }
     }
 
-    /// The replicas of a test: one Valkey and one Redis. (A Valkey 9.1.2 primary itself cannot feed a Redis 7.0: its
-    /// snapshots are too new for it. So with that stand-in both are Valkey.)
+    /// The replicas of a test: one Valkey and one Redis. (A Valkey 9.1.2 primary itself cannot feed a Redis
+    /// 7.0: its snapshots are too new for it. So with that stand-in both are Valkey.)
     pub fn replicas() -> [Program; 2] {
         match Program::primary() {
             Program::Valkey | Program::Valkey90 => [Program::Valkey, Program::Valkey],
@@ -312,7 +312,8 @@ pub fn wait_link_up(replica: &Server, within: Duration) {
     });
 }
 
-/// Waits until `replica` is attached and has applied everything that `primary` has published. Returns the offset.
+/// Waits until `replica` is attached and has applied everything that `primary` has published. Returns the
+/// offset.
 #[track_caller]
 pub fn wait_caught_up(primary: &Server, replica: &Server, within: Duration) -> u64 {
     let (mut primary_client, mut replica_client) = (primary.client(), replica.client());

@@ -1,4 +1,5 @@
-//! What a server has stored under a key: expired fields that it hides, and what it knows of the consumers of a stream.
+//! What a server has stored under a key: expired fields that it hides, and what it knows of the consumers of
+//! a stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 

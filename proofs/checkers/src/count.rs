@@ -1,9 +1,9 @@
 //! Counts what a thread does with the shim's atomics, for proofs of how little that is.
 //!
-//! Counted are the accesses that the code under test wrote: not those of shadow words, of the collector, of locks and
-//! reference counts. An access of an [`ArcSwap`](crate::sync::ArcSwap) is one read-modify-write, for that is how an
-//! explorer sees it. What is kept here stands in plain memory, which loom does not see, so an execution that is
-//! counted is the one that was not.
+//! Counted are the accesses that the code under test wrote: not those of shadow words, of the collector, of
+//! locks and reference counts. An access of an [`ArcSwap`](crate::sync::ArcSwap) is one read-modify-write,
+//! for that is how an explorer sees it. What is kept here stands in plain memory, which loom does not see, so
+//! an execution that is counted is the one that was not.
 
 use std::cell::RefCell;
 

@@ -1,18 +1,20 @@
 //! What the memory of `replcore` is when a checker explores it, and what the proofs can ask of the checkers.
 //!
-//! The library names its atomics, cells, locks and its collector in one place, the shim `buffer::sync`. In a normal build
-//! they are the standard library's and `crossbeam-epoch`'s, and this crate is empty. With `--cfg replcore_loom` they are
-//! loom's (`model`), with `--cfg replcore_fuzz` those of an engine that keeps a history of stores (`weak`). Both add
-//! what a proof needs and no ordering:
+//! The library names its atomics, cells, locks and its collector in one place, the shim `buffer::sync`. In a
+//! normal build they are the standard library's and `crossbeam-epoch`'s, and this crate is empty. With
+//! `--cfg replcore_loom` they are loom's (`model`), with `--cfg replcore_fuzz` those of an engine that keeps
+//! a history of stores (`weak`). Both add what a proof needs and no ordering:
 //!
-//! * under loom, every atomic carries a *shadow word* that is touched, Relaxed, before each access, so that loom's
-//!   partial-order reduction sees each pair of accesses (tokio-rs/loom#166, #392); the engine has no reduction;
+//! * under loom, every atomic carries a *shadow word* that is touched, Relaxed, before each access, so that
+//!   loom's partial-order reduction sees each pair of accesses (tokio-rs/loom#166, #392); the engine has no
+//!   reduction;
 //! * `sync::epoch` is an adversary that frees at the first moment the contract of epochs allows; with `--cfg
 //!   crossbeam_loom` beside `--cfg replcore_loom` it is the real collector on loom's atomics;
 //! * freed memory goes to a quarantine and its `Canary` dies, so a late access is a reported race instead
 //!   of undefined behaviour, and a forgotten one a reported leak.
 //!
-//! It knows nothing of the library: the name of the ordering that an access uses is given to it (`name_next`).
+//! It knows nothing of the library: the name of the ordering that an access uses is given to it
+//! (`name_next`).
 
 #[cfg(all(any(replcore_loom, replcore_fuzz), not(crossbeam_loom)))]
 mod adversary;

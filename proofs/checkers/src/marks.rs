@@ -11,11 +11,12 @@ const BYTES_ONE_BY_ONE: usize = 4096;
 /// Beyond that, so many bytes share one.
 const BYTES_A_CELL: usize = 64;
 
-/// Who has read and written which bytes of some raw memory: to be told of each access, just before it is done. Two
-/// that are not ordered, one of them a write, are a reported race. Making it counts as writing all of them.
+/// Who has read and written which bytes of some raw memory: to be told of each access, just before it is
+/// done. Two that are not ordered, one of them a write, are a reported race. Making it counts as writing all
+/// of them.
 ///
-/// Each byte is a cell that loom tracks, but of more than 4096 bytes each 64 share one: there, accesses of different
-/// bytes of one 64 may be reported although they do not meet, and none that do are missed.
+/// Each byte is a cell that loom tracks, but of more than 4096 bytes each 64 share one: there, accesses of
+/// different bytes of one 64 may be reported although they do not meet, and none that do are missed.
 #[derive(Debug)]
 pub struct Marks {
     cells: Vec<UnsafeCell<()>>,

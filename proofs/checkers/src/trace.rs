@@ -1,11 +1,11 @@
 //! What an execution did, step by step: recorded for people, when a proof asks for it.
 //!
-//! The shim tells of each access when it is done, so the order of the steps is the order of the execution. A cell is told
-//! of before it is accessed: if loom finds the access wrong, that step is the last one. The name of an ordering is looked up
-//! just before the access that uses it ([`name_next`]), and taken by that access.
+//! The shim tells of each access when it is done, so the order of the steps is the order of the execution. A
+//! cell is told of before it is accessed: if loom finds the access wrong, that step is the last one. The name
+//! of an ordering is looked up just before the access that uses it ([`name_next`]), and taken by that access.
 //!
-//! Nothing here is loom's or visible to loom, and nothing is kept unless [`record`] was called: an execution that is
-//! recorded is the one that was not.
+//! Nothing here is loom's or visible to loom, and nothing is kept unless [`record`] was called: an execution
+//! that is recorded is the one that was not.
 
 use std::cell::RefCell;
 use std::panic::Location;

@@ -1,6 +1,7 @@
 //! `cargo prove-epoch`: the retire path on the real `crossbeam-epoch`.
 //!
-//! Built with `--cfg replcore_loom --cfg crossbeam_loom`, in a target directory of its own; the alias does it.
+//! Built with `--cfg replcore_loom --cfg crossbeam_loom`, in a target directory of its own; the alias does
+//! it.
 
 #[cfg(all(replcore_loom, crossbeam_loom))]
 fn main() -> std::process::ExitCode {

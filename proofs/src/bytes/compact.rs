@@ -15,8 +15,8 @@ pub fn listpack(u: &mut Unstructured<'_>, items: &[Bytes]) -> Result<Vec<u8>> {
     for item in items {
         let start = blob.len();
         listpack_element(u, &mut blob, item)?;
-        // The length once more, seven bits a byte, to walk backwards by: read by nobody here, so only its size counts, and at one
-        // length, for which there are two sizes, the first byte.
+        // The length once more, seven bits a byte, to walk backwards by: read by nobody here, so only its
+        // size counts, and at one length, for which there are two sizes, the first byte.
         let (first, back) = match blob.len() - start {
             0..=127 => (0, 1),
             16_383 if u.arbitrary()? => (0, 3),

@@ -1,10 +1,11 @@
 //! Payloads: what `DUMP` answers and `RESTORE` takes.
 //!
-//! * **Footer.** A payload is read exactly if its version is one that is taken and its checksum is right: no flipped
-//!   bit, no missing and no added byte goes unnoticed.
-//! * **One answer.** The value in a payload is what the snapshot's reader makes of the same bytes, errors included.
-//! * **Inverse.** What is read can be written, and read back as the same; what is written, in every encoding of
-//!   [`encode`](super::encode), is read as what it means.
+//! * **Footer.** A payload is read exactly if its version is one that is taken and its checksum is right: no
+//!   flipped bit, no missing and no added byte goes unnoticed.
+//! * **One answer.** The value in a payload is what the snapshot's reader makes of the same bytes, errors
+//!   included.
+//! * **Inverse.** What is read can be written, and read back as the same; what is written, in every encoding
+//!   of [`encode`](super::encode), is read as what it means.
 //! * **Portable.** A payload that says so is the value and nothing else, in a form that every server takes.
 //! * **Limits.** As for snapshots.
 
@@ -98,7 +99,8 @@ fn check_sealed(body: &[u8], version: u16, limits: Limits, steering: Steering) {
     rewrite(&value);
 }
 
-/// The structure alone says where a value ends that was read: nothing of it is missing, nothing is taken from behind it.
+/// The structure alone says where a value ends that was read: nothing of it is missing, nothing is taken from
+/// behind it.
 fn check_raw(payload: &[u8], body: &[u8], limits: Limits, value: &Value) {
     let unbounded = Limits { max_raw_bytes: u64::MAX, ..limits };
     let raw = RawValue::from_payload(payload, unbounded).expect("what is a value has its structure");

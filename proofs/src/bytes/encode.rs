@@ -1,7 +1,9 @@
-//! Values in every encoding that a snapshot may have them in: the inverse of the reader, written from the formats.
+//! Values in every encoding that a snapshot may have them in: the inverse of the reader, written from the
+//! formats.
 //!
-//! The product writes plain encodings only, and raw values. The compact ones, streams and values of modules are what other servers write, so their inverse is
-//! here. Each takes its choices (widths, lengths in a longer form than needed, nodes) from an input.
+//! The product writes plain encodings only, and raw values. The compact ones, streams and values of modules
+//! are what other servers write, so their inverse is here. Each takes its choices (widths, lengths in a
+//! longer form than needed, nodes) from an input.
 
 use arbitrary::{Result, Unstructured};
 use bytes::{BufMut as _, Bytes};
@@ -312,7 +314,8 @@ fn hash_with_deadlines(u: &mut Unstructured<'_>, out: &mut Vec<u8>, valkey: bool
     Ok((25, Value::Hash(fields)))
 }
 
-/// What no [`Value`] holds: a stream in one of its three forms, or the value of a module. Its type and what follows the key.
+/// What no [`Value`] holds: a stream in one of its three forms, or the value of a module. Its type and what
+/// follows the key.
 pub fn opaque(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let form = u.int_in_range(0..=3)?;
     let mut out = vec![[15, 19, 21, 7][form]];

@@ -34,7 +34,8 @@ impl Steering {
     }
 }
 
-/// How bytes are cut: 0 not at all, up to 255 into pieces of that length, above that into pieces of many lengths.
+/// How bytes are cut: 0 not at all, up to 255 into pieces of that length, above that into pieces of many
+/// lengths.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuts(pub u16);
 

@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Runs `work`, which reads `input_bytes`, and checks that the memory it held at once is at most `constant_bytes`
-/// and `factor` for each byte of the input. A length that is only claimed is a few bytes, whatever it says.
+/// Runs `work`, which reads `input_bytes`, and checks that the memory it held at once is at most
+/// `constant_bytes` and `factor` for each byte of the input. A length that is only claimed is a few bytes,
+/// whatever it says.
 ///
 /// # Panics
 ///

@@ -14,13 +14,13 @@
 //!
 //! # How an input is used
 //!
-//! The first six bytes steer: which form the rest is in, under which limits, how it is cut, where it is damaged
-//! (see [`input`]). The rest is either parsed as it is, or decides what is written: then the target knows what
-//! has to be read (`arbitrary` turns bytes into choices). The first way reaches what no writer writes, the
-//! second what no chance finds; most targets have a third, which damages what was written.
+//! The first six bytes steer: which form the rest is in, under which limits, how it is cut, where it is
+//! damaged (see [`input`]). The rest is either parsed as it is, or decides what is written: then the target
+//! knows what has to be read (`arbitrary` turns bytes into choices). The first way reaches what no writer
+//! writes, the second what no chance finds; most targets have a third, which damages what was written.
 //!
-//! What a target compares with is not the code under test: it is the other way of reading, the inverse, or the
-//! rule stated once more in the plainest form.
+//! What a target compares with is not the code under test: it is the other way of reading, the inverse, or
+//! the rule stated once more in the plainest form.
 
 pub mod compact;
 pub mod damage;

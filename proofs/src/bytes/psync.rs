@@ -1,10 +1,11 @@
 //! `PSYNC` and `REPLCONF`: what a replica asks for, and what it is granted.
 //!
 //! * **Reading.** Arguments are read by the rules stated here once more; an error is one line.
-//! * **Order.** A `REPLCONF` of many options is its options, one after another, up to the first that fails or answers.
+//! * **Order.** A `REPLCONF` of many options is its options, one after another, up to the first that fails or
+//!   answers.
 //! * **Decision.** [`decide`] grants what the two rules of `resync` grant, in numbers that cannot overflow.
-//! * **Truth.** What is granted, a buffer that holds that range can send, from the very byte that was asked for; what
-//!   is refused for the range's sake, it cannot.
+//! * **Truth.** What is granted, a buffer that holds that range can send, from the very byte that was asked
+//!   for; what is refused for the range's sake, it cannot.
 
 use arbitrary::{Result, Unstructured};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -84,7 +85,8 @@ impl Situation {
         Ok(Situation { history, base, written, kept })
     }
 
-    /// A buffer in this situation. Its segments are as small as can be, so that it keeps hardly more than it must.
+    /// A buffer in this situation. Its segments are as small as can be, so that it keeps hardly more than it
+    /// must.
     fn buffer(&self) -> ReplicationBuffer {
         let buffer = ReplicationBuffer::builder()
             .base_offset(self.base)

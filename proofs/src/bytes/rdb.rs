@@ -1,14 +1,15 @@
 //! Snapshots, from a source that hands them out in pieces.
 //!
-//! * **Cutting.** Events, errors and positions are the same however the source is cut, and whether it is pulled or pushed; a
-//!   source that is interrupted is asked again.
-//! * **One structure.** What skipping passes is what is handed over raw, and is what typed reading takes: every event ends at the
-//!   same byte in each of the ways, a raw value decodes to the typed one, and where structure alone fails, so does the typed reader,
-//!   there or before. What no value holds is refused by name, or taken as it is.
-//! * **Place.** The position is the number of bytes taken: never beyond the input, behind a snapshot exactly at its end.
-//!   A snapshot cut short ends in [`ReadError::Truncated`] at the cut.
-//! * **Inverse.** What is loaded can be written, and read back as the same. What is written, in every encoding of
-//!   [`encode`](super::encode), is read as what it means.
+//! * **Cutting.** Events, errors and positions are the same however the source is cut, and whether it is
+//!   pulled or pushed; a source that is interrupted is asked again.
+//! * **One structure.** What skipping passes is what is handed over raw, and is what typed reading takes:
+//!   every event ends at the same byte in each of the ways, a raw value decodes to the typed one, and where
+//!   structure alone fails, so does the typed reader, there or before. What no value holds is refused by
+//!   name, or taken as it is.
+//! * **Place.** The position is the number of bytes taken: never beyond the input, behind a snapshot exactly
+//!   at its end. A snapshot cut short ends in [`ReadError::Truncated`] at the cut.
+//! * **Inverse.** What is loaded can be written, and read back as the same. What is written, in every
+//!   encoding of [`encode`](super::encode), is read as what it means.
 //! * **Damage.** A flipped bit in a snapshot with a checksum is an error.
 //! * **Limits.** No string and no collection exceeds its limit; memory is bounded by what arrived.
 
@@ -26,8 +27,9 @@ use super::input::Steering;
 use super::memory::bounded;
 use super::snapshot::{CRC, File};
 
-/// Memory that reading may hold: in all, and for each byte of the input. A byte of LZF stands for up to 88 bytes,
-/// of which a compact collection makes 44 elements, each a slice, its text and the room that vectors grow by.
+/// Memory that reading may hold: in all, and for each byte of the input. A byte of LZF stands for up to 88
+/// bytes, of which a compact collection makes 44 elements, each a slice, its text and the room that vectors
+/// grow by.
 pub(super) const READER_BYTES: u64 = 512 << 10;
 pub(super) const READER_FACTOR: u64 = 12 << 10;
 

@@ -1,12 +1,13 @@
 //! A primary, and the replica's session that listens to it.
 //!
-//! * **Cuts.** The same bytes are the same events, however they are cut; only a snapshot may be divided otherwise.
-//! * **Tiling.** A command starts where the one before it ended; its bytes are empty commands and its arguments' encoding;
-//!   all of them, one after another, are what came.
+//! * **Cuts.** The same bytes are the same events, however they are cut; only a snapshot may be divided
+//!   otherwise.
+//! * **Tiling.** A command starts where the one before it ended; its bytes are empty commands and its
+//!   arguments' encoding; all of them, one after another, are what came.
 //! * **Position.** It is never inside a transaction, and is what the next link asks to be continued.
 //! * **Memory.** What is held is within the limits, whatever is claimed.
-//! * **Once.** Over links that break at any byte, a primary that continues what it is asked for, or gives a snapshot,
-//!   brings every command once, in order.
+//! * **Once.** Over links that break at any byte, a primary that continues what it is asked for, or gives a
+//!   snapshot, brings every command once, in order.
 
 use arbitrary::{Result, Unstructured};
 use bytes::BytesMut;

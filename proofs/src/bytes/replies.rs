@@ -71,7 +71,8 @@ fn check_limits(reply: &Reply, limits: &ReplyLimits, depth: usize) {
     }
 }
 
-/// What is left of a reply that is written in RESP3: lines have no line ends in them, and what is absent has one form.
+/// What is left of a reply that is written in RESP3: lines have no line ends in them, and what is absent has
+/// one form.
 fn in_resp3(reply: Reply) -> Reply {
     let all = |items: Vec<Reply>| items.into_iter().map(in_resp3).collect();
     let line = |text: String| text.replace(['\r', '\n'], " ");

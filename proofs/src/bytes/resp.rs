@@ -1,8 +1,9 @@
 //! RESP: commands from clients and primaries, replies from servers.
 //!
-//! * **Cutting.** Commands, errors, what is consumed and what is waited for are the same however the bytes are cut.
-//! * **Inverse.** The bytes of a multibulk are the encoding of what it was understood as. What is encoded is understood
-//!   as what it was; at the limits, exactly what exceeds one is refused, with its own error.
+//! * **Cutting.** Commands, errors, what is consumed and what is waited for are the same however the bytes
+//!   are cut.
+//! * **Inverse.** The bytes of a multibulk are the encoding of what it was understood as. What is encoded is
+//!   understood as what it was; at the limits, exactly what exceeds one is refused, with its own error.
 //! * **Waiting.** [`CommandParser::missing_bytes`] is exact: one byte less changes nothing but the number.
 //! * **Counting.** The bytes of the commands returned are the bytes consumed.
 //! * **Memory.** What is held is bounded by what arrived, not by what it claims.
@@ -17,8 +18,8 @@ use super::input::{Cuts, Steering, several, text};
 use super::memory::bounded;
 use super::replies;
 
-/// Memory that parsing may hold: in all, and for each byte of the input. A word of one byte is a slice (32 bytes), a
-/// vector's room for eight and a count.
+/// Memory that parsing may hold: in all, and for each byte of the input. A word of one byte is a slice (32
+/// bytes), a vector's room for eight and a count.
 pub(super) const PARSER_BYTES: u64 = 256 << 10;
 pub(super) const PARSER_FACTOR: u64 = 256;
 

@@ -340,7 +340,8 @@ pub fn dump() -> Vec<Vec<u8>> {
     .concat()
 }
 
-/// Bodies that claim more than they have: bytes, bytes to unpack, elements. Twice, for one of two limits is small.
+/// Bodies that claim more than they have: bytes, bytes to unpack, elements. Twice, for one of two limits is
+/// small.
 fn claims() -> [Vec<u8>; 8] {
     let text = b"\0\x80\xFF\xFF\xFF\xFFabc".to_vec();
     let packed = b"\0\xC3\x03\x80\xFF\xFF\xFF\xFF\0a\xE0".to_vec();

@@ -1,13 +1,14 @@
 //! A replication stream on its way from a buffer to a replica.
 //!
-//! Units are written as the product writes them (`frame::write` into a [`ReplicationBuffer`]), read by a cursor in
-//! portions of any length, and parsed as a replica parses them; now and then the link breaks, and the replica comes
-//! back by `PSYNC` with what it has applied.
+//! Units are written as the product writes them (`frame::write` into a [`ReplicationBuffer`]), read by a
+//! cursor in portions of any length, and parsed as a replica parses them; now and then the link breaks, and
+//! the replica comes back by `PSYNC` with what it has applied.
 //!
 //! * **Once.** The replica applies every operation once, in order, in the database it was written for.
 //! * **Whole.** What was written as one unit is applied as one: no offset inside it is ever acknowledged.
-//! * **Offsets.** A replica that adds up the bytes of its commands is where the primary says it is; a unit moves the offset
-//!   by the encoded length of its commands, by `SELECT`, `MULTI` and `EXEC` where they have to be and nothing else.
+//! * **Offsets.** A replica that adds up the bytes of its commands is where the primary says it is; a unit
+//!   moves the offset by the encoded length of its commands, by `SELECT`, `MULTI` and `EXEC` where they have
+//!   to be and nothing else.
 //! * **Any bytes.** A stream that nobody wrote is parsed as in one piece, with the same offsets.
 
 use std::ops::Range;

@@ -1,9 +1,10 @@
 //! Steps with a column for each thread, one line each, the place in the source at the right.
 //!
-//! Most steps of an execution matter to nobody but their thread. What is left out: what the first thread does before there
-//! is another; words that one thread alone touches or that nobody changes, and looks that find what the last look found;
-//! plain memory that no two threads fight for; guards under which nothing is retired. How many steps were left out stands
-//! where they were. What is always there: fences, frees, the steps of a weakened ordering, and the last steps.
+//! Most steps of an execution matter to nobody but their thread. What is left out: what the first thread does
+//! before there is another; words that one thread alone touches or that nobody changes, and looks that find
+//! what the last look found; plain memory that no two threads fight for; guards under which nothing is
+//! retired. How many steps were left out stands where they were. What is always there: fences, frees, the
+//! steps of a weakened ordering, and the last steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

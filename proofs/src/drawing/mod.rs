@@ -1,7 +1,7 @@
 //! An execution that broke an invariant: what is kept of it, and how it is shown.
 //!
-//! [`naming`] turns addresses into names that a person can follow, [`words`] a checker's message into a sentence,
-//! [`columns`] the steps into a drawing with a column for each thread.
+//! [`naming`] turns addresses into names that a person can follow, [`words`] a checker's message into a
+//! sentence, [`columns`] the steps into a drawing with a column for each thread.
 
 pub mod columns;
 pub mod naming;

@@ -1,7 +1,8 @@
 //! Names for what an execution touches.
 //!
-//! Addresses differ from run to run and say nothing. An object is called by its type and numbered as it was first seen; an
-//! atomic by the named orderings it is accessed with, after the object it stands in, if one is known to be there.
+//! Addresses differ from run to run and say nothing. An object is called by its type and numbered as it was
+//! first seen; an atomic by the named orderings it is accessed with, after the object it stands in, if one is
+//! known to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +17,8 @@ pub struct Raw {
     pub names: Vec<String>,
     /// The place in the source.
     pub place: Option<String>,
-    /// What was done: the method of an atomic, or one of `fence`, `read`, `write`, `use`, `free`, `pin`, `unpin`,
-    /// `retire`, `run retired`.
+    /// What was done: the method of an atomic, or one of `fence`, `read`, `write`, `use`, `free`, `pin`,
+    /// `unpin`, `retire`, `run retired`.
     pub verb: String,
     /// What it was done to.
     pub thing: Option<Thing>,

@@ -1,7 +1,7 @@
 //! What a server of the model stores, and how it executes and applies commands.
 //!
-//! Only the bookkeeping is the model's: what a command does to a hash, when something is dead and what is propagated
-//! are the shipped [`hash_ttl`] and [`rewrite`].
+//! Only the bookkeeping is the model's: what a command does to a hash, when something is dead and what is
+//! propagated are the shipped [`hash_ttl`] and [`rewrite`].
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,34 +2,38 @@
 //!
 //! # What is explored
 //!
-//! Every order of what may happen to a few servers: clients write, time passes, deadlines come, active expiry reclaims, commands
-//! travel (or do not, for any while: a link that stands still is a link nothing is delivered on), links break between any
-//! two commands or half-way through a copy, replicas come back and are continued or copied, backlogs lose their oldest command, replicas acknowledge, one
-//! is promoted, the old primary goes on writing and is told later. Clocks differ by as much as the scenario says. Each of
-//! these may happen as often as the scenario's [`Budget`](system::Budget) has it; within that the search is breadth-first and
-//! whole, so what it finds is found with the fewest steps.
+//! Every order of what may happen to a few servers: clients write, time passes, deadlines come, active expiry
+//! reclaims, commands travel (or do not, for any while: a link that stands still is a link nothing is
+//! delivered on), links break between any two commands or half-way through a copy, replicas come back and are
+//! continued or copied, backlogs lose their oldest command, replicas acknowledge, one is promoted, the old
+//! primary goes on writing and is told later. Clocks differ by as much as the scenario says. Each of these
+//! may happen as often as the scenario's [`Budget`](system::Budget) has it; within that the search is
+//! breadth-first and whole, so what it finds is found with the fewest steps.
 //!
 //! # What is the product's
 //!
 //! [`decide`](replcore::resync::decide), [`History::shifted`](replcore::resync::History::shifted) and
 //! [`AckTable`](replcore::resync::AckTable) decide here; what a command does to fields is
-//! [`hash_ttl::commands`](replcore::hash_ttl::commands), what is propagated is [`rewrite`](replcore::rewrite), and what is in a
-//! frame, `SELECT` and `MULTI` included, is [`rewrite::frame`](replcore::rewrite::frame). The model's own are the servers
-//! around them: maps of keys, a log of commands, the replica's side of a resync.
+//! [`hash_ttl::commands`](replcore::hash_ttl::commands), what is propagated is
+//! [`rewrite`](replcore::rewrite), and what is in a frame, `SELECT` and `MULTI` included, is
+//! [`rewrite::frame`](replcore::rewrite::frame). The model's own are the servers around them: maps of keys, a
+//! log of commands, the replica's side of a resync.
 //!
 //! # Properties
 //!
-//! * A replica that has a link has a prefix of its primary's stream, and stores what the primary stored there, dead
-//!   fields included: converged when it has come to the end, and one step behind at every other moment.
-//! * A partial resync is granted only to who has a prefix of the stream and finds the next command, and always to who has one
-//!   and asks by an ID that the primary knows.
+//! * A replica that has a link has a prefix of its primary's stream, and stores what the primary stored
+//!   there, dead fields included: converged when it has come to the end, and one step behind at every other
+//!   moment.
+//! * A partial resync is granted only to who has a prefix of the stream and finds the next command, and
+//!   always to who has one and asks by an ID that the primary knows.
 //! * What a primary was told that a replica has is not lost by promoting that replica.
 //!
 //! Each scenario lists outcomes that must occur somewhere; without them it is vacuous.
 //!
 //! # Museum
 //!
-//! [`museum`] has the bugs, a switch each. With the switch on, the search has to find a state in which a property is broken.
+//! [`museum`] has the bugs, a switch each. With the switch on, the search has to find a state in which a
+//! property is broken.
 
 mod data;
 mod museum;

@@ -51,14 +51,15 @@ pub enum Role {
 pub struct Node {
     /// Its part.
     pub role: Role,
-    /// The number of its history, and of the one before it with the greatest command that may be asked for there.
+    /// The number of its history, and of the one before it with the greatest command that may be asked for
+    /// there.
     pub history: (HistoryNumber, Option<(HistoryNumber, u64)>),
     /// The history before, and the first command that the two do not share, as it is: no bug changes this.
     pub ancestor: Option<(HistoryNumber, u64)>,
     /// What it stores.
     pub data: Data,
-    /// All that it has written or applied since the beginning: its data is what these commands make. The backlog is the part
-    /// from `first` on.
+    /// All that it has written or applied since the beginning: its data is what these commands make. The
+    /// backlog is the part from `first` on.
     pub log: Arc<Vec<Token>>,
     /// Commands before this one are trimmed.
     pub first: u64,
@@ -214,7 +215,8 @@ impl Node {
             data: primary.data.copied(bug),
             log: Arc::clone(&primary.log),
             history: primary.history.0,
-            // A chained replica continues a stream that it does not write: the copy says what is selected in it.
+            // A chained replica continues a stream that it does not write: the copy says what is selected in
+            // it.
             selected: primary.selected.filter(|_| !primary.is_primary()),
         };
         // What follows the cut names its database, whatever was selected before.
@@ -230,7 +232,8 @@ impl Node {
         self.role = Role::Replica(Some(Link { to, received, copy }));
     }
 
-    /// The copy has come whole: it takes the place of all that the replica had. The primary's stream ends at `end` by now.
+    /// The copy has come whole: it takes the place of all that the replica had. The primary's stream ends at
+    /// `end` by now.
     pub fn finish_copy(&mut self, end: u64, bug: Option<Bug>) {
         let Role::Replica(Some(link)) = &mut self.role else { return };
         let Some(copy) = link.copy.take() else { return };

@@ -1,7 +1,7 @@
 //! The stream as the model has it: whole commands instead of bytes.
 //!
-//! An offset counts commands. That is coarser than bytes and fine enough: a link may break between any two commands of
-//! a transaction, and every rule about offsets is about *which* command comes next.
+//! An offset counts commands. That is coarser than bytes and fine enough: a link may break between any two
+//! commands of a transaction, and every rule about offsets is about *which* command comes next.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use replcore::resp::{CommandParser, Limits};
 use replcore::rewrite::frame::{self, FrameSink};
 use replcore::rewrite::{Argv, Effects};
 
-/// A command in a stream, and which history it was written in: what two histories write at one offset is never the same
-/// command, also if it reads the same.
+/// A command in a stream, and which history it was written in: what two histories write at one offset is
+/// never the same command, also if it reads the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// The number of the history.

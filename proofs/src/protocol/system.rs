@@ -22,7 +22,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens in it, in a sentence.
     pub about: &'static str,
-    /// How far each server's clock is off, in ms; as many as there are servers. The first one begins as the primary.
+    /// How far each server's clock is off, in ms; as many as there are servers. The first one begins as the
+    /// primary.
     pub clocks: &'static [i64],
     /// What a client may send: a unit of commands, each after the number of its database.
     pub units: &'static [&'static [(u16, &'static str)]],
@@ -249,7 +250,8 @@ impl System {
         }
         let has_prefix = replica.log.len() <= primary.log.len() && primary.log.starts_with(&replica.log);
         let is_safe = has_prefix && replica.offset == replica.end() && primary.first <= replica.end();
-        // An ID from before the previous history is forgotten by design, and so is what a chained replica missed of it.
+        // An ID from before the previous history is forgotten by design, and so is what a chained replica
+        // missed of it.
         let is_known = replica.history.0 == primary.history.0
             || primary.ancestor.is_some_and(|(id, end)| id == replica.history.0 && replica.end() <= end);
         match decide(&primary.shipped_history(), retained, &request) {

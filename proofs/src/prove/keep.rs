@@ -1,11 +1,13 @@
-//! Where an exploration stands, on disk: to find the execution that broke, to run it again, to go on tomorrow.
+//! Where an exploration stands, on disk: to find the execution that broke, to run it again, to go on
+//! tomorrow.
 //!
-//! loom writes the path of an execution to a file before it runs it, every so many executions. From the last such file the
-//! execution that broke an invariant is found by running those after it once more, each written down before it runs; what
-//! the file holds when one breaks is that one. A third process runs it alone, with every step recorded.
+//! loom writes the path of an execution to a file before it runs it, every so many executions. From the last
+//! such file the execution that broke an invariant is found by running those after it once more, each written
+//! down before it runs; what the file holds when one breaks is that one. A third process runs it alone, with
+//! every step recorded.
 //!
-//! An exploration without end keeps its file, and the counts of what it saw, between runs of the program. Both go into one
-//! file, written beside and renamed, so that it is whole whenever the program is stopped.
+//! An exploration without end keeps its file, and the counts of what it saw, between runs of the program.
+//! Both go into one file, written beside and renamed, so that it is whole whenever the program is stopped.
 
 use std::cell::Cell;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! The program: picks the proofs, runs each in a process of its own, and reports.
 //!
-//! [`options`] is what can be asked, [`job`] what there is to run, [`runner`] runs it: models through [`explorer`] (and
-//! [`deep`], which has no end), the protocol through [`search`], the normal build through [`suites`]. A model that broke is
-//! run again by [`capture`], recorded; [`replay`] does that from a file. The rows go into a report, which the library of
-//! this package shows.
+//! [`options`] is what can be asked, [`job`] what there is to run, [`runner`] runs it: models through
+//! [`explorer`] (and [`deep`], which has no end), the protocol through [`search`], the normal build through
+//! [`suites`]. A model that broke is run again by [`capture`], recorded; [`replay`] does that from a file.
+//! The rows go into a report, which the library of this package shows.
 
 pub mod capture;
 mod deep;

@@ -1,7 +1,7 @@
 //! Proofs of the normal build: its tests against reference models, and programs of their own.
 //!
-//! They are built in the ordinary target directory, without this program's flags, and before any is run: a suite that does
-//! not compile says nothing about the code, so it is no finding but a reason to stop.
+//! They are built in the ordinary target directory, without this program's flags, and before any is run: a
+//! suite that does not compile says nothing about the code, so it is no finding but a reason to stop.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,10 +37,11 @@ pub struct Suite {
 /// How a suite is run.
 #[derive(Debug)]
 pub enum Runs {
-    /// Tests of the library's package: the target (`lib` is the unit tests), and the part of the names to run.
+    /// Tests of the library's package: the target (`lib` is the unit tests), and the part of the names to
+    /// run.
     Tests { target: &'static str, named: &'static str },
-    /// `cargo` with these arguments; the last line begins with how many of how many were as they should be: `3 of 3`.
-    /// Then what that proves.
+    /// `cargo` with these arguments; the last line begins with how many of how many were as they should be:
+    /// `3 of 3`. Then what that proves.
     Cargo(&'static [&'static str], Verdict),
 }
 

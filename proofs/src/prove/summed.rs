@@ -1,7 +1,8 @@
 //! What the mutations of a run say of every ordering and every fault.
 //!
-//! An ordering is summed up by the least that it can be weakened. A weaker one allows every execution that the least weak one
-//! allows, the broken one among them; `cargo prove orderings`, and the full tier, run them all the same.
+//! An ordering is summed up by the least that it can be weakened. A weaker one allows every execution that
+//! the least weak one allows, the broken one among them; `cargo prove orderings`, and the full tier, run them
+//! all the same.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use replcore_proofs::report::{Kind, Row, Verdict};
 
 use super::weaker;
 
-/// A row for each least weakening, unless orderings were run by themselves, and for each fault: the quickest that caught
-/// it, or that nobody did.
+/// A row for each least weakening, unless orderings were run by themselves, and for each fault: the quickest
+/// that caught it, or that nobody did.
 pub fn up(rows: &[Row]) -> Vec<Row> {
     let were_run = rows.iter().any(|row| row.kind == Kind::Ordering);
     let mut by_mutation: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();

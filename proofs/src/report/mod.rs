@@ -2,16 +2,16 @@
 //!
 //! # The value
 //!
-//! A [`Report`] is a list of [`Row`]s, a proof each, and the [`Facts`] that they rest on. Everything that is shown is made
-//! from it: the [`table`] of a terminal, [`junit`] for machines, [`html`] and [`markdown`] for people. As JSON it is the
-//! interface to other programs: [`SCHEMA`] is its version, and grows when the meaning of a member changes or one goes; a new
-//! member alone is no new version.
+//! A [`Report`] is a list of [`Row`]s, a proof each, and the [`Facts`] that they rest on. Everything that is
+//! shown is made from it: the [`table`] of a terminal, [`junit`] for machines, [`html`] and [`markdown`] for
+//! people. As JSON it is the interface to other programs: [`SCHEMA`] is its version, and grows when the
+//! meaning of a member changes or one goes; a new member alone is no new version.
 //!
 //! # The words
 //!
-//! A [`Verdict`] says no more than was done. *Exhausted*, *bounded* and *sampled* are different words: all executions, all
-//! within a bound, some. What came to no end is *unfinished*, what never saw an outcome that it has to see is *vacuous*,
-//! and neither is a pass.
+//! A [`Verdict`] says no more than was done. *Exhausted*, *bounded* and *sampled* are different words: all
+//! executions, all within a bound, some. What came to no end is *unfinished*, what never saw an outcome that
+//! it has to see is *vacuous*, and neither is a pass.
 
 pub mod facts;
 pub mod html;
@@ -79,7 +79,8 @@ pub struct Row {
     pub found: Option<String>,
     /// Whoever caught the mutation: a row's name.
     pub catcher: Option<String>,
-    /// What there is to read beside: a checker's own message, a test's output, a trace. Empty if there is nothing.
+    /// What there is to read beside: a checker's own message, a test's output, a trace. Empty if there is
+    /// nothing.
     pub report: String,
     /// The execution that broke, drawn.
     pub drawing: Option<String>,

@@ -194,8 +194,8 @@ pub struct Explored {
     pub bounded: bool,
 }
 
-/// What an exploration showed; without one, something broke in it. `expects_failure` is for mutations that have to be
-/// caught.
+/// What an exploration showed; without one, something broke in it. `expects_failure` is for mutations that
+/// have to be caught.
 pub fn judge(kind: Kind, explored: Option<Explored>, expects_failure: bool) -> Verdict {
     let Some(explored) = explored else {
         return match (expects_failure, kind) {

@@ -39,8 +39,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// Fuzzes the schedules of the replication buffer under weak memory.
 ///
 /// Random programs of several threads run on the shipped code. Which thread goes on, and which store a load
-/// reads, is chosen by a strategy. Every history is judged against the sequential reference. A finding is made
-/// small, saved, and shown with one column for each thread.
+/// reads, is chosen by a strategy. Every history is judged against the sequential reference. A finding is
+/// made small, saved, and shown with one column for each thread.
 #[derive(Debug, Parser)]
 #[command(name = "fuzz-schedules", bin_name = "cargo fuzz-schedules", args_conflicts_with_subcommands = true)]
 struct Options {

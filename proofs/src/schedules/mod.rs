@@ -7,8 +7,8 @@
 //! publications, and [`judge`] checks all else against it. A [`campaign`](mod@campaign) does so many times; a
 //! finding is made small by [`minimise`], drawn by [`show`] and saved in a [file](mod@file).
 //!
-//! [`cross`] runs the models of `cargo prove` in place of random programs, each whole: they are proofs of loom's, and this
-//! is a second explorer.
+//! [`cross`] runs the models of `cargo prove` in place of random programs, each whole: they are proofs of
+//! loom's, and this is a second explorer.
 //!
 //! [`litmus`] shows first that the memory model is right, and [`teeth`] that faults are found.
 

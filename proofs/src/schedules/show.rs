@@ -1,5 +1,5 @@
-//! A finding as a person would draw it, by the means of [`drawing`](crate::drawing): a column for each thread, time from top
-//! to bottom, and in it also where the operations of the program begin and end.
+//! A finding as a person would draw it, by the means of [`drawing`](crate::drawing): a column for each
+//! thread, time from top to bottom, and in it also where the operations of the program begin and end.
 
 use std::fmt::Write;
 
@@ -86,8 +86,8 @@ pub(super) fn record(
     }
 }
 
-/// The steps that can have to do with it. What is wrong in a history was judged by main in the end, and what main
-/// did to take down the buffer before that is no part of it.
+/// The steps that can have to do with it. What is wrong in a history was judged by main in the end, and what
+/// main did to take down the buffer before that is no part of it.
 fn told(finding: &Finding) -> &[weak::Step] {
     let trace = &finding.trace[..];
     let judged = finding.failure.place.contains("schedules/campaign.rs");

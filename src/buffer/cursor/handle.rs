@@ -172,8 +172,8 @@ impl Cursor {
     /// Makes what is published visible, as far as the window reaches. Returns the visible bytes.
     ///
     /// # Errors
-    /// [`CursorError::Evicted`]; bytes that are visible already stay so. [`CursorError::Ended`] when all is read and
-    /// nothing can follow.
+    /// [`CursorError::Evicted`]; bytes that are visible already stay so. [`CursorError::Ended`] when all is
+    /// read and nothing can follow.
     pub fn refresh(&mut self) -> Result<usize, CursorError> {
         if self.slot().is_evicted() {
             return Err(self.evicted());
@@ -289,8 +289,8 @@ impl Cursor {
         }
     }
 
-    /// Stands at `offset`, which the first segment holds. If it was trimmed and evicted meanwhile, less may be
-    /// visible; the next refresh says so.
+    /// Stands at `offset`, which the first segment holds. If it was trimmed and evicted meanwhile, less may
+    /// be visible; the next refresh says so.
     fn stand_at(&mut self, offset: u64) {
         let Some(first) = self.window.front() else { return };
         let segment = first.payload.segment();
@@ -317,7 +317,8 @@ impl Cursor {
         }
     }
 
-    /// Fills `target` with visible bytes, and passes them. Returns how many: all there is room for, if so many are visible.
+    /// Fills `target` with visible bytes, and passes them. Returns how many: all there is room for, if so
+    /// many are visible.
     #[inline]
     pub(super) fn fill(&mut self, target: &mut [MaybeUninit<u8>]) -> usize {
         debug_assert!(target.len() <= self.visible());

@@ -92,10 +92,11 @@ impl<'c> Iterator for Runs<'c> {
 }
 
 impl Cursor {
-    /// Reads visible bytes as one piece of memory: what many cursors that send the same stream should do where
-    /// [`chunk`](Buf::chunk) is short beside what is visible, for the copy is made once for all of them. It goes as far as what
-    /// is visible, or as [`shared_copy_bytes`](crate::buffer::Builder::shared_copy_bytes), or less, where another cursor's copy ends. Empty
-    /// if nothing is visible.
+    /// Reads visible bytes as one piece of memory: what many cursors that send the same stream should do
+    /// where [`chunk`](Buf::chunk) is short beside what is visible, for the copy is made once for all of
+    /// them. It goes as far as what is visible, or as
+    /// [`shared_copy_bytes`](crate::buffer::Builder::shared_copy_bytes), or less, where another cursor's copy
+    /// ends. Empty if nothing is visible.
     ///
     /// The bytes stay as long as they are used, even if the cursor is evicted; in `lag_bytes` they count as
     /// read.

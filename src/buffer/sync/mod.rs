@@ -1,9 +1,9 @@
-//! The shim between the buffer and the memory it runs on: real atomics in a normal build, a checker's in a build that
-//! explores (`--cfg replcore_loom`, `--cfg replcore_fuzz`). Those come from `replcore-checkers` (`proofs/checkers`),
-//! on which the library depends in such a build alone.
+//! The shim between the buffer and the memory it runs on: real atomics in a normal build, a checker's in a
+//! build that explores (`--cfg replcore_loom`, `--cfg replcore_fuzz`). Those come from `replcore-checkers`
+//! (`proofs/checkers`), on which the library depends in such a build alone.
 //!
-//! It rewrites no ordering: what is proven is what ships. What stands beside the buffer takes its lock and its
-//! `arc-swap` from here too.
+//! It rewrites no ordering: what is proven is what ships. What stands beside the buffer takes its lock and
+//! its `arc-swap` from here too.
 //!
 //! `real` and `plain` are the shim of a normal build, `table` names every ordering and every fault.
 

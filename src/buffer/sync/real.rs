@@ -43,8 +43,8 @@ impl Canary {
     pub(crate) fn kill(&self) {}
 }
 
-/// Lets a checker judge races on raw bytes: it is told which of them are about to be read or written. Costs nothing
-/// outside models.
+/// Lets a checker judge races on raw bytes: it is told which of them are about to be read or written. Costs
+/// nothing outside models.
 #[derive(Debug)]
 pub(crate) struct Marks;
 

@@ -83,8 +83,8 @@ impl<'w> StagedFrame<'w> {
     }
 
     /// Ends a frame of a batch; what is added next belongs to the next frame. A frame without
-    /// bytes is none, and what [`select_context`](Self::select_context) may publish counts as none: it belongs to the frame
-    /// behind it.
+    /// bytes is none, and what [`select_context`](Self::select_context) may publish counts as none: it
+    /// belongs to the frame behind it.
     pub fn end_frame(&mut self) {
         let stage = &mut self.desk.stage;
         // A conditional part, which may be left out, belongs to what is added behind it; nothing may be.

@@ -95,8 +95,8 @@ fn the_stream_replayed_gives_the_same_state() {
     stream.assert_replayed(&server.keyspace);
 }
 
-/// The same while fields die, are overwritten when they are dead, and are reclaimed by the expiry cycle, all on the same
-/// keys and with a clock that goes on.
+/// The same while fields die, are overwritten when they are dead, and are reclaimed by the expiry cycle, all
+/// on the same keys and with a clock that goes on.
 #[test]
 fn the_stream_replayed_gives_the_same_fields_while_they_expire() {
     const WRITERS: usize = 3;

@@ -1,5 +1,5 @@
-//! `DUMP` and `RESTORE`. The payloads in hexadecimal come from Valkey 9.1.2 (version 80) and Redis 7.0 (version 10), but for
-//! those that are made here with a checksum of their own.
+//! `DUMP` and `RESTORE`. The payloads in hexadecimal come from Valkey 9.1.2 (version 80) and Redis 7.0
+//! (version 10), but for those that are made here with a checksum of their own.
 
 use crc::{CRC_64_REDIS, Crc};
 use proptest::prelude::*;
@@ -434,8 +434,9 @@ fn mutate(body: &mut Vec<u8>, mutation: &Mutation) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// A damaged body under a correct checksum: it is refused, or it is a value that can be dumped and restored again, and
-    /// what goes out is that value. It never panics, and it never takes memory that the payload does not back.
+    /// A damaged body under a correct checksum: it is refused, or it is a value that can be dumped and
+    /// restored again, and what goes out is that value. It never panics, and it never takes memory that the
+    /// payload does not back.
     #[test]
     fn a_damaged_payload_is_refused_or_means_one_value(
         sample in prop::sample::select(samples()), mutations in mutations(), version in prop::sample::select(vec![10, 80]),

@@ -372,7 +372,8 @@ fn after_a_promotion_everything_dead_goes_and_nothing_comes_back() {
         let call = [server.call(words)];
         server.keyspace.execute_under(ExpiryPolicy::Ignore, &call, 50_000, &mut |_| {});
     };
-    // The stream of a primary whose clock is behind, or which has not come to reclaiming: deadlines are past already.
+    // The stream of a primary whose clock is behind, or which has not come to reclaiming: deadlines are past
+    // already.
     server.load_hash(
         0,
         "h",

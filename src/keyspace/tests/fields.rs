@@ -37,7 +37,8 @@ fn prepare(recorder: &mut Recorder, commands: &[&str]) {
     recorder.events.0.lock().clear();
 }
 
-/// A hash `h` at 2000 ms: `live` has no deadline, `t` one at 101000, those of `d1`, `d2` and `d3` have passed.
+/// A hash `h` at 2000 ms: `live` has no deadline, `t` one at 101000, those of `d1`, `d2` and `d3` have
+/// passed.
 fn with_dead_fields() -> Recorder {
     let mut recorder = Recorder::new();
     let commands = ["hset h live 1", "hsetex h ex 100 fields 1 t 2", "hsetex h px 1 fields 3 d1 5 d2 6 d3 x"];
@@ -640,7 +641,8 @@ fn the_encoding_is_that_of_a_hash_which_once_had_a_deadline() {
 #[test]
 fn a_random_field_is_any_that_is_alive_and_never_a_dead_one() {
     const DRAWS: usize = 3000;
-    // Few alive among many dead; half of them, in a table and in a compact hash; few dead among many alive; none dead.
+    // Few alive among many dead; half of them, in a table and in a compact hash; few dead among many alive;
+    // none dead.
     for (alive, dead) in [(3, 600), (100, 100), (20, 20), (300, 3), (20, 0)] {
         let mut server = Server::new();
         for n in 0..alive.max(dead) {

@@ -24,7 +24,8 @@ fn payload_bytes(value: &Value) -> usize {
 /// What the table of a hash may have in reserve without being large.
 const HASH_SPARE_MAX_BYTES: usize = 2048;
 
-/// Every running total is what a count of everything gives, and no value takes less than what clients put into it.
+/// Every running total is what a count of everything gives, and no value takes less than what clients put
+/// into it.
 pub(super) fn assert_totals(keyspace: &Keyspace) {
     let mut used = 0;
     for number in 0..keyspace.options.shards {
@@ -189,8 +190,8 @@ proptest! {
         prop_assert_eq!(server.keyspace.used_bytes(), 0, "nothing is stored, nothing is used");
     }
 
-    /// Under any policy a keyspace that takes too much is brought within its limit, unless nothing is left that may
-    /// go; and a replica that applies what was published ends with the same keys and values.
+    /// Under any policy a keyspace that takes too much is brought within its limit, unless nothing is left
+    /// that may go; and a replica that applies what was published ends with the same keys and values.
     #[test]
     fn eviction_keeps_the_limit_and_the_replica(
         policy in prop::sample::select(EvictionPolicy::ALL.to_vec()),

@@ -1,16 +1,17 @@
 //! Hashes whose fields expire, while everything happens that can happen to a key.
 //!
-//! Random histories of one keyspace and a replica of it: field commands, commands that replace, move, copy or drop whole
-//! keys and databases, eviction, active expiry with any budget, a clock that jumps, and up to three snapshots that are
-//! walked meanwhile. After every step:
+//! Random histories of one keyspace and a replica of it: field commands, commands that replace, move, copy or
+//! drop whole keys and databases, eviction, active expiry with any budget, a clock that jumps, and up to
+//! three snapshots that are walked meanwhile. After every step:
 //!
-//! * a shard's index of hashes with deadlines names exactly those hashes, each by the moment that its hash reports, and
-//!   that moment is no later than any deadline in it. Only active expiry puts a hash behind others that are due;
+//! * a shard's index of hashes with deadlines names exactly those hashes, each by the moment that its hash
+//!   reports, and that moment is no later than any deadline in it. Only active expiry puts a hash behind
+//!   others that are due;
 //! * the memory in use is what a recount gives;
 //! * the replica, whatever its clock shows, stores what the primary stores.
 //!
-//! After an active expiry with enough time nothing dead is stored. A snapshot yields the state of its cut, deadlines
-//! included.
+//! After an active expiry with enough time nothing dead is stored. A snapshot yields the state of its cut,
+//! deadlines included.
 //!
 //! `REPLCORE_TEST_OPERATIONS` sets the number of steps.
 
@@ -205,8 +206,9 @@ fn volatile_hashes(table: &Table) -> BTreeMap<u64, Places> {
     by_moment
 }
 
-/// What a copy of the index gives out as time goes by is what the hashes report: nothing too early, and nothing too late,
-/// but for hashes that a cycle has put behind the others that were due at `cycled_ms` at the latest.
+/// What a copy of the index gives out as time goes by is what the hashes report: nothing too early, and
+/// nothing too late, but for hashes that a cycle has put behind the others that were due at `cycled_ms` at
+/// the latest.
 fn assert_indexed(keyspace: &Keyspace, cycled_ms: u64) {
     for number in 0..keyspace.options.shards {
         let shard = keyspace.lock_shard(number);

@@ -69,8 +69,8 @@ impl List {
         self.payload_bytes + self.len() * ELEMENT_BYTES
     }
 
-    /// The form in which Valkey would have it, about: how many bytes of a listpack an element takes is known only
-    /// roughly.
+    /// The form in which Valkey would have it, about: how many bytes of a listpack an element takes is known
+    /// only roughly.
     pub fn encoding(&self) -> &'static str {
         if self.is_quicklist { "quicklist" } else { "listpack" }
     }

@@ -74,8 +74,9 @@ impl Value {
     }
 }
 
-/// Valkey keeps a number as a number, and puts a string into one allocation with its key if both are short: together
-/// this much, or less by the longer header of a long key. But a string that was changed in place has a buffer of its own.
+/// Valkey keeps a number as a number, and puts a string into one allocation with its key if both are short:
+/// together this much, or less by the longer header of a long key. But a string that was changed in place has
+/// a buffer of its own.
 fn string_encoding(key_len: usize, value: &[u8], form: StringForm) -> &'static str {
     const EMBEDDED_MAX_BYTES: usize = 113;
     const LONG_KEY_MIN_BYTES: usize = 32;

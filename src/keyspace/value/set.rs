@@ -20,10 +20,10 @@ const REBUILD_FACTOR: usize = 5;
 
 /// Members, each once.
 ///
-/// There are three forms, chosen as Valkey chooses them with its default configuration, so that `OBJECT ENCODING`
-/// can answer what a client expects: sorted integers, a short list in order of insertion, a table in no order. A
-/// set goes from the first to the others as it grows. It goes back only where Valkey builds a new set: when
-/// most members are taken at once.
+/// There are three forms, chosen as Valkey chooses them with its default configuration, so that
+/// `OBJECT ENCODING` can answer what a client expects: sorted integers, a short list in order of insertion, a
+/// table in no order. A set goes from the first to the others as it grows. It goes back only where Valkey
+/// builds a new set: when most members are taken at once.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
     repr: Repr,
@@ -83,8 +83,8 @@ impl Set {
         Set { repr: Repr::Compact(Vec::new()), payload_bytes: 0 }
     }
 
-    /// Chooses the form for about `count` members that are about to be added, `first` before all others: a set
-    /// that will be a table is not built as something else first.
+    /// Chooses the form for about `count` members that are about to be added, `first` before all others: a
+    /// set that will be a table is not built as something else first.
     pub(in super::super) fn expect(&mut self, first: &[u8], count: usize) {
         match &mut self.repr {
             Repr::Integers(members) if members.is_empty() => {
@@ -235,7 +235,8 @@ impl Set {
         removed
     }
 
-    /// Removes the members at `indices`, which are different and below the length, and returns them in the order they had.
+    /// Removes the members at `indices`, which are different and below the length, and returns them in the
+    /// order they had.
     ///
     /// When hardly any members remain of a table, they are stored anew, in the form that fits them.
     pub(in super::super) fn take(&mut self, mut indices: Vec<usize>) -> Vec<Bytes> {

@@ -1,8 +1,9 @@
 //! Sorted sets.
 //!
 //! A large one has a map from members to scores and an order-statistics tree of both: [`indexset`]'s
-//! two-level B-tree, in which a rank and the member of a rank are found in logarithmic time, and whose leaves are
-//! plain arrays, so that a range is read at the speed of memory. It is checked here against a naive model.
+//! two-level B-tree, in which a rank and the member of a rank are found in logarithmic time, and whose leaves
+//! are plain arrays, so that a range is read at the speed of memory. It is checked here against a naive
+//! model.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -19,7 +20,8 @@ pub const ZSET_COMPACT_MAX_MEMBERS: usize = 128;
 /// The longest member, in bytes, that the compact form of a sorted set holds.
 pub const ZSET_COMPACT_MAX_MEMBER_BYTES: usize = 64;
 
-/// Members with their scores, each member once; ordered by score, then by the member's bytes. No score is NaN.
+/// Members with their scores, each member once; ordered by score, then by the member's bytes. No score is
+/// NaN.
 ///
 /// As in Valkey, the compact form does not tell `-0` from `0`, and there is no way back to it.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +31,8 @@ pub struct ZSet {
     payload_bytes: usize,
 }
 
-/// What a member takes beside its bytes: its place in the order, and in a table a handle, the score, the hash and the
-/// place in the index.
+/// What a member takes beside its bytes: its place in the order, and in a table a handle, the score, the hash
+/// and the place in the index.
 const COMPACT_MEMBER_BYTES: usize = size_of::<Ranked>();
 const TABLE_MEMBER_BYTES: usize =
     COMPACT_MEMBER_BYTES + size_of::<Bytes>() + size_of::<f64>() + 3 * size_of::<usize>();
@@ -233,7 +235,8 @@ impl ZSet {
         self.insert_with(&member, score, || member.clone())
     }
 
-    /// Sets the score of a copy of `member`, in memory of its own, and returns its old one. The score must not be NaN.
+    /// Sets the score of a copy of `member`, in memory of its own, and returns its old one. The score must
+    /// not be NaN.
     pub fn insert_copy(&mut self, member: &[u8], score: f64) -> Option<f64> {
         self.insert_with(member, score, || Bytes::copy_from_slice(member))
     }
@@ -361,8 +364,8 @@ impl ZSet {
         ranked.map(|ranked| (&ranked.member, ranked.score))
     }
 
-    /// The member at `index` of an order that changes little when members come and go, and its score; O(1). What
-    /// a scan walks: a removal moves only the last member, unless the form is compact.
+    /// The member at `index` of an order that changes little when members come and go, and its score; O(1).
+    /// What a scan walks: a removal moves only the last member, unless the form is compact.
     pub fn get_index(&self, index: usize) -> Option<(&Bytes, f64)> {
         match &self.repr {
             Repr::Compact(members) => members.get(index).map(|ranked| (&ranked.member, ranked.score)),
@@ -394,8 +397,8 @@ impl ZSet {
         start..end.max(start)
     }
 
-    /// The ranks of the members in `range`, which makes sense if all have the same score. If they have not, it is a run
-    /// of members in the range, possibly none, and which run depends on the form.
+    /// The ranks of the members in `range`, which makes sense if all have the same score. If they have not,
+    /// it is a run of members in the range, possibly none, and which run depends on the form.
     pub fn ranks_of_members(&self, range: &LexRange) -> Range<usize> {
         let ends = [0, self.len().saturating_sub(1)].map(|rank| self.get_rank(rank));
         if let [Some((first, _)), Some((last, _))] = ends

@@ -1,4 +1,5 @@
-//! The two ways through a snapshot take the same bytes; what is skipped or raw is exactly the value; pieces change nothing.
+//! The two ways through a snapshot take the same bytes; what is skipped or raw is exactly the value; pieces
+//! change nothing.
 
 use super::*;
 
@@ -286,8 +287,8 @@ fn zipmaps_of_the_oldest_servers_are_read() {
     }
 }
 
-/// How many bytes the length of an element takes behind it, as measured: Valkey 9.1.2 takes the fewest, Redis 7.0.15 one more for
-/// the greatest length of each size.
+/// How many bytes the length of an element takes behind it, as measured: Valkey 9.1.2 takes the fewest, Redis
+/// 7.0.15 one more for the greatest length of each size.
 fn back_length_bytes(len: usize, redis: bool) -> usize {
     let len = if redis { len + 1 } else { len };
     match len {

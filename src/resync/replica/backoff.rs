@@ -5,8 +5,9 @@ use super::settings::Settings;
 /// Doublings after which a delay grows no further, whatever its limit is.
 const MAX_DOUBLINGS: u32 = 32;
 
-/// Delays between attempts: none after a link that was stable, then doubling up to a limit, each shortened by a part of
-/// itself that the seed decides, so that the replicas of one primary do not come back at one moment.
+/// Delays between attempts: none after a link that was stable, then doubling up to a limit, each shortened by
+/// a part of itself that the seed decides, so that the replicas of one primary do not come back at one
+/// moment.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     failures: u32,

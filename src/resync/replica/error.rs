@@ -56,8 +56,8 @@ pub enum LinkError {
         /// The limit.
         limit_ms: u64,
     },
-    /// The primary cannot serve a replica now, and will be able to later: `-LOADING`, `-NOMASTERLINK`, `-BUSY` and the
-    /// like; any error in answer to `PING`, or in the place of a snapshot.
+    /// The primary cannot serve a replica now, and will be able to later: `-LOADING`, `-NOMASTERLINK`,
+    /// `-BUSY` and the like; any error in answer to `PING`, or in the place of a snapshot.
     #[error("the primary puts the replica off after {step}: {reply}")]
     NotNow {
         /// What it answered.
@@ -65,7 +65,8 @@ pub enum LinkError {
         /// The line.
         reply: String,
     },
-    /// The primary refuses the password or the synchronisation. Trying again changes nothing: the session stops.
+    /// The primary refuses the password or the synchronisation. Trying again changes nothing: the session
+    /// stops.
     #[error("the primary refuses {step}: {reply}")]
     Refused {
         /// What it answered.
@@ -89,8 +90,8 @@ pub enum LinkError {
         /// The limit.
         limit: usize,
     },
-    /// The stream is no sequence of commands. Nothing tells since when the two are out of step, so the history is given
-    /// up: the next resync is a full one, as Valkey does it.
+    /// The stream is no sequence of commands. Nothing tells since when the two are out of step, so the
+    /// history is given up: the next resync is a full one, as Valkey does it.
     #[error("in the stream, in the command behind byte {offset}: {source}")]
     Stream {
         /// Where the command starts: bytes of the stream before it.
@@ -98,8 +99,8 @@ pub enum LinkError {
         /// What is wrong with it.
         source: ProtocolError,
     },
-    /// A command is longer than [`Builder::max_command_bytes`](super::Builder::max_command_bytes). It would come again
-    /// and again: the session stops, at the position before it.
+    /// A command is longer than [`Builder::max_command_bytes`](super::Builder::max_command_bytes). It would
+    /// come again and again: the session stops, at the position before it.
     #[error("the command behind byte {offset} of the stream is longer than {limit} bytes")]
     CommandTooLong {
         /// Where the command starts: bytes of the stream before it.

@@ -52,13 +52,15 @@ pub enum Event {
     },
     /// The next bytes of the snapshot (RDB). How many they are depends on how they arrived.
     Snapshot(Bytes),
-    /// The snapshot is whole. Nothing more comes before [`snapshot_applied`](super::ReplicaSession::snapshot_applied).
+    /// The snapshot is whole. Nothing more comes before
+    /// [`snapshot_applied`](super::ReplicaSession::snapshot_applied).
     SnapshotEnd,
     /// The stream goes on where it was left.
     Continue {
         /// Where, and under which id.
         position: Position,
-        /// The history that was followed before, if the primary has changed its id: sub-replicas have to learn of it.
+        /// The history that was followed before, if the primary has changed its id: sub-replicas have to
+        /// learn of it.
         previous: Option<Previous>,
     },
     /// The next command of the stream.
@@ -72,8 +74,8 @@ pub struct LinkDown {
     pub error: LinkError,
     /// What the next link will ask to be continued; `None`: it will ask for a full copy.
     pub resume: Option<Position>,
-    /// The link ended inside a transaction: commands after this offset were delivered and are void. They come again, or
-    /// are in the next snapshot.
+    /// The link ended inside a transaction: commands after this offset were delivered and are void. They come
+    /// again, or are in the next snapshot.
     pub rolled_back_to: Option<u64>,
     /// When the next [`Event::Connect`] is due; `None`: not before the embedder says so.
     pub retry_at_ms: Option<u64>,
@@ -97,15 +99,15 @@ pub enum TransactionPart {
 pub struct Command {
     /// Its name and arguments.
     pub argv: Vec<Bytes>,
-    /// Its bytes as they came, empty lines before it included: what a sub-replica gets. Empty if the session was told
-    /// to keep none ([`Builder::raw_bytes`](super::Builder::raw_bytes)).
+    /// Its bytes as they came, empty lines before it included: what a sub-replica gets. Empty if the session
+    /// was told to keep none ([`Builder::raw_bytes`](super::Builder::raw_bytes)).
     pub raw: Bytes,
     /// Bytes of the stream before it. It is where the command before it ended.
     pub start: u64,
     /// Bytes of the stream up to its end.
     pub end: u64,
-    /// Bytes of the stream that are applied once this command is: [`end`](Self::end), or the start of the transaction
-    /// that is open.
+    /// Bytes of the stream that are applied once this command is: [`end`](Self::end), or the start of the
+    /// transaction that is open.
     pub applied: u64,
     /// The database it belongs to, if that is known.
     pub db: Option<u32>,
@@ -119,7 +121,8 @@ impl Command {
         is_word(self.argv.first(), name)
     }
 
-    /// Whether it concerns the link alone and no data: `PING`, `REPLCONF`, `SELECT`, and what frames a transaction.
+    /// Whether it concerns the link alone and no data: `PING`, `REPLCONF`, `SELECT`, and what frames a
+    /// transaction.
     pub fn is_administrative(&self) -> bool {
         let framing = matches!(self.part, TransactionPart::Begin | TransactionPart::End);
         framing || self.is("PING") || self.is("REPLCONF") || self.is("SELECT")

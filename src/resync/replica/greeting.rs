@@ -4,8 +4,8 @@
 //! PING ──► AUTH, REPLCONF … (sent together, answered in order) ──► PSYNC ──► +FULLRESYNC or +CONTINUE
 //! ```
 //!
-//! Answers are single lines. Empty ones keep the connection alive and are skipped. What an error means depends on
-//! what it answers:
+//! Answers are single lines. Empty ones keep the connection alive and are skipped. What an error means
+//! depends on what it answers:
 //!
 //! | after | an error |
 //! |---|---|

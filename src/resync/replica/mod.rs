@@ -2,15 +2,16 @@
 //!
 //! # Promise
 //!
-//! Whatever a primary sends and however it is cut into reads, the embedder sees the same events: a snapshot, piece by
-//! piece, or the place where the stream goes on; then every command of the stream once and in order, with the offsets
-//! between which it stands, across any number of lost connections. What a link leaves unfinished is void and said to be
-//! ([`LinkDown::rolled_back_to`]); what cannot be continued begins again with a snapshot.
+//! Whatever a primary sends and however it is cut into reads, the embedder sees the same events: a snapshot,
+//! piece by piece, or the place where the stream goes on; then every command of the stream once and in order,
+//! with the offsets between which it stands, across any number of lost connections. What a link leaves
+//! unfinished is void and said to be ([`LinkDown::rolled_back_to`]); what cannot be continued begins again
+//! with a snapshot.
 //!
-//! A [`ReplicaSession`] owns no socket, thread or clock. Bytes go in ([`receive`](ReplicaSession::receive)), events
-//! ([`next_event`](ReplicaSession::next_event)) and bytes ([`take_output`](ReplicaSession::take_output)) come out, and
-//! time is a number (`now_ms`, milliseconds of any monotonic clock). It fits any runtime, and a test can lead it through
-//! a minute of silence in no time.
+//! A [`ReplicaSession`] owns no socket, thread or clock. Bytes go in ([`receive`](ReplicaSession::receive)),
+//! events ([`next_event`](ReplicaSession::next_event)) and bytes
+//! ([`take_output`](ReplicaSession::take_output)) come out, and time is a number (`now_ms`, milliseconds of
+//! any monotonic clock). It fits any runtime, and a test can lead it through a minute of silence in no time.
 //!
 //! # Phases
 //!
@@ -28,29 +29,30 @@
 //! # Invariants
 //!
 //! * **Cuts.** Events and answers do not depend on how the bytes are cut, but for how a snapshot is divided.
-//! * **Tiling.** A command starts where the one before it ended. Every byte of the stream belongs to one command: pings,
-//!   questions of the primary, `SELECT`, line feeds between commands. Offsets therefore are those of the primary, and
-//!   [`Command::raw`] of all commands, one after another, is its stream: what sub-replicas get.
-//! * **Position.** [`position`](ReplicaSession::position) is the place between two commands, outside of any transaction, up
-//!   to which everything was delivered. It is what is acknowledged, and what is asked for after a cut; a transaction that
-//!   was cut comes again from its `MULTI`. While a snapshot replaces the data there is none: after a cut in its midst the
-//!   next one is asked for (`PSYNC ? -1`).
-//! * **Memory.** Held are one unfinished line or command, each with a limit by name ([`Builder`]), and what the embedder
-//!   gave and did not take. A length that a primary claims allocates nothing.
+//! * **Tiling.** A command starts where the one before it ended. Every byte of the stream belongs to one
+//!   command: pings, questions of the primary, `SELECT`, line feeds between commands. Offsets therefore are
+//!   those of the primary, and [`Command::raw`] of all commands, one after another, is its stream: what
+//!   sub-replicas get.
+//! * **Position.** [`position`](ReplicaSession::position) is the place between two commands, outside of any
+//!   transaction, up to which everything was delivered. It is what is acknowledged, and what is asked for
+//!   after a cut; a transaction that was cut comes again from its `MULTI`. While a snapshot replaces the data
+//!   there is none: after a cut in its midst the next one is asked for (`PSYNC ? -1`).
+//! * **Memory.** Held are one unfinished line or command, each with a limit by name ([`Builder`]), and what
+//!   the embedder gave and did not take. A length that a primary claims allocates nothing.
 //!
 //! # Offsets
 //!
-//! A position of *n* bytes asks for byte *n + 1* (see [`resync`](super)). The number is that of Valkey's `reploff`, which
-//! does not move while a transaction is open. A `REPLCONF GETACK` is answered when the output is taken, by one
-//! acknowledgement however many there were; it counts the question itself, where Valkey's answer stops before it and its next
-//! one counts it.
+//! A position of *n* bytes asks for byte *n + 1* (see [`resync`](super)). The number is that of Valkey's
+//! `reploff`, which does not move while a transaction is open. A `REPLCONF GETACK` is answered when the
+//! output is taken, by one acknowledgement however many there were; it counts the question itself, where
+//! Valkey's answer stops before it and its next one counts it.
 //!
 //! # Sub-replicas
 //!
-//! What a replica passes on is [`Command::raw`], byte for byte, under the id and offsets of its primary, as Valkey does: a
-//! [`ReplicationBuffer`](crate::buffer::ReplicationBuffer) whose base is the position, and [`decide`](super::decide) over
-//! [`history`](ReplicaSession::history). It passes on what is applied: the commands of a transaction together, at its end,
-//! for one that is cut comes again.
+//! What a replica passes on is [`Command::raw`], byte for byte, under the id and offsets of its primary, as
+//! Valkey does: a [`ReplicationBuffer`](crate::buffer::ReplicationBuffer) whose base is the position, and
+//! [`decide`](super::decide) over [`history`](ReplicaSession::history). It passes on what is applied: the
+//! commands of a transaction together, at its end, for one that is cut comes again.
 //!
 //! # Losing a link
 //!
@@ -63,13 +65,13 @@
 //! | because the stream is no sequence of commands | a full copy | as Valkey does, which discards the cached primary then |
 //!
 //! A link that was stable is followed by the next one at once, others after a delay that doubles
-//! ([`Builder::backoff_base_ms`]). A primary that puts a replica off is asked again; one that refuses it stops the session
-//! ([`LinkError::is_retryable`]).
+//! ([`Builder::backoff_base_ms`]). A primary that puts a replica off is asked again; one that refuses it
+//! stops the session ([`LinkError::is_retryable`]).
 //!
 //! # Not offered
 //!
-//! Dual-channel resync, compression, snapshots without data (`rdb-only`), `PSYNC … FAILOVER`, and `SYNC`, which has no offsets.
-//! What a primary is not told of it does not do.
+//! Dual-channel resync, compression, snapshots without data (`rdb-only`), `PSYNC … FAILOVER`, and `SYNC`,
+//! which has no offsets. What a primary is not told of it does not do.
 //!
 //! # A loop over a blocking socket
 //!
@@ -121,8 +123,8 @@
 //!
 //! # Sources
 //!
-//! Valkey's `syncWithPrimary`, `replicaTryPartialResynchronization`, `readSyncBulkPayload` and `commandProcessed`; tried
-//! against Valkey 9.1.2 and Redis 7.0.15.
+//! Valkey's `syncWithPrimary`, `replicaTryPartialResynchronization`, `readSyncBulkPayload` and
+//! `commandProcessed`; tried against Valkey 9.1.2 and Redis 7.0.15.
 
 mod backoff;
 mod error;

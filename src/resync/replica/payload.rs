@@ -5,8 +5,8 @@
 //! $EOF:<mark>\r\n      bytes, then the same 40 of the mark; the stream begins after the first acknowledgement
 //! ```
 //!
-//! Nothing is collected: what has arrived is handed on. Only the last 39 bytes before the end of what has arrived are held
-//! back where a mark is awaited, for they may be the beginning of it.
+//! Nothing is collected: what has arrived is handed on. Only the last 39 bytes before the end of what has
+//! arrived are held back where a mark is awaited, for they may be the beginning of it.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::memmem::Finder;

@@ -8,7 +8,8 @@ use crate::resp::parse_integer;
 
 /// A place in a history at which a replica may resume: never inside a transaction.
 ///
-/// It is written as text (`<id> <offset> <database>`, `-` for no database), so that a tool can keep it in a file:
+/// It is written as text (`<id> <offset> <database>`, `-` for no database), so that a tool can keep it in a
+/// file:
 ///
 /// ```
 /// use replcore::resync::replica::Position;
@@ -24,8 +25,8 @@ pub struct Position {
     pub id: ReplicationId,
     /// Bytes of it that were applied. The first byte wanted is the one after them.
     pub offset: u64,
-    /// The database that the stream has selected there. A primary that continues a stream does not select it again, so
-    /// whoever resumes without it does not know where the next commands belong.
+    /// The database that the stream has selected there. A primary that continues a stream does not select it
+    /// again, so whoever resumes without it does not know where the next commands belong.
     pub db: Option<u32>,
 }
 

@@ -72,16 +72,16 @@ impl ReplicaSession {
         }
     }
 
-    /// The connection was lost, closed by the primary, or could not be made. What was received and not yet taken as an
-    /// event is dropped: it will come again. Without effect while there is no connection.
+    /// The connection was lost, closed by the primary, or could not be made. What was received and not yet
+    /// taken as an event is dropped: it will come again. Without effect while there is no connection.
     pub fn disconnected(&mut self, now_ms: u64) {
         if self.has_link() {
             self.fail(LinkError::Disconnected, now_ms);
         }
     }
 
-    /// Takes bytes that the primary sent. Take all events after each call: what is held beyond one unfinished command is
-    /// what was given and not taken.
+    /// Takes bytes that the primary sent. Take all events after each call: what is held beyond one unfinished
+    /// command is what was given and not taken.
     pub fn receive(&mut self, bytes: &[u8]) {
         if !self.is_connected() {
             return;
@@ -112,8 +112,8 @@ impl ReplicaSession {
         }
     }
 
-    /// The bytes to send now, in this order: an answer of the handshake, an acknowledgement, a sign of life. Take them
-    /// after the events.
+    /// The bytes to send now, in this order: an answer of the handshake, an acknowledgement, a sign of life.
+    /// Take them after the events.
     #[must_use]
     pub fn take_output(&mut self) -> Bytes {
         if std::mem::take(&mut self.must_speak) {
@@ -129,7 +129,8 @@ impl ReplicaSession {
         self.output.split().freeze()
     }
 
-    /// When to ask for the next event at the latest. `None`: there is nothing to wait for but bytes, or the embedder.
+    /// When to ask for the next event at the latest. `None`: there is nothing to wait for but bytes, or the
+    /// embedder.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         if let State::Waiting { until_ms } = self.state {
             return Some(until_ms);
@@ -143,10 +144,10 @@ impl ReplicaSession {
         self.is_connected() && !matches!(self.state, State::Loading { .. })
     }
 
-    /// The embedder has applied the snapshot that ended with [`Event::SnapshotEnd`]: from here on there is a position, and
-    /// the stream follows. `stream_db` is what the snapshot says about the selected database (its field
-    /// `repl-stream-db`), if it says anything: a primary that is itself a replica does not select it again. Without effect
-    /// in another phase.
+    /// The embedder has applied the snapshot that ended with [`Event::SnapshotEnd`]: from here on there is a
+    /// position, and the stream follows. `stream_db` is what the snapshot says about the selected database
+    /// (its field `repl-stream-db`), if it says anything: a primary that is itself a replica does not select
+    /// it again. Without effect in another phase.
     pub fn snapshot_applied(&mut self, stream_db: Option<u32>, now_ms: u64) {
         let State::Loading { loaded, is_connected } = self.state else { return };
         let position = Position { id: loaded.id, offset: loaded.offset, db: stream_db };
@@ -161,7 +162,8 @@ impl ReplicaSession {
     }
 
     /// The embedder has done its part for everything up to `offset`
-    /// ([`Builder::acknowledge_confirmed`](super::Builder::acknowledge_confirmed)). What was not applied is not confirmed.
+    /// ([`Builder::acknowledge_confirmed`](super::Builder::acknowledge_confirmed)). What was not applied is
+    /// not confirmed.
     pub fn confirm(&mut self, offset: u64) {
         let applied = self.position.map_or(0, |position| position.offset);
         self.confirmed = self.confirmed.max(offset.min(applied));
@@ -203,8 +205,8 @@ impl ReplicaSession {
         }
     }
 
-    /// Where to resume, now or in another process: what was delivered up to there is applied. `None` before the first
-    /// snapshot was applied, and while another one replaces the data.
+    /// Where to resume, now or in another process: what was delivered up to there is applied. `None` before
+    /// the first snapshot was applied, and while another one replaces the data.
     pub fn position(&self) -> Option<Position> {
         self.position
     }

@@ -124,37 +124,41 @@ macro_rules! setters {
 }
 
 setters! {
-    /// A primary that sends nothing for so long is given up, in milliseconds. Default 60 s; 0 never gives up. A primary
-    /// that has nothing to send pings every `repl-ping-replica-period` (10 s), and sends a line feed each second while it
-    /// makes a snapshot.
+    /// A primary that sends nothing for so long is given up, in milliseconds. Default 60 s; 0 never gives up.
+    /// A primary that has nothing to send pings every `repl-ping-replica-period` (10 s), and sends a line
+    /// feed each second while it makes a snapshot.
     timeout_ms: u64;
-    /// How often to acknowledge what was applied, and to send a line feed while a snapshot comes and is loaded, in milliseconds.
-    /// Default 1 s, at least 1. The primary asks for more when somebody waits (`REPLCONF GETACK`). After a snapshot with an
-    /// end mark it begins the stream at the first acknowledgement that comes once its child process is gone.
+    /// How often to acknowledge what was applied, and to send a line feed while a snapshot comes and is
+    /// loaded, in milliseconds. Default 1 s, at least 1. The primary asks for more when somebody waits
+    /// (`REPLCONF GETACK`). After a snapshot with an end mark it begins the stream at the first
+    /// acknowledgement that comes once its child process is gone.
     ack_interval_ms: u64;
-    /// The longest line: an answer of the handshake, the header of a snapshot, a length in the stream; without its end.
-    /// Default 4 KiB.
+    /// The longest line: an answer of the handshake, the header of a snapshot, a length in the stream;
+    /// without its end. Default 4 KiB.
     max_line_bytes: usize;
-    /// The largest argument of a command, in bytes. Default 512 MiB. A larger one counts as a stream out of step; a primary
-    /// whose `proto-max-bulk-len` is greater needs more here.
+    /// The largest argument of a command, in bytes. Default 512 MiB. A larger one counts as a stream out of
+    /// step; a primary whose `proto-max-bulk-len` is greater needs more here.
     max_argument_bytes: u64;
     /// The most arguments of a command. Default 2^31 - 1. Each takes 32 bytes beside its own.
     max_arguments: usize;
-    /// The longest command, in bytes of the stream: what bounds the memory that a session holds. Default 1 GiB.
+    /// The longest command, in bytes of the stream: what bounds the memory that a session holds. Default 1
+    /// GiB.
     max_command_bytes: u64;
-    /// The delay after the first failure, in milliseconds; each that follows is twice as long. Default 250 ms.
+    /// The delay after the first failure, in milliseconds; each that follows is twice as long. Default 250
+    /// ms.
     backoff_base_ms: u64;
     /// The longest delay, in milliseconds. Default 10 s.
     backoff_max_ms: u64;
     /// By how much a delay may be shorter, in percent of it, 0 to 100. Default 50.
     backoff_jitter_percent: u32;
-    /// A link that has streamed for so long was no failure, in milliseconds: when it is lost, the next attempt is made at
-    /// once. Default 5 s.
+    /// A link that has streamed for so long was no failure, in milliseconds: when it is lost, the next
+    /// attempt is made at once. Default 5 s.
     stable_ms: u64;
     /// Whether each command carries its bytes as they came, which takes a copy of them. Default yes.
     raw_bytes: bool;
-    /// Whether only what was [confirmed](ReplicaSession::confirm) is acknowledged, so that `WAIT` on the primary means
-    /// what the embedder means by it: written to a disk, say. Default no: what was delivered is acknowledged.
+    /// Whether only what was [confirmed](ReplicaSession::confirm) is acknowledged, so that `WAIT` on the
+    /// primary means what the embedder means by it: written to a disk, say. Default no: what was delivered is
+    /// acknowledged.
     acknowledge_confirmed: bool;
     /// Where the shortening of delays begins: any number that differs between replicas. Default 0.
     seed: u64;
@@ -185,9 +189,9 @@ impl Builder {
         self
     }
 
-    /// The version to announce: it tells a primary which snapshots can be read, and whether fields with deadlines can be
-    /// held. None by default, which Valkey 9.1 takes for RDB 11 at most. Redis answers that it does not know the option,
-    /// which does no harm.
+    /// The version to announce: it tells a primary which snapshots can be read, and whether fields with
+    /// deadlines can be held. None by default, which Valkey 9.1 takes for RDB 11 at most. Redis answers that
+    /// it does not know the option, which does no harm.
     pub fn version(mut self, version: ServerVersion) -> Self {
         self.0.version = Some(version);
         self

@@ -138,8 +138,8 @@ impl ReplicaSession {
         self.settings.ack_interval_ms.max(1)
     }
 
-    /// Whether the primary expects to hear something from time to time. An embedder that applies a snapshot as it comes may
-    /// take long for it, and the primary may have sent all of it already.
+    /// Whether the primary expects to hear something from time to time. An embedder that applies a snapshot
+    /// as it comes may take long for it, and the primary may have sent all of it already.
     pub(super) fn speaks(&self) -> bool {
         match self.state {
             State::Snapshot(..) | State::Streaming { .. } => true,

@@ -7,9 +7,9 @@
 //!   applied: ├────────►│◄ ─ ─ ─ ─ stays here ─ ─ ─►├─────►│
 //! ```
 //!
-//! Commands tile the stream: each starts where the one before it ended, so that every byte belongs to one, line feeds
-//! between them included. What is *applied* does not move inside a transaction: who lost the link there would resume in the
-//! midst of it. The selected database goes back with it.
+//! Commands tile the stream: each starts where the one before it ended, so that every byte belongs to one,
+//! line feeds between them included. What is *applied* does not move inside a transaction: who lost the link
+//! there would resume in the midst of it. The selected database goes back with it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -115,8 +115,8 @@ impl StreamReader {
         Ok(Some(Command { argv, raw, start, end: self.end, applied, db: self.db, part }))
     }
 
-    /// Takes off `input` what the next command may not reach. So the parser never sees it, and whether a command is too
-    /// long or malformed does not depend on how much of it has come.
+    /// Takes off `input` what the next command may not reach. So the parser never sees it, and whether a
+    /// command is too long or malformed does not depend on how much of it has come.
     fn split_behind_limit(&self, input: &mut BytesMut) -> Option<BytesMut> {
         let seen = self.read.saturating_sub(self.end).saturating_sub(input.len() as u64);
         let visible = usize::try_from(self.max_command_bytes.saturating_sub(seen)).unwrap_or(usize::MAX);

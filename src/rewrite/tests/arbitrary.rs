@@ -1,5 +1,5 @@
-//! Whatever a function is handed, it returns: no arguments and no outcome make it panic, however little they have to do
-//! with each other. What it does return is a frame, and a command of too few words is refused.
+//! Whatever a function is handed, it returns: no arguments and no outcome make it panic, however little they
+//! have to do with each other. What it does return is a frame, and a command of too few words is refused.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

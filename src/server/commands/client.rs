@@ -57,7 +57,8 @@ fn client(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) ->
     reply.into()
 }
 
-/// Printable ASCII without blanks: what a name may consist of. As in Valkey, what follows a zero byte is not looked at.
+/// Printable ASCII without blanks: what a name may consist of. As in Valkey, what follows a zero byte is not
+/// looked at.
 pub(super) fn is_plain_word(text: &[u8]) -> bool {
     until_zero(text).iter().all(|byte| (b'!'..=b'~').contains(byte))
 }

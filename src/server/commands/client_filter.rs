@@ -1,7 +1,7 @@
 //! Which clients `CLIENT LIST` and `CLIENT KILL` are about.
 //!
-//! All filters that are given have to fit. `ID` and `NOT-ID` collect numbers; of every other filter the last one counts, as in
-//! Valkey. Each text filter has its opposite, `NOT-…`.
+//! All filters that are given have to fit. `ID` and `NOT-ID` collect numbers; of every other filter the last
+//! one counts, as in Valkey. Each text filter has its opposite, `NOT-…`.
 
 use std::net::SocketAddr;
 

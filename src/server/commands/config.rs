@@ -34,8 +34,8 @@ fn config(session: &mut Session, argv: &[Bytes], keyspace: &mut dyn Overview) ->
     reply.into()
 }
 
-/// What matches, each once and sorted by name; one that is named without a pattern is called as it was asked for, as in
-/// Valkey.
+/// What matches, each once and sorted by name; one that is named without a pattern is called as it was asked
+/// for, as in Valkey.
 fn get(session: &Session, patterns: &[Bytes]) -> Reply {
     let config = session.shared.config.load();
     let mut found = BTreeMap::new();

@@ -107,8 +107,8 @@ fn clients(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
     );
 }
 
-/// What is counted: the data, and the replication buffer, which `maxmemory` is not about. What the operating system says,
-/// without it zero.
+/// What is counted: the data, and the replication buffer, which `maxmemory` is not about. What the operating
+/// system says, without it zero.
 fn memory(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let rss_bytes = resident_bytes().unwrap_or(0);
     let buffer = shared.replication.buffer.stats();

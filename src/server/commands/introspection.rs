@@ -149,8 +149,8 @@ fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
     }
 }
 
-/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: there is nothing to save; the connection ends without an answer, as in
-/// Valkey, unless it waits for replicas and is aborted. `NOW` does not wait.
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: there is nothing to save; the connection ends without an
+/// answer, as in Valkey, unless it waits for replicas and is aborted. `NOW` does not wait.
 pub(super) fn shutdown(session: &mut Session, argv: &[Bytes]) -> Flow {
     let (mut abort, mut save, mut now) = (false, 0, false);
     for option in argv.iter().skip(1) {

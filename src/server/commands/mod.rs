@@ -131,8 +131,8 @@ static CONTAINERS: &[(&str, Subcommands)] = &[
     ("slowlog", &[("get", -2), ("help", 2), ("len", 2), ("reset", 2)]),
 ];
 
-/// Refuses arguments that name no subcommand of a container, or one that takes others. It is looked up as early as the
-/// command itself.
+/// Refuses arguments that name no subcommand of a container, or one that takes others. It is looked up as
+/// early as the command itself.
 pub(super) fn check_subcommand(name: &'static str, argv: &[Bytes]) -> Result<(), Reply> {
     let Some((_, known)) = CONTAINERS.iter().find(|(container, _)| *container == name) else { return Ok(()) };
     let Some(given) = argv.get(1) else { return Ok(()) };

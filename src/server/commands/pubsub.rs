@@ -95,7 +95,8 @@ pub(super) fn pubsub(session: &mut Session, argv: &[Bytes]) -> Flow {
     reply.into()
 }
 
-/// From the reply on, the client is shown what all clients run. A second `MONITOR` is not answered, as in Valkey.
+/// From the reply on, the client is shown what all clients run. A second `MONITOR` is not answered, as in
+/// Valkey.
 pub(super) fn monitor(session: &mut Session, _: &[Bytes]) -> Flow {
     if session.monitoring {
         return Flow::Silent;

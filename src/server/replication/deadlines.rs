@@ -5,27 +5,29 @@
 //! Under [`FieldDeadlinesPolicy::Refuse`] such a replica never differs from the primary without knowing:
 //!
 //! * It gets a snapshot only if no hash had a field with a deadline at the cut.
-//! * It gets no byte of a frame whose commands need field deadlines, which it would answer with errors to nobody: its link
-//!   ends before.
+//! * It gets no byte of a frame whose commands need field deadlines, which it would answer with errors to
+//!   nobody: its link ends before.
 //! * It may continue a stream only from an offset after which there is no such frame.
 //!
 //! In each case it is told, or disconnected, and `INFO` and the log say why.
 //!
 //! # Algorithm
 //!
-//! [`Generation`] is a number. While it is even, there was no such frame since an offset that is kept beside it, the last *clean
-//! cut*; at that cut there was no field deadline in the data. Whoever is about to publish such a frame makes it odd
-//! first; the next cut that finds no field deadline in the data makes it even again. A link remembers the even number that it began with
-//! and compares **after** it has looked what there is to send and **before** it sends any of it.
+//! [`Generation`] is a number. While it is even, there was no such frame since an offset that is kept beside
+//! it, the last *clean cut*; at that cut there was no field deadline in the data. Whoever is about to publish
+//! such a frame makes it odd first; the next cut that finds no field deadline in the data makes it even
+//! again. A link remembers the even number that it began with and compares **after** it has looked what there
+//! is to send and **before** it sends any of it.
 //!
-//! **Why that is enough.** A unit publishes while it holds its locks, a cut holds all locks. So a frame after the clean cut was
-//! announced after it too, when the link's number was reached already: the number has left it, for good, before
-//! the frame can be seen. A frame from before the cut lies before the link's place in the stream.
+//! **Why that is enough.** A unit publishes while it holds its locks, a cut holds all locks. So a frame after
+//! the clean cut was announced after it too, when the link's number was reached already: the number has left
+//! it, for good, before the frame can be seen. A frame from before the cut lies before the link's place in
+//! the stream.
 //!
 //! # Cost
 //!
-//! A publisher of such a frame reads one number, which changes as often as replicas that hold no deadlines and deadlines
-//! alternate; other frames cost a look at each command's first letter.
+//! A publisher of such a frame reads one number, which changes as often as replicas that hold no deadlines
+//! and deadlines alternate; other frames cost a look at each command's first letter.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,8 +74,8 @@ impl Generation {
         }
     }
 
-    /// A cut at `offset`, under all locks, that found no field deadlines in the data. Returns what a link that begins there
-    /// has to remember.
+    /// A cut at `offset`, under all locks, that found no field deadlines in the data. Returns what a link
+    /// that begins there has to remember.
     pub fn clean(&self, offset: u64) -> u64 {
         let number = self.number.load(Ordering::Acquire);
         if number.is_multiple_of(2) {
@@ -84,7 +86,8 @@ impl Generation {
         number + 1
     }
 
-    /// What a link has to remember that continues at `offset`; nothing if something from there on may need field deadlines.
+    /// What a link has to remember that continues at `offset`; nothing if something from there on may need
+    /// field deadlines.
     pub fn clean_since(&self, offset: u64) -> Option<u64> {
         // In this order: whoever sees a number sees at least its clean cut.
         let number = self.number.load(Ordering::Acquire);

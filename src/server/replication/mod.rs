@@ -82,7 +82,8 @@ pub(super) struct Replication {
     links: Mutex<BTreeMap<ReplicaKey, Registered>>,
     acks: SharedAcks,
     getack_wanted: Notify,
-    /// The end of the stream when acknowledgements were last asked for: a write before it needs no new question.
+    /// The end of the stream when acknowledgements were last asked for: a write before it needs no new
+    /// question.
     getack_offset: AtomicU64,
     snapshots_running: AtomicUsize,
     /// A permit for each of [`MAX_SNAPSHOTS`].

@@ -9,14 +9,16 @@
 //!
 //! # A refusal
 //!
-//! A replica that cannot hold what is in the data ([`deadlines`](super::deadlines)) gets an error before anything else. Redis 7.0
-//! takes an error to `PSYNC` for a primary that knows only `SYNC`, asks for that, and after another error comes back **at once**, some
-//! thousand times a second. So the second error comes after a pause, and the connection ends with it.
+//! A replica that cannot hold what is in the data ([`deadlines`](super::deadlines)) gets an error before
+//! anything else. Redis 7.0 takes an error to `PSYNC` for a primary that knows only `SYNC`, asks for that,
+//! and after another error comes back **at once**, some thousand times a second. So the second error comes
+//! after a pause, and the connection ends with it.
 //!
 //! # Small pieces
 //!
-//! The commands of several threads lie in as many places. Sent from where they lie, pieces of 60 B cost three times as much as copied first (`cargo bench --bench sending`), so
-//! short pieces are copied into one first, once for all replicas; what lies together is sent from where it is.
+//! The commands of several threads lie in as many places. Sent from where they lie, pieces of 60 B cost three
+//! times as much as copied first (`cargo bench --bench sending`), so short pieces are copied into one first,
+//! once for all replicas; what lies together is sent from where it is.
 //!
 //! # A replica that takes nothing
 //!
@@ -140,7 +142,8 @@ impl ReplicaLink {
         self.stream(write, cursor).await
     }
 
-    /// Takes the cut: the offset, a cursor at it, and the data as of it. Refuses data that the replica cannot hold.
+    /// Takes the cut: the offset, a cursor at it, and the data as of it. Refuses data that the replica cannot
+    /// hold.
     fn cut(&self) -> Result<(u64, Cursor, Snapshot), LinkEnd> {
         let replication = &self.shared.replication;
         let takes_deadlines = self.facts.holds_field_deadlines()

@@ -5,8 +5,9 @@
 //! slows its serialisation and never makes it buffer the whole; a replica that is gone closes the
 //! channel, the next chunk cannot be sent, and the snapshot is dropped with its pre-images.
 //!
-//! Deadlines, of keys and of fields, are written as they are stored, past ones too. A replica that cannot hold those of fields comes
-//! here only if there are none, or if the operator wants them stripped: see [`deadlines`](super::deadlines).
+//! Deadlines, of keys and of fields, are written as they are stored, past ones too. A replica that cannot
+//! hold those of fields comes here only if there are none, or if the operator wants them stripped: see
+//! [`deadlines`](super::deadlines).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -284,8 +285,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Every stored field is there with its deadline, however dead, also of hashes that were changed after the cut; and
-        /// without its deadline where the format has none.
+        /// Every stored field is there with its deadline, however dead, also of hashes that were changed
+        /// after the cut; and without its deadline where the format has none.
         #[test]
         fn a_snapshot_has_every_field_of_the_cut(
             expected in prop::collection::btree_map(any::<u8>(), fields(), 0..20),

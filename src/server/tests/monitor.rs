@@ -109,8 +109,8 @@ async fn one_who_watches_is_shown_as_such_and_kept_from_the_data_until_reset() {
     server.stop().await;
 }
 
-/// Lets clients run `commands(client, round)` at the same time, each its rounds in one pipeline; returns the replies
-/// of each client.
+/// Lets clients run `commands(client, round)` at the same time, each its rounds in one pipeline; returns the
+/// replies of each client.
 async fn run_at_once(
     server: &Running,
     rounds: usize,

@@ -101,7 +101,8 @@ async fn a_full_resync_is_a_snapshot_and_then_the_stream_from_its_offset() {
         "{found:?}"
     );
 
-    // The database is forgotten at the cut: the next command is preceded by SELECT, although it was selected before.
+    // The database is forgotten at the cut: the next command is preceded by SELECT, although it was selected
+    // before.
     client.call("SET after 3").await;
     let expected = [wire("SELECT 2"), wire("SET after 3")].concat();
     assert_eq!(replica.bytes(expected.len()).await, expected);
@@ -239,7 +240,8 @@ async fn wait_counts_replicas_that_have_the_write() {
     replica.send(&format!("REPLCONF ACK {end}")).await;
     assert_eq!(client.reply().await, Reply::Integer(1));
     assert_eq!(client.says("WAIT 2 1").await, "1", "the timeout answers with what there is");
-    // In a transaction it does not wait; what the transaction writes is not in the stream yet, and does not count.
+    // In a transaction it does not wait; what the transaction writes is not in the stream yet, and does not
+    // count.
     for line in ["MULTI", "SET k w", "WAIT 1 0"] {
         client.call(line).await;
     }

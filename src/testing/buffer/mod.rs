@@ -2,11 +2,11 @@
 //!
 //! # How
 //!
-//! [`Refinement::check`] has a log and the [reference](crate::buffer::reference) do the same random operations, one thread, and
-//! compares after each: appends of whole frames and batches, cursors that attach anywhere and read in portions or frame
-//! by frame, seals, backlogs that change. What has to agree: the offsets told (I1), what every cursor shows, byte by byte and
-//! frame by frame (I2, I3, I5), which offsets can be attached (I7), what is fenced (I10). A sequence that tells them apart is
-//! made as short as can be.
+//! [`Refinement::check`] has a log and the [reference](crate::buffer::reference) do the same random
+//! operations, one thread, and compares after each: appends of whole frames and batches, cursors that attach
+//! anywhere and read in portions or frame by frame, seals, backlogs that change. What has to agree: the
+//! offsets told (I1), what every cursor shows, byte by byte and frame by frame (I2, I3, I5), which offsets
+//! can be attached (I7), what is fenced (I10). A sequence that tells them apart is made as short as can be.
 //!
 //! What threads do to each other is the subject of [`history`](crate::testing::history).
 //!
@@ -70,8 +70,8 @@
 //!
 //! # Piece by piece
 //!
-//! A test that knows more of its log drives it by itself and asks the [`Model`]: this crate's `tests/buffer_refinement.rs`
-//! does, for limits, evictions, wake-ups and memory.
+//! A test that knows more of its log drives it by itself and asks the [`Model`]: this crate's
+//! `tests/buffer_refinement.rs` does, for limits, evictions, wake-ups and memory.
 
 mod driver;
 mod model;
@@ -102,21 +102,22 @@ pub trait ReplicationLog {
     /// Reads at most so many bytes, and at least one if there is one.
     fn read(&mut self, cursor: &mut Self::Cursor, most: usize) -> Vec<u8>;
 
-    /// Reads the frame in which the cursor stands: its bounds, and its bytes from the cursor on. A log that knows no frames has
-    /// [`Refinement::frames`] switched off.
+    /// Reads the frame in which the cursor stands: its bounds, and its bytes from the cursor on. A log that
+    /// knows no frames has [`Refinement::frames`] switched off.
     fn read_frame(&mut self, cursor: &mut Self::Cursor) -> Option<(Range<u64>, Vec<u8>)> {
         let _ = cursor;
         None
     }
 
-    /// Seals a term. Returns where the stream stood, or nothing if that or a later term is sealed. A log without terms has
-    /// [`Refinement::seals`] switched off.
+    /// Seals a term. Returns where the stream stood, or nothing if that or a later term is sealed. A log
+    /// without terms has [`Refinement::seals`] switched off.
     fn seal(&mut self, term: u64) -> Option<u64> {
         let _ = term;
         None
     }
 
-    /// So many bytes behind the end have to stay attachable from now on. A log that keeps everything has nothing to do.
+    /// So many bytes behind the end have to stay attachable from now on. A log that keeps everything has
+    /// nothing to do.
     fn set_backlog_bytes(&mut self, bytes: u64) {
         let _ = bytes;
     }

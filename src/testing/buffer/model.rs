@@ -156,8 +156,8 @@ impl Model {
         self.reference.set_backlog_bytes(bytes);
     }
 
-    /// I1, I7: where the log begins and ends. To be asked after every operation: what has to be retained is what had to be at
-    /// any time.
+    /// I1, I7: where the log begins and ends. To be asked after every operation: what has to be retained is
+    /// what had to be at any time.
     ///
     /// # Errors
     /// What differs.

@@ -1,7 +1,7 @@
 //! Commands about things that expire, few names and short times: so that they meet.
 //!
-//! A strategy of one's own is as good: it makes command lines, the name first. [`START_MS`] is the time at which
-//! every run begins.
+//! A strategy of one's own is as good: it makes command lines, the name first. [`START_MS`] is the time at
+//! which every run begins.
 
 use bytes::Bytes;
 use proptest::prelude::*;

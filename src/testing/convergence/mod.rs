@@ -2,17 +2,19 @@
 //!
 //! # What is asked of a server
 //!
-//! [`Server`]: execute a command at a given time, say what the stream holds, apply it, say what is *stored* (what is dead
-//! and not reclaimed included), copy, continue, promote. There are no sockets and no threads: time and the network are
-//! the harness's. A server that follows the advice "time is a parameter" needs a page of code for it.
+//! [`Server`]: execute a command at a given time, say what the stream holds, apply it, say what is *stored*
+//! (what is dead and not reclaimed included), copy, continue, promote. There are no sockets and no threads:
+//! time and the network are the harness's. A server that follows the advice "time is a parameter" needs a
+//! page of code for it.
 //!
 //! # What happens to it
 //!
-//! [`Convergence::check`] has three servers, clocks that differ, and random sequences: clients send commands and transactions
-//! about things that expire, time passes, clocks are set, active expiry reclaims, commands arrive or stay on their way, links break between
-//! any two commands, replicas come back and are continued or copied as [`decide`] says (or what the server has
-//! in its place), they follow each other in chains, backlogs shrink, a replica is promoted, the old primary goes on
-//! writing for a while and then comes back. In the end the links are mended, all is delivered and active expiry has its turn.
+//! [`Convergence::check`] has three servers, clocks that differ, and random sequences: clients send commands
+//! and transactions about things that expire, time passes, clocks are set, active expiry reclaims, commands
+//! arrive or stay on their way, links break between any two commands, replicas come back and are continued or
+//! copied as [`decide`] says (or what the server has in its place), they follow each other in chains,
+//! backlogs shrink, a replica is promoted, the old primary goes on writing for a while and then comes back.
+//! In the end the links are mended, all is delivered and active expiry has its turn.
 //!
 //! # What has to hold, after every step
 //!
@@ -25,14 +27,15 @@
 //! | one order | a server, a replica of a replica too, sends the bytes that were written |
 //! | prefix | what is written ends with a whole command and a whole transaction, and a client's transaction is one unit |
 //!
-//! The ground truth is kept beside the servers: which unit was written by whom, and what was stored then. It does not come from
-//! what servers say about themselves.
+//! The ground truth is kept beside the servers: which unit was written by whom, and what was stored then. It
+//! does not come from what servers say about themselves.
 //!
 //! A sequence that breaks a property is made as short as can be and told step by step: [`Counterexample`].
 //!
 //! # Example
 //!
-//! One database, no transactions, strings that expire. What it writes says when, not how long: that is the switch.
+//! One database, no transactions, strings that expire. What it writes says when, not how long: that is the
+//! switch.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -195,15 +198,16 @@ pub trait Server {
     /// What a full resync transfers, the offset included.
     type Snapshot;
 
-    /// Executes a unit as a primary: one command, or several that are one transaction. What it writes into its stream is
-    /// read from there. A command that it does not take is answered with an error by a real server: here it does nothing.
+    /// Executes a unit as a primary: one command, or several that are one transaction. What it writes into
+    /// its stream is read from there. A command that it does not take is answered with an error by a real
+    /// server: here it does nothing.
     fn execute(&mut self, unit: &[Command], now_ms: u64);
 
     /// Active expiry, as a primary, until nothing dead is left.
     fn reclaim(&mut self, now_ms: u64);
 
-    /// Applies one whole command of the stream it follows, as it came; `MULTI` and `EXEC` are commands. `now_ms` is what its own
-    /// clock says.
+    /// Applies one whole command of the stream it follows, as it came; `MULTI` and `EXEC` are commands.
+    /// `now_ms` is what its own clock says.
     ///
     /// # Errors
     /// What it cannot apply.
@@ -235,8 +239,8 @@ pub trait Server {
     /// Becomes a replica with this copy: what it had is gone, its history is that of the copy.
     fn load(&mut self, snapshot: Self::Snapshot);
 
-    /// Becomes, or stays, a replica that continues its stream where it ends, under this ID. A transaction of which not all has
-    /// come will come again.
+    /// Becomes, or stays, a replica that continues its stream where it ends, under this ID. A transaction of
+    /// which not all has come will come again.
     fn resume(&mut self, replid: ReplicationId);
 
     /// Becomes a primary with a new history. A transaction of which not all has come has not happened.

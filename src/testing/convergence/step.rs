@@ -6,7 +6,8 @@ use proptest::strategy::BoxedStrategy;
 use super::Command;
 use crate::rewrite::Argv;
 
-/// One thing that happens. What cannot happen at its moment does not: a sequence stays one when steps are left out.
+/// One thing that happens. What cannot happen at its moment does not: a sequence stays one when steps are
+/// left out.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// A client has a unit executed, by one of those who think that they are the primary.

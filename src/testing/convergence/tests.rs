@@ -1,5 +1,5 @@
-//! The harness itself: what is taken down as written, and what a server's panic is. That it finds wrong servers is shown by
-//! `proofs/examples/convergence.rs`, mistake by mistake.
+//! The harness itself: what is taken down as written, and what a server's panic is. That it finds wrong
+//! servers is shown by `proofs/examples/convergence.rs`, mistake by mistake.
 
 use bytes::Bytes;
 

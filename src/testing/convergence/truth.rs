@@ -1,8 +1,8 @@
 //! The streams as they were really written: what no server can be wrong about.
 //!
-//! Each unit that a primary writes is taken apart into *pieces*, between which a stream may be cut: a transaction is one
-//! piece, any other command is one. A piece is the same for all who have it (it is shared, not copied), so two servers
-//! have the same stream up to a place exactly if they have the same piece there.
+//! Each unit that a primary writes is taken apart into *pieces*, between which a stream may be cut: a
+//! transaction is one piece, any other command is one. A piece is the same for all who have it (it is shared,
+//! not copied), so two servers have the same stream up to a place exactly if they have the same piece there.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub(super) struct Log {
     pieces: Vec<Arc<Piece>>,
 }
 
-/// The length of the first command, and its words. A line without a frame of its own is for people, not for a stream.
+/// The length of the first command, and its words. A line without a frame of its own is for people, not for a
+/// stream.
 pub(super) fn first_command(bytes: &[u8]) -> Option<(usize, String)> {
     if bytes.first() != Some(&b'*') {
         return None;
@@ -95,8 +96,8 @@ impl Log {
         end <= self.end() && written.take(bytes.len()).eq(bytes)
     }
 
-    /// Adds what was written in one go, with what is stored after it. Says how many pieces that are, but for a `SELECT` before
-    /// them; nothing if it does not end with a whole unit.
+    /// Adds what was written in one go, with what is stored after it. Says how many pieces that are, but for
+    /// a `SELECT` before them; nothing if it does not end with a whole unit.
     pub(super) fn write(&mut self, bytes: &[u8], stored: Stored) -> Option<usize> {
         let before = self.stored().cloned();
         let (mut rest, mut unit_bytes, mut in_transaction) = (bytes, 0, false);

@@ -286,8 +286,8 @@ impl<S: Server> World<S> {
         self.check()
     }
 
-    /// Whether a continuation is possible: the one has a prefix of what the other has, of a history that the other knows and
-    /// has bytes of.
+    /// Whether a continuation is possible: the one has a prefix of what the other has, of a history that the
+    /// other knows and has bytes of.
     fn may_continue(&self, at: usize, of: usize) -> bool {
         let (node, upstream) = (&self.nodes[at], &self.nodes[of]);
         let is_known = node.ids.0 == upstream.ids.0 || Some(node.ids.0) == upstream.ids.1;

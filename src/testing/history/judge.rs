@@ -1,8 +1,9 @@
 //! The judge: puts a history in order and holds everybody against it.
 //!
-//! The appends are sorted by the offsets that they were told. If those tile the stream (I1), there is one order that all
-//! of them claim; the rest is whether that order respects program order and real time (I4), and whether everything that
-//! was read and seen is what this order makes on the reference (I2, I3, I5). All of it is one sort and a few sweeps.
+//! The appends are sorted by the offsets that they were told. If those tile the stream (I1), there is one
+//! order that all of them claim; the rest is whether that order respects program order and real time (I4),
+//! and whether everything that was read and seen is what this order makes on the reference (I2, I3, I5). All
+//! of it is one sort and a few sweeps.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,7 +24,8 @@ fn seal_place<T>(seal: &Seal<T>) -> SealPlace {
 
 pub(super) fn judge<T: Copy + Ord>(history: &History<T>) -> Judged {
     let mut appends: Vec<_> = history.appends.iter().collect();
-    // Without bytes, an append stands before what starts at its offset; several of them, in the order of their times.
+    // Without bytes, an append stands before what starts at its offset; several of them, in the order of
+    // their times.
     appends.sort_by_key(|append| (append.range.start, append.range.end, append.started));
     offsets(history.base_offset, &appends)?;
     program_order(&appends)?;

@@ -2,12 +2,14 @@
 //!
 //! # How
 //!
-//! Threads use the log, any log, and each writes down for itself what it did, what it was told and when: the appends, the
-//! seals, the bytes and frames that were read, and how far the log reached when somebody looked. The lists go into a
-//! [`History`]. [`History::judge`] puts the appends in the order of the offsets that they were told, replays
-//! them in that order on the [reference](crate::buffer::reference), and holds everything else against it.
+//! Threads use the log, any log, and each writes down for itself what it did, what it was told and when: the
+//! appends, the seals, the bytes and frames that were read, and how far the log reached when somebody looked.
+//! The lists go into a [`History`]. [`History::judge`] puts the appends in the order of the offsets that they
+//! were told, replays them in that order on the [reference](crate::buffer::reference), and holds everything
+//! else against it.
 //!
-//! Nothing is assumed of the log: not that it is lock-free, not that it has cursors. What is not recorded is not judged.
+//! Nothing is assumed of the log: not that it is lock-free, not that it has cursors. What is not recorded is
+//! not judged.
 //!
 //! | judged | by |
 //! |---|---|
@@ -20,8 +22,8 @@
 //!
 //! # Time
 //!
-//! A time is anything that is ordered: an [`Instant`](std::time::Instant), or a tick of a shared counter. A counter that all
-//! threads touch orders them, and may hide a missing ordering of the log; a clock does not.
+//! A time is anything that is ordered: an [`Instant`](std::time::Instant), or a tick of a shared counter. A
+//! counter that all threads touch orders them, and may hide a missing ordering of the log; a clock does not.
 //!
 //! # Example
 //!
@@ -72,8 +74,8 @@ pub struct Append<T> {
     pub number: u64,
     /// The term it was published in, if the writer knows.
     pub term: Option<u64>,
-    /// What the writer was told. Empty for a publication without bytes, whose place is known by its times alone: it
-    /// must not change the context.
+    /// What the writer was told. Empty for a publication without bytes, whose place is known by its times
+    /// alone: it must not change the context.
     pub range: Range<u64>,
     /// What it appended.
     pub publication: Publication,

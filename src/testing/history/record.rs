@@ -27,8 +27,8 @@ fn frame(writer: u64, number: u64) -> Bytes {
     text.into()
 }
 
-/// Has threads append to a log that begins at `base_offset`, and look after each append how far it reaches. `append` takes a writer and a frame and
-/// returns the offsets told; `end` is how far a reader could read.
+/// Has threads append to a log that begins at `base_offset`, and look after each append how far it reaches.
+/// `append` takes a writer and a frame and returns the offsets told; `end` is how far a reader could read.
 ///
 /// What was read is for the caller to add.
 pub fn record(

@@ -50,8 +50,9 @@ pub trait Driver: Any {
     fn begin(&mut self) -> bool;
     /// Chooses a way; one that there is not counts as the last.
     fn choose(&mut self, choice: Choice<'_>) -> usize;
-    /// An execution broke, or was given up. Whether it may be run once more, by the same choices, so that its steps
-    /// are recorded: what it left behind outside must not be there twice. Steps cost too much to record them always.
+    /// An execution broke, or was given up. Whether it may be run once more, by the same choices, so that its
+    /// steps are recorded: what it left behind outside must not be there twice. Steps cost too much to record
+    /// them always.
     fn again(&mut self) -> bool {
         false
     }
@@ -104,8 +105,8 @@ pub(super) enum Turn {
     Stop,
 }
 
-/// The threads that can go on, as shuttle said last. To choose among them here, and to stay, costs little beside a
-/// switch to shuttle's scheduler and back.
+/// The threads that can go on, as shuttle said last. To choose among them here, and to stay, costs little
+/// beside a switch to shuttle's scheduler and back.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CanRun {
     known: bool,

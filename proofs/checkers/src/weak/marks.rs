@@ -7,8 +7,9 @@ use std::panic::Location as Place;
 use super::cell::Accesses;
 use super::execution::try_with;
 
-/// Who has read and written which bytes of some raw memory: to be told of each access, just before it is done. Two
-/// that are not ordered, one of them a write, end the execution. Making it counts as writing all of them.
+/// Who has read and written which bytes of some raw memory: to be told of each access, just before it is
+/// done. Two that are not ordered, one of them a write, end the execution. Making it counts as writing all of
+/// them.
 ///
 /// Exact to the byte, however many there are: neighbours that were accessed alike share their books.
 #[derive(Debug)]

@@ -164,8 +164,8 @@ pub enum Pair {
 }
 
 impl Pair {
-    /// A number that no other pair has, and that is not 0: a place is data of the program, which is far smaller than
-    /// 4 GiB, at an address that is a multiple of eight.
+    /// A number that no other pair has, and that is not 0: a place is data of the program, which is far
+    /// smaller than 4 GiB, at an address that is a multiple of eight.
     pub(super) fn key(self) -> u64 {
         let (one, other, kind) = match self {
             Self::ReadsFrom { store, load, by_one_thread } => (store, load, 1 + u64::from(by_one_thread)),

@@ -10,8 +10,8 @@ pub const MAX_THREADS: usize = 12;
 #[derive(Clone, Debug, Default)]
 pub(super) struct View(Rc<Stamps>);
 
-/// Time stamps, in memory that is used again: nearly every store makes a copy, and nearly every one that it takes
-/// the place of goes.
+/// Time stamps, in memory that is used again: nearly every store makes a copy, and nearly every one that it
+/// takes the place of goes.
 #[derive(Debug, Default)]
 struct Stamps(Vec<u32>);
 
@@ -128,8 +128,8 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn join(&mut self, other: &Self) {
-        // What a thread gives away carries its clock, and no two things that it gives away carry the same step of it.
-        // So who has all of these steps has joined all of these views already.
+        // What a thread gives away carries its clock, and no two things that it gives away carry the same
+        // step of it. So who has all of these steps has joined all of these views already.
         if other.clock.is_within(&self.clock) {
             debug_assert!(other.view.is_within(&self.view));
             return;

@@ -1,4 +1,5 @@
-//! `cargo fuzz-schedules cross-check`: picks models, explores them on several threads of the system, and reports.
+//! `cargo fuzz-schedules cross-check`: picks models, explores them on several threads of the system, and
+//! reports.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -20,8 +21,8 @@ use crate::schedules::strategy::Bounds;
 
 /// Runs the models of `cargo prove` under this explorer too, and compares.
 ///
-/// Each model is explored whole within the bounds. If an outcome that it lists was not seen there, they are raised until
-/// it is, or the time is up.
+/// Each model is explored whole within the bounds. If an outcome that it lists was not seen there, they are
+/// raised until it is, or the time is up.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The model of this name, or the models whose names contain it [default: all].

@@ -1,17 +1,17 @@
 //! The models of `cargo prove` under a second explorer.
 //!
-//! loom explores each of them, and so does this program's engine, which shares no line with loom: another memory model,
-//! another scheduler, another search. A fault in one of the two that hides an execution, or invents one, shows as a
-//! difference.
+//! loom explores each of them, and so does this program's engine, which shares no line with loom: another
+//! memory model, another scheduler, another search. A fault in one of the two that hides an execution, or
+//! invents one, shows as a difference.
 //!
 //! # What is compared
-//! A model lists the outcomes that it has to see, and panics at one that it does not list. The explorers agree on a model
-//! if nothing breaks and each listed outcome is seen. They need not see an outcome equally often, for they count other
-//! executions: this one has no reduction.
+//! A model lists the outcomes that it has to see, and panics at one that it does not list. The explorers
+//! agree on a model if nothing breaks and each listed outcome is seen. They need not see an outcome equally
+//! often, for they count other executions: this one has no reduction.
 //!
 //! # How far
-//! A model is explored whole within a bound of preemptions and of stale reads. If an outcome was not seen by then, the
-//! bounds are raised until it is; nothing is agreed before.
+//! A model is explored whole within a bound of preemptions and of stale reads. If an outcome was not seen by
+//! then, the bounds are raised until it is; nothing is agreed before.
 //!
 //! A mutation that a model has to catch under loom, it has to catch here as well (`--controls`).
 //!
