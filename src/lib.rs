@@ -15,7 +15,9 @@
 //! | [`resp`] | the wire: parsing commands, encoding replies and commands |
 //! | `rdb` | snapshots and `DUMP` payloads, read and written (feature `rdb`, on with `server`) |
 //! | `keyspace`, `server` | the embedded default (feature `server`): a sharded store, a runnable primary |
+//! | `capi` | the same for servers in C (feature `capi`): `include/replcore.h` |
 //! | `testing` | judges, strategies and harnesses for logs and servers of your own (feature `testing`) |
+//! | `capi` | the C interface (feature `capi`) |
 //! | `hunt` | a search for divergences of any primary and replica (feature `server`) |
 //! | [`guide`] | how to drop the core in, operate the server, read the proofs, hunt for divergences, test servers of your own |
 //!
@@ -29,6 +31,8 @@ pub mod resp;
 pub mod resync;
 pub mod rewrite;
 
+#[cfg(all(feature = "capi", unix))]
+pub mod capi;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
