@@ -320,7 +320,7 @@ async fn a_setting_changes_with_all_others_of_its_command_or_not_at_all() {
             failed("maxclients", "argument couldn't be parsed into an integer"),
         ),
         ("CONFIG SET repl-timeout 7 port 1", failed("port", "can't set immutable config")),
-        ("CONFIG SET repl-timeout 7 REPL-TIMEOUT 8", failed("REPL-TIMEOUT", "duplicate parameter")),
+        ("CONFIG SET repl-timeout 7 REPL-TIMEOUT 8", failed("repl-timeout", "duplicate parameter")),
         (
             "CONFIG SET repl-timeout 0",
             failed("repl-timeout", "argument must be between 1 and 2147483647 inclusive"),
