@@ -60,7 +60,8 @@ pub enum Reply {
     /// `+…` with text made at run time (no CR or LF in it).
     Status(String),
     /// `-ERR …`: the whole line after the dash, code first. Bytes of a client that are no UTF-8 stand in it
-    /// as private characters and are sent as they were.
+    /// as private characters, U+10FF00 plus the byte, and are sent as they were; in an error that was received
+    /// such a character is replaced.
     Error(String),
     /// `:n`
     Integer(i64),

@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::Reply;
 use super::number::parse_integer;
+use super::text;
 
 /// What a server may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,7 +245,7 @@ impl ReplyParser {
         let malformed = ReplyError::Malformed { kind };
         let value = match kind {
             b'+' => Reply::Status(lossy(&line)),
-            b'-' => Reply::Error(lossy(&line)),
+            b'-' => Reply::Error(error_text(&line)),
             b':' => Reply::Integer(parse_integer(&line).ok_or(malformed)?),
             b'(' => Reply::Bulk(line),
             b'_' if line.is_empty() => Reply::Null,
@@ -290,7 +291,7 @@ impl ReplyParser {
         input.advance(2);
         self.state = State::Line { scanned: 0 };
         Ok(Step::Value(match kind {
-            b'!' => Reply::Error(lossy(&blob)),
+            b'!' => Reply::Error(error_text(&blob)),
             b'=' => {
                 // Three letters of format and a colon.
                 if blob.get(3) != Some(&b':') {
@@ -302,6 +303,11 @@ impl ReplyParser {
             _ => Reply::Bulk(blob),
         }))
     }
+}
+
+/// The text of an error. Characters that stand for bytes in it here were none where it comes from.
+fn error_text(bytes: &[u8]) -> String {
+    lossy(bytes).replace(text::stands_for_a_byte, "\u{FFFD}")
 }
 
 fn lossy(text: &[u8]) -> String {

@@ -334,7 +334,8 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 fn reply() -> impl Strategy<Value = Reply> {
     let leaf = prop_oneof![
         "[^\r\n]{0,12}".prop_map(Reply::Status),
-        "[^\r\n]{0,12}".prop_map(Reply::Error),
+        // Without the characters that stand for bytes, which are sent as those.
+        "[^\r\n\u{10FF00}-\u{10FFFF}]{0,12}".prop_map(Reply::Error),
         any::<i64>().prop_map(Reply::Integer),
         argument().prop_map(|bytes| Reply::Bulk(bytes.into())),
         argument().prop_map(|bytes| Reply::Verbatim(bytes.into())),
@@ -462,6 +463,12 @@ fn integers_about_every_edge_are_read_or_refused() {
             assert_eq!(parse_integer(value.to_string().as_bytes()), i64::try_from(value).ok(), "{value}");
         }
     }
+}
+
+#[test]
+fn what_stands_for_a_byte_in_an_error_is_not_taken_from_elsewhere() {
+    let (replies, error) = replies_of("-ERR \u{10FF0A}x\r\n".as_bytes(), 1);
+    assert_eq!((replies, error), (vec![format!("{:?}", Reply::Error("ERR \u{FFFD}x".into()))], None));
 }
 
 /// Replies as text (in which nan equals nan), fed in steps.

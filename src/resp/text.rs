@@ -18,6 +18,11 @@ fn byte_of(c: char) -> Option<u8> {
     u8::try_from(u32::from(c).checked_sub(FIRST)?).ok()
 }
 
+/// Whether the character stands for a byte.
+pub(super) fn stands_for_a_byte(c: char) -> bool {
+    byte_of(c).is_some()
+}
+
 /// Bytes as text.
 pub(crate) fn from_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());

@@ -192,7 +192,8 @@ fn leaf(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<Reply> {
             match form {
                 7 => Reply::Bulk(text),
                 8 => Reply::Verbatim(text),
-                _ => Reply::Error(String::from_utf8_lossy(&text).into_owned()),
+                // What would stand for a byte in an error of ours stands for nothing here.
+                _ => Reply::Error(String::from_utf8_lossy(&text).replace(|c| c >= '\u{10FF00}', "\u{FFFD}")),
             }
         }
     })
