@@ -15,7 +15,7 @@
 //!   most that much plus one string waits per client. What fits into [`OWN_BUFFER_BYTES`] counts for no
 //!   limit, as in Valkey.
 //! * A client that has nothing to say holds no buffers: large ones are given back at once, small ones when it
-//!   has been idle for a while (see [`Client::rest`](super::clients::Client::rest)).
+//!   has been idle for a while (see [`Client::rest`]).
 //! * Input grows with the command that is arriving, up to its announced length, which the parser
 //!   bounds; never by more than [`MAX_READ_BYTES`] ahead of what has arrived. All arguments of one
 //!   command together are bounded by `client-query-buffer-limit`, and so is what a client that waits has sent
@@ -40,7 +40,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::clients::{Registration, Unblock, UnblockAs, unblocked_error};
+use super::clients::{Client, Registration, Unblock, UnblockAs, unblocked_error};
 use super::commandlog;
 use super::commands::SyncRequest;
 use super::config::OutputLimit;
@@ -126,21 +126,7 @@ struct Connection {
 /// Serves a connection to its end.
 pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, registration: Registration) {
     let client = Arc::clone(&registration.client);
-    let limits = limits(&shared);
-    let mut connection = Connection {
-        socket,
-        session: Session::new(Arc::clone(&shared), Arc::clone(&client)),
-        parser: CommandParser::new(limits),
-        limits,
-        input: BytesMut::new(),
-        output: BytesMut::new(),
-        last_read_bytes: 0,
-        unfinished_bytes: 0,
-        input_peak_bytes: 0,
-        input_ended: false,
-        unencoded_bytes: 0,
-        counted: false,
-    };
+    let mut connection = Connection::new(&shared, socket, &client);
     match connection.run().await {
         Ok(Next::Sync(request)) => {
             let Connection { socket, session, input, .. } = connection;
@@ -165,6 +151,24 @@ async fn idle(timeout_s: u64) {
 }
 
 impl Connection {
+    fn new(shared: &Arc<Shared>, socket: TcpStream, client: &Arc<Client>) -> Connection {
+        let limits = limits(shared);
+        Connection {
+            socket,
+            session: Session::new(Arc::clone(shared), Arc::clone(client)),
+            parser: CommandParser::new(limits),
+            limits,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            last_read_bytes: 0,
+            unfinished_bytes: 0,
+            input_peak_bytes: 0,
+            input_ended: false,
+            unencoded_bytes: 0,
+            counted: false,
+        }
+    }
+
     async fn run(&mut self) -> Result<Next, End> {
         loop {
             if let Some(next) = self.run_batch().await? {
@@ -196,6 +200,10 @@ impl Connection {
                 Err(error) => break Err(error),
             };
             commands += 1;
+            // What was pushed before a command is executed reaches the client before its reply.
+            if self.session.client.outbox.has_some() {
+                self.take_all_pushes().await?;
+            }
             match self.execute(argv).await? {
                 Flow::Reply(reply) => {
                     errors += u64::from(matches!(reply, Reply::Error(_)));
@@ -238,7 +246,6 @@ impl Connection {
             if self.session.closing {
                 break Ok(Some(Next::Close));
             }
-            self.take_pushes();
             if self.output.len() >= FLUSH_BYTES {
                 self.relieve().await?;
             }
@@ -781,11 +788,11 @@ async fn read(socket: &mut TcpStream, input: &mut BytesMut, wanted_bytes: usize)
 /// Marks a client as blocked while it lives.
 struct Blocked<'a> {
     shared: &'a Shared,
-    client: &'a super::clients::Client,
+    client: &'a Client,
 }
 
 impl<'a> Blocked<'a> {
-    fn new(shared: &'a Shared, client: &'a super::clients::Client) -> Self {
+    fn new(shared: &'a Shared, client: &'a Client) -> Self {
         shared.blocked_clients.fetch_add(1, Ordering::Relaxed);
         client.profile.lock().blocked = true;
         Blocked { shared, client }
@@ -796,5 +803,39 @@ impl Drop for Blocked<'_> {
     fn drop(&mut self) {
         self.shared.blocked_clients.fetch_sub(1, Ordering::Relaxed);
         self.client.profile.lock().blocked = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Config, Server};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const UNLIMITED: OutputLimit = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_s: 0 };
+
+    #[tokio::test]
+    async fn a_push_comes_before_the_reply_to_a_command_that_arrived_with_it() {
+        let server = Server::bind(Config { port: 0, ..Config::default() }).await.expect("a free port");
+        let shared = &server.shared;
+        let mut peer = TcpStream::connect(server.addr).await.expect("a connection");
+        let (socket, addr) = server.listener.accept().await.expect("a connection");
+        let registration = shared.clients.register(addr, server.addr, 0, 1).expect("room for one");
+        let mut connection = Connection::new(shared, socket, &registration.client);
+        for (command, reply) in [("PING\r\n", "+PONG\r\n"), ("MULTI\r\nEXEC\r\n", "+OK\r\n*0\r\n")] {
+            // More than is written at once, and more than one piece.
+            let pushes = [vec![b'1'; FLUSH_BYTES + 1], vec![b'2'; 10]].map(Bytes::from);
+            for push in &pushes {
+                registration.client.push(push.clone(), UNLIMITED);
+            }
+            connection.input.extend_from_slice(command.as_bytes());
+            let expected = [&pushes[0][..], &pushes[1][..], reply.as_bytes()].concat();
+            let mut seen = vec![0; expected.len()];
+            let both = async { tokio::join!(connection.run_batch(), peer.read_exact(&mut seen)) };
+            let (next, read) = tokio::time::timeout(PATIENCE, both).await.expect("nothing is held back");
+            assert!(next.expect("no error").is_none());
+            read.expect("everything");
+            assert!(seen == expected, "{}", seen.escape_ascii());
+        }
     }
 }

@@ -7,8 +7,9 @@
 //!
 //! # Order
 //!
-//! Pushes leave in the order in which they were made. The connection takes them after the reply to the
-//! command that was running: a client that publishes to itself gets its reply first, as in Valkey.
+//! Pushes leave in the order in which they were made. The connection takes them before it executes a command
+//! and after the last that has arrived: what was published before a command is seen before its reply, and a
+//! client that publishes to itself gets its reply first, as in Valkey.
 //!
 //! # Wake-ups
 //!
