@@ -314,11 +314,15 @@ impl Waiters {
         }
     }
 
-    /// Two databases were exchanged; `exists` tells what is there now.
-    pub fn note_swapped(&mut self, dbs: [u16; 2], exists: impl Fn(u16, &[u8]) -> bool) {
+    /// Databases got other contents; `exists` tells what is there now.
+    pub fn note_replaced(
+        &mut self,
+        dbs: impl IntoIterator<Item = u16> + Clone,
+        exists: impl Fn(u16, &[u8]) -> bool,
+    ) {
         let mut came = Vec::new();
         for (key, queue) in &self.by_key {
-            let there = dbs.into_iter().filter(|&db| queue.awaits(db) && exists(db, key));
+            let there = dbs.clone().into_iter().filter(|&db| queue.awaits(db) && exists(db, key));
             came.extend(there.map(|db| (db, key.clone())));
         }
         came.into_iter().for_each(|(db, key)| self.mark(db, key));

@@ -171,7 +171,7 @@ fn quoted(key: &[u8]) -> String {
 
 /// The value in memory of its own. Refuses what no server would have dumped: empty collections and repeated
 /// members.
-fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
+pub(super) fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
     let value = match value {
         rdb::Value::String(value) => return Ok(Value::String(compacted(value))),
         rdb::Value::List(elements) => {

@@ -27,6 +27,7 @@
 //! | `strings`, `bits`, `lcs`, `counters`, `dump`, `generic`, `expire`, `hashes`, `hash_expiry`, `lists`, `sets`, `zsets`, `zstores`, `sort`, `object`, `pubsub`, `scan` | the commands |
 //! | `expiry_cycle` | reclaiming keys and fields that nobody asks for |
 //! | [`snapshot`] | copy-on-write snapshots |
+//! | [`draft`] | other contents, put in place in one step |
 //! | [`watch`] | optimistic locking |
 //! | `glob`, `number`, `long_double` | Valkey's patterns and numbers |
 //!
@@ -63,6 +64,7 @@ mod bits;
 pub mod blocking;
 pub mod command;
 mod counters;
+pub mod draft;
 mod dump;
 mod error;
 pub mod events;
@@ -105,6 +107,7 @@ use self::batch::Reach;
 use self::blocking::{Executed, Waiters};
 use self::command::Plan;
 pub use self::command::{CommandSpec, Flag, commands, lookup, unknown_command};
+pub use self::draft::{Draft, DraftError};
 pub use self::error::CommandError;
 use self::events::{EventSink, Events};
 use self::eviction::Evictor;

@@ -392,6 +392,35 @@ impl Shard {
         Some(table)
     }
 
+    /// Takes the tables of `new`, a shard of the same databases that nobody else sees, and leaves its own
+    /// there, empty. Returns those that had keys, to be dropped after the lock is released. Watchers, those who
+    /// wait and snapshots are told; subscribers are not.
+    pub fn replace(&mut self, new: &mut Shard, now_ms: u64) -> Vec<FlushedTable> {
+        // Entries keep their versions: none may be higher than the counter, by which the next cut goes.
+        self.version = self.version.max(new.version);
+        self.used.set(new.used.get());
+        let mut replaced = Vec::new();
+        for (db, new) in (0..).zip(&mut new.tables) {
+            let index = usize::from(db);
+            let old = Arc::new(std::mem::replace(&mut self.tables[index], std::mem::take(new)));
+            // An empty one too: a walk that has come to none of its entries must not go on in the new table.
+            for snapshot in &mut self.snapshots {
+                snapshot.flushed(db, &old);
+            }
+            let find = |table: &Table, key: &[u8]| Some(table.map.get(key)?.is_expired(now_ms));
+            let table = &self.tables[index];
+            self.watchers.touch_replaced(db, |key| find(&old, key), |key| find(table, key));
+            if !old.map.is_empty() {
+                replaced.push(old);
+            }
+        }
+        new.used.set(0);
+        let Shard { tables, waiters, .. } = self;
+        let databases = 0..u16::try_from(tables.len()).unwrap_or(u16::MAX);
+        waiters.note_replaced(databases, |db, key| tables[usize::from(db)].map.contains_key(key));
+        replaced
+    }
+
     /// Exchanges the contents of two databases.
     pub fn swap(&mut self, a: u16, b: u16, now_ms: u64) {
         if a == b {
@@ -402,7 +431,7 @@ impl Shard {
             snapshot.swapped(a, b);
         }
         let Shard { tables, watchers, waiters, .. } = self;
-        waiters.note_swapped([a, b], |db, key| tables[usize::from(db)].map.contains_key(key));
+        waiters.note_replaced([a, b], |db, key| tables[usize::from(db)].map.contains_key(key));
         for (db, before) in [(a, b), (b, a)] {
             let find = |db: u16, key: &[u8]| {
                 let entry = tables[usize::from(db)].map.get(key)?;

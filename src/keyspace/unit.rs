@@ -159,11 +159,7 @@ impl<'k, 'c> Unit<'k, 'c> {
         self.serve_waiters(publish);
         let Unit { locked, garbage, .. } = self;
         drop(locked);
-        let keys: usize = garbage.iter().map(|table| table.map.len()).sum();
-        if keys >= LAZY_FREE_MIN_KEYS {
-            // If no thread can be had, the closure is dropped here and frees the tables.
-            let _ = std::thread::Builder::new().name("lazy-free".into()).spawn(move || drop(garbage));
-        }
+        free(garbage.iter().map(|table| table.map.len()).sum(), garbage);
     }
 
     pub fn verb(&self) -> DeletionVerb {
@@ -447,6 +443,14 @@ impl<'k, 'c> Unit<'k, 'c> {
         let now_ms = self.now_ms;
         let entry = self.home(&watched.key).get(watched.db, &watched.key);
         !watched.was_expired.get() && entry.is_some_and(|entry| entry.is_expired(now_ms))
+    }
+}
+
+/// Drops what holds so many keys: beside this thread if there are many.
+pub(super) fn free(keys: usize, garbage: impl Send + 'static) {
+    if keys >= LAZY_FREE_MIN_KEYS {
+        // If no thread can be had, the closure is dropped here and frees them.
+        let _ = std::thread::Builder::new().name("lazy-free".into()).spawn(move || drop(garbage));
     }
 }
 

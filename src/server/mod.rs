@@ -30,6 +30,7 @@
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
 //! | `monitor` | `MONITOR` |
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
+//! | `loading` | a snapshot becomes data |
 //! | `pause` | clients that are paused |
 //! | `cron`, `expiry` | what happens by time; active expiry |
 //!
@@ -65,6 +66,9 @@ mod cron;
 mod dispatch;
 mod expiry;
 mod glob;
+// The replica role and the start use it.
+#[allow(dead_code)]
+mod loading;
 mod monitor;
 mod notifications;
 mod outbox;

@@ -8,7 +8,7 @@ use crate::keyspace::blocking::{Executed, Served, Waiting};
 
 impl Server {
     /// Runs a command that has to wait.
-    fn wait(&mut self, words: &str) -> Waiting {
+    pub(super) fn wait(&mut self, words: &str) -> Waiting {
         match self.run_or_wait(words) {
             Executed::Waiting(waiting) => waiting,
             Executed::Done(reply) => panic!("{words} did not wait but answered {reply:?}"),

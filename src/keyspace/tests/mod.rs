@@ -7,6 +7,7 @@ mod bits;
 mod blocking;
 mod commands;
 mod concurrency;
+mod draft;
 mod dump;
 mod expiry;
 mod expiry_cycle;
