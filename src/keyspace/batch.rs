@@ -131,10 +131,18 @@ impl Overview for Batch<'_, '_> {
     }
 }
 
+/// Why a transaction did not run. Nothing of it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRun {
+    /// A watched key was modified or has expired since it was watched.
+    Watched,
+    /// It has commands that write, and the data [follows](super::Reign::Followed) another server.
+    ReadOnly,
+}
+
 impl Keyspace {
-    /// `EXEC`, with other things between the data commands: locks what `calls` need, looks whether a watched
-    /// key was modified or has expired since it was watched (then nothing runs, and the answer is `None`),
-    /// and lets `body` run the commands. Then the effects of all that ran are published as one unit, and the
+    /// `EXEC`, with other things between the data commands: locks what `calls` need, looks whether it may
+    /// run (see [`NotRun`]), and lets `body` run the commands. Then the effects of all that ran are published as one unit, and the
     /// locks are released.
     ///
     /// `body` must not use the keyspace other than through the batch. The databases of `calls` count for
@@ -147,7 +155,7 @@ impl Keyspace {
         now_ms: u64,
         publish: &mut dyn FnMut(&Effects<'_>),
         body: impl FnOnce(&mut Batch<'_, '_>) -> R,
-    ) -> Option<R> {
+    ) -> Result<R, NotRun> {
         let mut plan = Plan::new(self, calls);
         match reach {
             Reach::Everything => plan.shards = (0..self.options.shards).collect(),
@@ -157,11 +165,15 @@ impl Keyspace {
         }
         let mut unit = Unit::lock_for(self, ExpiryPolicy::Reclaim, now_ms, calls, &mut plan);
         if watch.is_touched() || watch.keys.iter().any(|watched| unit.has_expired_since(watched)) {
-            return None;
+            return Err(NotRun::Watched);
+        }
+        let writes = |spec: &Resolved| spec.as_ref().is_ok_and(|spec| spec.is_write());
+        if unit.read_only && plan.specs.iter().any(writes) {
+            return Err(NotRun::ReadOnly);
         }
         let mut batch = Batch { unit, calls, specs: plan.specs.into_vec() };
         let result = body(&mut batch);
         batch.unit.finish(publish, None);
-        Some(result)
+        Ok(result)
     }
 }

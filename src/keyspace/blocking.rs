@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 use super::command::{Resolved, Shards};
 use super::long_double::LongDouble;
 use super::unit::{Unit, Wait, owned};
-use super::{Call, CommandError, CommandSpec, ExpiryPolicy, Hasher, Keyspace};
+use super::{Call, CommandError, CommandSpec, Hasher, Keyspace};
 use crate::resp::Reply;
 use crate::rewrite::Effects;
 
@@ -415,7 +415,7 @@ impl Unit<'_, '_> {
             let made = self.shards().filter(|shard| !shard.waiters.ready.is_empty());
             let mut ready: Vec<((u16, Bytes), u64)> =
                 made.flat_map(|shard| std::mem::take(&mut shard.waiters.ready)).collect();
-            if ready.is_empty() || self.policy != ExpiryPolicy::Reclaim {
+            if ready.is_empty() || !self.serves_waiters {
                 return;
             }
             ready.sort_unstable_by_key(|(_, order)| *order);

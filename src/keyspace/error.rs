@@ -145,6 +145,9 @@ pub enum CommandError {
     /// No such database.
     #[error("ERR DB index is out of range")]
     DbOutOfRange,
+    /// A write where the data [follows](super::Reign::Followed) another server.
+    #[error("READONLY You can't write against a read only replica.")]
+    ReadOnly,
     /// `SWAPDB` with a first argument that is no number.
     #[error("ERR invalid first DB index")]
     InvalidFirstDb,

@@ -27,7 +27,7 @@ use rand::RngExt as _;
 use super::events::EventClass;
 use super::memory::{EvictionPolicy, FrequencyRule, MemoryLimits, seconds};
 use super::shard::{Due, Entry, Shard, Table};
-use super::{Effects, Keyspace};
+use super::{Effects, Keyspace, Reign};
 
 /// The most candidates that are remembered.
 const CANDIDATES_MAX: usize = 16;
@@ -114,7 +114,7 @@ impl Keyspace {
     /// Evicts keys until the data is within `maxmemory`, for as long as one command may; only a primary does
     /// this. Each eviction is published as a unit of its own.
     pub fn make_room(&self, now_ms: u64, publish: &mut dyn FnMut(&Effects<'_>)) -> Room {
-        if !self.is_over_memory_limit() {
+        if !self.is_over_memory_limit() || self.reign() != Reign::Own {
             return Room::Enough;
         }
         let limits = self.memory.limits();
@@ -152,6 +152,9 @@ impl Keyspace {
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> bool {
         let mut shard = self.lock_shard(*shard);
+        if self.reign.under_lock() != Reign::Own {
+            return false;
+        }
         let present = shard.get(*db, key).and_then(|entry| ranking.rank(entry));
         if present.is_none_or(|present| present < *rank) {
             return false;
@@ -185,7 +188,7 @@ impl Evictor {
         publish: &mut dyn FnMut(&Effects<'_>),
     ) -> bool {
         loop {
-            if !self.draw(keyspace, limits.samples, ranking) {
+            if keyspace.reign() != Reign::Own || !self.draw(keyspace, limits.samples, ranking) {
                 return false;
             }
             while let Some(candidate) = self.candidates.pop() {

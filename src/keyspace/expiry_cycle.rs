@@ -46,10 +46,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::Keyspace;
 use super::events::EventClass;
 use super::shard::{Entry, Shard};
 use super::value::Value;
+use super::{Keyspace, Reign};
 use crate::rewrite::{DeletionVerb, Effects, hash};
 
 /// The most steps that the expiry cycle takes while it holds a shard's lock.
@@ -119,6 +119,9 @@ impl Keyspace {
         let (mut visits, mut drained) = (0, 0);
         while drained < shards {
             let mut shard = self.lock_shard(number);
+            if self.reign.under_lock() != Reign::Own {
+                break;
+            }
             let locked = Instant::now();
             if visits < shards {
                 report.count(&shard);

@@ -83,6 +83,7 @@ mod multi_pop;
 mod number;
 mod object;
 mod pubsub;
+mod reign;
 mod scan;
 mod sets;
 mod shard;
@@ -114,6 +115,7 @@ use self::eviction::Evictor;
 pub use self::eviction::Room;
 pub use self::expiry_cycle::{EXPIRE_VISIT_STEPS, ExpireReport};
 use self::memory::{Memory, MemoryLimits, UsedBytes};
+pub use self::reign::Reign;
 use self::shard::Shard;
 pub use self::snapshot::{Snapshot, SnapshotEntry};
 use self::unit::Unit;
@@ -210,6 +212,7 @@ pub struct Keyspace {
     used: Box<[UsedBytes]>,
     /// Numbers those who wait, in their order, and what becomes ready for them.
     waiting: Arc<AtomicU64>,
+    reign: reign::SharedReign,
 }
 
 impl Keyspace {
@@ -240,6 +243,7 @@ impl Keyspace {
             expire_from: AtomicUsize::new(0),
             events,
             waiting,
+            reign: reign::SharedReign::default(),
         }
     }
 
@@ -331,6 +335,18 @@ impl Keyspace {
         executed
     }
 
+    /// Applies one unit of another server's stream: [`execute_observed`](Self::execute_observed) under
+    /// [`ExpiryPolicy::Ignore`], whatever the [reign](Reign).
+    pub fn apply(
+        &self,
+        calls: &[Call],
+        now_ms: u64,
+        publish: &mut dyn FnMut(&Effects<'_>),
+        settled: &mut dyn FnMut(),
+    ) -> Vec<Reply> {
+        self.run_alone(ExpiryPolicy::Ignore, calls, now_ms, publish, Some(settled))
+    }
+
     fn run_alone(
         &self,
         policy: ExpiryPolicy,
@@ -372,6 +388,7 @@ impl Keyspace {
         self.execute_batch(watch, calls, Reach::Commands, now_ms, publish, |batch| {
             calls.iter().enumerate().map(|(index, call)| batch.run(index, call.db)).collect()
         })
+        .ok()
     }
 
     /// `WATCH`: from now on a modification of one of `keys` marks `set`.

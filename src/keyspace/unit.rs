@@ -8,6 +8,7 @@ use super::blocking;
 use super::command::{Plan, Resolved, Shards};
 use super::events::EventClass;
 use super::memory::{self, StringForm, seconds};
+use super::reign::Reign;
 use super::shard::{Entry, FlushedTable, Shard};
 use super::value::{Collection, Value};
 use super::watch::WatchedKey;
@@ -29,6 +30,10 @@ pub(super) struct Unit<'k, 'c> {
     /// Locked shards, ascending.
     locked: Locked<'k>,
     pub policy: ExpiryPolicy,
+    /// Whether commands that write are refused, and nothing is published.
+    pub read_only: bool,
+    /// Whether those are served who wait for what it makes.
+    pub serves_waiters: bool,
     pub now_ms: u64,
     /// The database of the running call.
     pub db: u16,
@@ -70,10 +75,13 @@ impl<'k, 'c> Unit<'k, 'c> {
     }
 
     fn new(keyspace: &'k Keyspace, policy: ExpiryPolicy, now_ms: u64, locked: Locked<'k>) -> Self {
+        let reign = keyspace.reign.under_lock();
         Unit {
             keyspace,
             locked,
-            policy,
+            policy: reign.limit(policy),
+            read_only: reign == Reign::Followed && policy != ExpiryPolicy::Ignore,
+            serves_waiters: reign != Reign::Followed && policy == ExpiryPolicy::Reclaim,
             now_ms,
             db: 0,
             effects: Effects::new(),
@@ -94,7 +102,7 @@ impl<'k, 'c> Unit<'k, 'c> {
     ) -> Self {
         loop {
             let mut unit = Unit::lock(keyspace, policy, now_ms, plan.shards.clone());
-            if policy != ExpiryPolicy::Reclaim {
+            if !unit.serves_waiters {
                 return unit;
             }
             let missing = blocking::missing_shards(&mut unit, calls, &plan.specs);
@@ -143,6 +151,9 @@ impl<'k, 'c> Unit<'k, 'c> {
         if db >= self.keyspace.options.databases {
             return Err(CommandError::DbOutOfRange);
         }
+        if self.read_only && spec.is_write() {
+            return Err(CommandError::ReadOnly);
+        }
         self.db = db;
         (spec.handler)(self, argv)
     }
@@ -150,7 +161,7 @@ impl<'k, 'c> Unit<'k, 'c> {
     /// Publishes the effects, calls `settled`, serves those who wait for what the unit made, then releases
     /// the locks, then frees what was flushed.
     pub fn finish(mut self, publish: &mut dyn FnMut(&Effects<'_>), settled: Option<&mut dyn FnMut()>) {
-        if !self.effects.is_empty() {
+        if !self.effects.is_empty() && !self.read_only {
             publish(&self.effects);
         }
         if let Some(settled) = settled {

@@ -68,6 +68,11 @@ impl SharedHistory {
         self.0.store(Arc::new(History::new(replid)));
     }
 
+    /// Replaces the history by that of the primary, which has told of a change.
+    pub fn replace(&self, history: History) {
+        self.0.store(Arc::new(history));
+    }
+
     /// Promotes: [`History::shifted`], in one step even against other writers. Returns the new history.
     pub fn shift(&self, replid: ReplicationId, end_offset: u64) -> Arc<History> {
         if fault(Fault::ShiftInTwoSteps) {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use super::config::OutputLimit;
 use super::dispatch::shown;
 use super::outbox::Outbox;
+use crate::keyspace::Keyspace;
 use crate::keyspace::batch::Overview;
 use crate::keyspace::blocking::Place;
 use crate::resp::{Protocol, Reply};
@@ -128,11 +129,20 @@ pub(super) enum UnblockAs {
     Timeout,
     /// That it was unblocked.
     Error,
+    /// That the server is a primary no more.
+    Deposed,
 }
 
 /// What a client is told that was unblocked with an error.
 pub(super) fn unblocked_error() -> Reply {
     Reply::Error("UNBLOCKED client unblocked via CLIENT UNBLOCK".into())
+}
+
+/// What a client is told that waited for what only a primary can give.
+pub(super) fn deposed_error() -> Reply {
+    Reply::Error(
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)".into(),
+    )
 }
 
 /// A client can be unblocked while this lives.
@@ -160,8 +170,14 @@ impl Client {
             (None, _) => false,
             (Some(Unblock::Key(place)), UnblockAs::Timeout) => keyspace.end_wait(&place, Reply::NullArray),
             (Some(Unblock::Key(place)), UnblockAs::Error) => keyspace.end_wait(&place, unblocked_error()),
+            (Some(Unblock::Key(place)), UnblockAs::Deposed) => keyspace.end_wait(&place, deposed_error()),
             (Some(Unblock::Replicas(waiting)), what) => waiting.send(what).is_ok(),
         }
+    }
+
+    /// Ends its wait, if it waits, because the server is a primary no more.
+    pub fn depose(&self, mut keyspace: &Keyspace) {
+        self.unblock(UnblockAs::Deposed, &mut keyspace);
     }
 
     /// Asks the connection to end; it does at its next await. Nothing that it waits for is given to it any
@@ -324,6 +340,14 @@ impl Clients {
     /// All connections, oldest first.
     pub fn list(&self) -> Vec<Arc<Client>> {
         self.by_id.lock().values().cloned().collect()
+    }
+
+    /// Ends all waits, for keys and for replicas, because the server is a primary no more. The clients are told
+    /// so and closed, as in Valkey: what they sent behind was meant for a primary.
+    pub fn end_waits_of_a_primary(&self, keyspace: &Keyspace) {
+        for client in self.list() {
+            client.depose(keyspace);
+        }
     }
 
     /// Ends all connections but the replicas'.

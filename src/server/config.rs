@@ -55,6 +55,55 @@ impl FieldDeadlinesPolicy {
     }
 }
 
+/// What a replica does with what it cannot hold: keys with streams or values of modules in a snapshot, commands
+/// that it does not know, or that fail, in the stream. Not Valkey's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnsupportedDataPolicy {
+    /// `refuse`: it takes nothing more from that primary, and keeps what it has.
+    #[default]
+    Refuse,
+    /// `skip`: it goes on without, says so in the log, and **differs from its primary**.
+    Skip,
+}
+
+impl UnsupportedDataPolicy {
+    /// All of them.
+    pub const ALL: [UnsupportedDataPolicy; 2] = [UnsupportedDataPolicy::Refuse, UnsupportedDataPolicy::Skip];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            UnsupportedDataPolicy::Refuse => "refuse",
+            UnsupportedDataPolicy::Skip => "skip",
+        }
+    }
+}
+
+/// What becomes of a replica's data when a full copy comes (`repl-diskless-load`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadPolicy {
+    /// `swapdb`: it is kept, and read, until the copy is whole. Takes memory for both.
+    #[default]
+    Swap,
+    /// `flush-before-load`: it is dropped first.
+    Flush,
+}
+
+impl LoadPolicy {
+    /// All of them.
+    pub const ALL: [LoadPolicy; 2] = [LoadPolicy::Swap, LoadPolicy::Flush];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            LoadPolicy::Swap => "swapdb",
+            LoadPolicy::Flush => "flush-before-load",
+        }
+    }
+}
+
 /// The configuration of a server. Names and defaults are Valkey's unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -100,6 +149,25 @@ pub struct Config {
     /// Whether replicas that can are sent the snapshot as it is made (`repl-diskless-sync`); otherwise it is
     /// spooled to a temporary file first, so that its length can be announced.
     pub diskless_sync: bool,
+    /// The primary to follow from the start (`replicaof`), host and port; none by default. `REPLICAOF` changes
+    /// it.
+    pub replicaof: Option<(String, u16)>,
+    /// What the primary is told to let this server in (`primaryauth`); empty means none.
+    pub primary_auth: String,
+    /// The user of that password (`primaryuser`); empty means the default user.
+    pub primary_user: String,
+    /// Where this server says that it is (`replica-announce-ip`); empty means where its connection comes from.
+    pub replica_announce_ip: String,
+    /// The port that it says it listens on (`replica-announce-port`); 0 means the one it does.
+    pub replica_announce_port: u16,
+    /// What Sentinel prefers when it promotes (`replica-priority`): the least, but never 0. Default 100.
+    pub replica_priority: u64,
+    /// Whether a replica without a link to its primary answers reads (`replica-serve-stale-data`).
+    pub replica_serve_stale_data: bool,
+    /// What becomes of the data when a full copy comes (`repl-diskless-load`). Default swapdb.
+    pub diskless_load: LoadPolicy,
+    /// What a replica does with what it cannot hold (`repl-unsupported-data-policy`). Default refuse.
+    pub unsupported_data_policy: UnsupportedDataPolicy,
     /// Writes need this many good replicas (`min-replicas-to-write`); 0 means none.
     pub min_replicas_to_write: u64,
     /// A replica is good when it reported within this time (`min-replicas-max-lag`), in seconds.
@@ -154,6 +222,15 @@ impl Default for Config {
             repl_timeout_s: 60,
             field_deadlines_policy: FieldDeadlinesPolicy::Refuse,
             diskless_sync: true,
+            replicaof: None,
+            primary_auth: String::new(),
+            primary_user: String::new(),
+            replica_announce_ip: String::new(),
+            replica_announce_port: 0,
+            replica_priority: 100,
+            replica_serve_stale_data: true,
+            diskless_load: LoadPolicy::Swap,
+            unsupported_data_policy: UnsupportedDataPolicy::Refuse,
             min_replicas_to_write: 0,
             min_replicas_max_lag_s: 10,
             memory: MemoryLimits::default(),

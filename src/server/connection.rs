@@ -40,7 +40,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::clients::{Client, Registration, Unblock, UnblockAs, unblocked_error};
+use super::clients::{Client, Registration, Unblock, UnblockAs, deposed_error, unblocked_error};
 use super::commandlog;
 use super::commands::SyncRequest;
 use super::config::OutputLimit;
@@ -216,10 +216,12 @@ impl Connection {
                 Flow::Wait { offset, replicas, timeout } => {
                     self.flush().await?;
                     let reply = self.wait_for_replicas(offset, replicas, timeout).await?;
+                    self.session.closing |= reply == deposed_error();
                     self.push(&reply)?;
                 }
                 Flow::Block(waiting) => {
                     let reply = self.wait_for_key(waiting).await?;
+                    self.session.closing |= reply == deposed_error();
                     errors += u64::from(matches!(reply, Reply::Error(_)));
                     self.answer(&reply).await?;
                 }
@@ -677,6 +679,7 @@ impl Connection {
         let client = Arc::clone(&self.session.client);
         let (sender, unblocked) = oneshot::channel();
         let _unblockable = client.unblockable(Unblock::Replicas(sender));
+        self.wait_as_a_primary();
         let count = async {
             tokio::select! {
                 count = shared.replication.wait_for_replicas(offset, replicas, timeout) => Ok(count),
@@ -686,6 +689,7 @@ impl Connection {
         Ok(match self.blocked(count).await? {
             Some(Ok(count)) => Reply::Integer(count),
             Some(Err(UnblockAs::Error)) => unblocked_error(),
+            Some(Err(UnblockAs::Deposed)) => deposed_error(),
             // Cut short: as many as have it now.
             Some(Err(UnblockAs::Timeout)) | None => Reply::Integer(shared.replication.count_acked(offset)),
         })
@@ -703,6 +707,7 @@ impl Connection {
         // A timeout beyond what a clock can show is none.
         let deadline = waiting.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
         let _unblockable = client.unblockable(Unblock::Key(waiting.place()));
+        self.wait_as_a_primary();
         self.session.publish_profile(self.session.last_command);
         self.flush().await?;
         self.rest();
@@ -723,6 +728,15 @@ impl Connection {
             self.session.note_served(waiting.argv(), took, &served.reply);
         }
         Ok(served.reply)
+    }
+
+    /// Ends a wait that has begun if the server is a primary no more: who changed the role may have come before
+    /// the wait could be ended.
+    fn wait_as_a_primary(&self) {
+        let shared = &self.session.shared;
+        if shared.replication.is_replica() {
+            self.session.client.depose(&shared.keyspace);
+        }
     }
 
     async fn sleep(&mut self, duration: Duration) -> Result<(), End> {

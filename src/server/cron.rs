@@ -60,7 +60,7 @@ async fn limits(shared: &Shared) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        shared.replication.buffer.enforce_limits();
+        shared.replication.stream().buffer.enforce_limits();
     }
 }
 

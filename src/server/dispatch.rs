@@ -62,6 +62,11 @@ impl Command {
         }
     }
 
+    /// Whether a replica without a link to its primary answers it though its data may be old.
+    pub fn may_be_stale(self) -> bool {
+        matches!(self, Command::Data(spec) if spec.flags.contains(&Flag::Stale))
+    }
+
     /// Whether it is refused when memory is short.
     pub fn needs_memory(self) -> bool {
         matches!(self, Command::Data(spec) if spec.flags.contains(&Flag::Denyoom))
@@ -204,6 +209,8 @@ pub(super) fn wrong_arity(name: &str) -> Reply {
 
 pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 pub(super) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+pub(super) const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
+const PRIMARY_DOWN: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
 
 impl Session {
     /// Executes one command, or queues it.
@@ -260,11 +267,8 @@ impl Session {
         }
         match command {
             Command::Data(spec) => {
-                if self.shared.make_room() == Room::None && command.needs_memory() {
-                    return error(OUT_OF_MEMORY).into();
-                }
-                if command.is_write() && !self.shared.enough_good_replicas() {
-                    return error(NO_REPLICAS).into();
+                if let Some(refusal) = self.refusal(command) {
+                    return error(refusal).into();
                 }
                 let heavy = argv.len() >= HEAVY_PARTS || HEAVY.contains(&command.name());
                 let call = [Call { db: self.db, argv }];
@@ -302,11 +306,15 @@ impl Session {
         }
     }
 
-    /// Waits for what a command has asked for and what must not be waited for under the locks of a
+    /// Does what a command has asked for and what must not be done, or waited for, under the locks of a
     /// transaction.
     pub fn settle(&mut self) {
         if std::mem::take(&mut self.expiry_changed) {
             self.shared.active_expiry.wait_for_cycle();
+        }
+        if let Some(change) = self.role_change.take() {
+            let shared = Arc::clone(&self.shared);
+            beside_the_runtime(true, || shared.change_role(&change));
         }
     }
 
@@ -363,12 +371,29 @@ impl Session {
         command.name() == "client" && argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(b"reply"))
     }
 
-    fn queue(&mut self, command: Command, argv: Vec<Bytes>) -> Flow {
-        if self.shared.make_room() == Room::None && command.needs_memory() {
-            return self.refuse(Some(command), error(OUT_OF_MEMORY));
+    /// Why the server cannot run a data command now, if it cannot.
+    fn refusal(&self, command: Command) -> Option<&'static str> {
+        let shared = &self.shared;
+        if shared.make_room() == Room::None && command.needs_memory() {
+            return Some(OUT_OF_MEMORY);
         }
-        if command.is_write() && !self.shared.enough_good_replicas() {
-            return self.refuse(Some(command), error(NO_REPLICAS));
+        if command.is_write() {
+            if !shared.enough_good_replicas() {
+                return Some(NO_REPLICAS);
+            }
+            if shared.refuses_writes() {
+                return Some(READ_ONLY);
+            }
+        }
+        if matches!(command, Command::Data(_)) && shared.hides_stale_data() && !command.may_be_stale() {
+            return Some(PRIMARY_DOWN);
+        }
+        None
+    }
+
+    fn queue(&mut self, command: Command, argv: Vec<Bytes>) -> Flow {
+        if let Some(refusal) = self.refusal(command) {
+            return self.refuse(Some(command), error(refusal));
         }
         let limit = self.shared.config.load().query_buffer_bytes;
         let Some(transaction) = &mut self.transaction else { return Flow::Silent };
@@ -428,7 +453,7 @@ impl Session {
 
     /// Remembers that a command that waited was served: what it published is in the stream.
     pub fn note_served(&mut self, argv: &[Bytes], took: Duration, reply: &Reply) {
-        self.last_write_offset = self.shared.replication.buffer.end_offset();
+        self.last_write_offset = self.shared.replication.end_offset();
         commandlog::note(self, argv, took, Some(reply));
     }
 }

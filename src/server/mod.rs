@@ -95,13 +95,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use self::config::{
-    CommandLogLimit, Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, MIN_BACKLOG_BYTES,
-    MemoryLimits, OutputLimit,
+    CommandLogLimit, Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, LoadPolicy,
+    MIN_BACKLOG_BYTES, MemoryLimits, OutputLimit, UnsupportedDataPolicy,
 };
 pub use self::notifications::Notifications;
 
-use self::state::{Shared, cursor_limits};
-use crate::buffer::{BuildError, MAX_FRAME_BYTES, ReplicationBuffer};
+use self::replication::{Origin, Stream};
+use self::state::{Shared, random_id};
+use crate::buffer::{BuildError, ReplicationBuffer};
+use crate::resync::History;
 
 /// Connections that may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 511;
@@ -159,13 +161,8 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Server, BindError> {
         let failed = |source| BindError::Listen { bind: config.bind.clone(), port: config.port, source };
         let (listener, addr) = listen(&config).await.map_err(failed)?;
-        let buffer = ReplicationBuffer::builder()
-            .backlog_bytes(config.backlog_bytes)
-            .cursor_limits(cursor_limits(&config))
-            // A transaction that sets many large values is one frame.
-            .max_frame_bytes(MAX_FRAME_BYTES)
-            .build()?;
-        let shared = Arc::new(Shared::new(config, buffer, addr.port()));
+        let stream = Stream::new(&config, History::new(random_id()), 0)?;
+        let shared = Arc::new(Shared::new(config, stream, addr.port()));
         Ok(Server { shared, listener, addr })
     }
 
@@ -174,9 +171,9 @@ impl Server {
         self.addr
     }
 
-    /// The replication stream, to look at or to read along.
-    pub fn buffer(&self) -> &ReplicationBuffer {
-        &self.shared.replication.buffer
+    /// The replication stream, to look at or to read along. A server that copies another one gets a new one.
+    pub fn buffer(&self) -> ReplicationBuffer {
+        self.shared.replication.stream().buffer.clone()
     }
 
     /// To end it from elsewhere.
@@ -190,7 +187,8 @@ impl Server {
     /// closed, and replicas get what is left of the stream.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Server { shared, listener, addr } = self;
-        tracing::info!(%addr, replid = %shared.replication.history.load().replid, "ready to accept connections");
+        tracing::info!(%addr, replid = %shared.replication.stream().history.load().replid, "ready to accept connections");
+        shared.follow_from_the_start(Origin::Unknown);
         let mut cron = JoinSet::new();
         cron.spawn(cron::run(Arc::clone(&shared)));
         let mut connections = JoinSet::new();
@@ -223,7 +221,7 @@ impl Server {
         drop(listener);
         shared.clients.close_ordinary();
         drain(&shared, connections, until_ms).await;
-        tracing::info!(end_offset = shared.replication.buffer.end_offset(), "bye");
+        tracing::info!(end_offset = shared.replication.end_offset(), "bye");
     }
 }
 

@@ -4,7 +4,8 @@
 //! Reasons for a refusal are worded as Valkey words them.
 
 use super::config::{
-    Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, MAX_HZ, MIN_BACKLOG_BYTES, MIN_HZ, OutputLimit,
+    Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, LoadPolicy, MAX_HZ, MIN_BACKLOG_BYTES, MIN_HZ,
+    OutputLimit, UnsupportedDataPolicy,
 };
 use super::notifications::Notifications;
 
@@ -172,6 +173,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.port.to_string(),
         |c, v| integer(v, 0, u64::from(u16::MAX)).map(|n| c.port = u16::try_from(n).unwrap_or_default()),
     ),
+    renamed("primaryauth", "masterauth", |c| c.primary_auth.clone(), |c, v| text(v, &mut c.primary_auth)),
+    renamed("primaryuser", "masteruser", |c| c.primary_user.clone(), |c, v| text(v, &mut c.primary_user)),
     live(
         "proto-max-bulk-len",
         |c| c.max_bulk_bytes.to_string(),
@@ -181,6 +184,11 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         "repl-backlog-size",
         |c| c.backlog_bytes.to_string(),
         |c, v| memory(v, 1, i64::MAX as u64).map(|bytes| c.backlog_bytes = bytes.max(MIN_BACKLOG_BYTES)),
+    ),
+    live(
+        "repl-diskless-load",
+        |c| c.diskless_load.name().to_owned(),
+        |c, v| one_of(v, LoadPolicy::ALL, LoadPolicy::name).map(|policy| c.diskless_load = policy),
     ),
     live(
         "repl-diskless-sync",
@@ -206,6 +214,43 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.repl_timeout_s.to_string(),
         |c, v| integer(v, 1, i32::MAX as u64).map(|n| c.repl_timeout_s = n),
     ),
+    live(
+        "repl-unsupported-data-policy",
+        |c| c.unsupported_data_policy.name().to_owned(),
+        |c, v| {
+            let policy = one_of(v, UnsupportedDataPolicy::ALL, UnsupportedDataPolicy::name);
+            policy.map(|policy| c.unsupported_data_policy = policy)
+        },
+    ),
+    renamed(
+        "replica-announce-ip",
+        "slave-announce-ip",
+        |c| c.replica_announce_ip.clone(),
+        |c, v| text(v, &mut c.replica_announce_ip),
+    ),
+    renamed(
+        "replica-announce-port",
+        "slave-announce-port",
+        |c| c.replica_announce_port.to_string(),
+        |c, v| {
+            integer(v, 0, u64::from(u16::MAX))
+                .map(|n| c.replica_announce_port = u16::try_from(n).unwrap_or(u16::MAX))
+        },
+    ),
+    renamed(
+        "replica-priority",
+        "slave-priority",
+        |c| c.replica_priority.to_string(),
+        |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.replica_priority = n),
+    ),
+    renamed("replica-read-only", "slave-read-only", |_| "yes".to_owned(), |_, v| only(v, "yes")),
+    renamed(
+        "replica-serve-stale-data",
+        "slave-serve-stale-data",
+        |c| yes_no(c.replica_serve_stale_data),
+        |c, v| boolean(v).map(|flag| c.replica_serve_stale_data = flag),
+    ),
+    Parameter { live: false, ..renamed("replicaof", "slaveof", replicaof, set_replicaof) },
     live(
         "requirepass",
         |c| c.requirepass.clone(),
@@ -253,6 +298,32 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.timeout_s = n),
     ),
 ];
+
+/// The primary, as `replicaof` has it: host and port.
+fn replicaof(config: &Config) -> String {
+    config.replicaof.as_ref().map_or_else(String::new, |(host, port)| format!("{host} {port}"))
+}
+
+/// Host and port, separated by a blank or by the last colon; nothing, or `no one`, is none.
+fn set_replicaof(config: &mut Config, value: &str) -> Result<(), String> {
+    let value = value.trim();
+    if value.is_empty() || value.eq_ignore_ascii_case("no one") {
+        config.replicaof = None;
+        return Ok(());
+    }
+    let parts = value.split_once(char::is_whitespace).or_else(|| value.rsplit_once(':'));
+    let parsed = parts.and_then(|(host, port)| Some((host, port.trim().parse::<u16>().ok()?)));
+    let (host, port) = parsed
+        .filter(|(host, port)| !host.is_empty() && *port > 0)
+        .ok_or_else(|| "argument must be a host and a port, as in '127.0.0.1 6379'".to_owned())?;
+    config.replicaof = Some((host.trim_matches(['[', ']']).to_owned(), port));
+    Ok(())
+}
+
+fn text(value: &str, place: &mut String) -> Result<(), String> {
+    value.clone_into(place);
+    Ok(())
+}
 
 fn only(value: &str, accepted: &str) -> Result<(), String> {
     if value == accepted { Ok(()) } else { Err(format!("this build supports only '{accepted}'")) }

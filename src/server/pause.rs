@@ -1,4 +1,5 @@
-//! Clients that are paused: by `CLIENT PAUSE` for a time, or while a shutdown waits for replicas.
+//! Clients that are paused: by `CLIENT PAUSE` for a time, or while a shutdown waits for replicas or a failover
+//! for one.
 //!
 //! # Promise
 //!
@@ -42,11 +43,12 @@ struct State {
     clients: Level,
     until_ms: u64,
     shutdown: bool,
+    failover: bool,
 }
 
 impl State {
     fn level(&self, now_ms: u64) -> Level {
-        let shutdown = if self.shutdown { Level::Writes } else { Level::Nothing };
+        let shutdown = if self.shutdown || self.failover { Level::Writes } else { Level::Nothing };
         let clients = if now_ms < self.until_ms { self.clients } else { Level::Nothing };
         clients.max(shutdown)
     }
@@ -66,7 +68,8 @@ impl Pause {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
         change(&mut state);
-        self.is_set.store(state.shutdown || state.clients > Level::Nothing, Ordering::Relaxed);
+        self.is_set
+            .store(state.shutdown || state.failover || state.clients > Level::Nothing, Ordering::Relaxed);
         drop(state);
         self.changed.send_replace(());
     }
@@ -90,6 +93,11 @@ impl Pause {
     /// A shutdown waits, or does not.
     pub fn shutdown(&self, waits: bool) {
         self.change(|state| state.shutdown = waits);
+    }
+
+    /// A failover is going on, or not.
+    pub fn failover(&self, goes_on: bool) {
+        self.change(|state| state.failover = goes_on);
     }
 
     /// What is paused.
@@ -116,6 +124,7 @@ impl Pause {
         match level {
             Level::Nothing => ("none", level, 0),
             _ if state.shutdown => ("shutdown_in_progress", level, i64::MAX as u64),
+            _ if state.failover => ("failover_in_progress", level, i64::MAX as u64),
             _ => ("client_pause", level, state.until_ms - now_ms),
         }
     }

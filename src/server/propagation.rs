@@ -14,11 +14,12 @@
 //! # When a unit cannot be published
 //!
 //! The keyspace has applied it already, so replicas would silently miss it. A frame can be refused
-//! only for its size, a sealed buffer or exhausted offsets; whichever it is, the stream no longer
+//! only for its size, a term that was sealed or exhausted offsets; whichever it is, the stream no longer
 //! describes the data. The history is then broken in the open: the failure is handed to the caller,
 //! who begins a new replication ID and drops the replicas, and they come back for a full copy.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
@@ -54,13 +55,19 @@ fn place() -> usize {
 /// Publishes units into a replication buffer, from any thread.
 pub(super) struct Publisher {
     buffer: ReplicationBuffer,
+    /// The term of the writers.
+    term: AtomicU64,
     /// Each place is filled by the first thread that comes to it.
     writers: Box<[CachePadded<Mutex<Option<Writer>>>]>,
 }
 
 impl Publisher {
     pub fn new(buffer: ReplicationBuffer) -> Self {
-        Publisher { buffer, writers: (0..WRITERS).map(|_| CachePadded::default()).collect() }
+        Publisher {
+            term: AtomicU64::new(buffer.term()),
+            buffer,
+            writers: (0..WRITERS).map(|_| CachePadded::default()).collect(),
+        }
     }
 
     fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
@@ -70,13 +77,21 @@ impl Publisher {
         free.unwrap_or_else(|| self.writers[own % WRITERS].lock())
     }
 
+    /// From now on, what is published belongs to `term`. Until then, once the term before has been sealed,
+    /// nothing can be.
+    pub fn begin_term(&self, term: u64) {
+        // Release: who writes under the term sees what was done before it began.
+        self.term.store(term, Ordering::Release);
+    }
+
     fn publish_frame(&self, stage: impl FnOnce(&mut StagedFrame<'_>)) -> Result<u64, AppendError> {
         let mut slot = self.writer();
-        // A writer keeps its term for life; after a seal, only one of the term that followed can publish.
-        if slot.as_ref().is_some_and(|writer| writer.term() != self.buffer.term()) {
+        // A writer keeps its term for life. Acquire: pairs with the release in `begin_term`.
+        let term = self.term.load(Ordering::Acquire);
+        if slot.as_ref().is_some_and(|writer| writer.term() != term) {
             *slot = None;
         }
-        let mut frame = slot.get_or_insert_with(|| self.buffer.writer()).frame();
+        let mut frame = slot.get_or_insert_with(|| self.buffer.writer_of_term(term)).frame();
         stage(&mut frame);
         frame.publish().map(|range| range.end)
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::clients::Client;
 use super::dispatch::Command;
 use super::pubsub::{Kind, Subscriptions};
+use super::replication::RoleChange;
 use super::state::Shared;
 use crate::keyspace::WatchSet;
 use crate::resp::Protocol;
@@ -82,6 +83,8 @@ pub(super) struct Session {
     pub facts: ReplicaFacts,
     /// The last command's name, for `CLIENT LIST`.
     pub last_command: &'static str,
+    /// The change of role that it asked for.
+    pub role_change: Option<RoleChange>,
     /// Active expiry was turned on or off, and a cycle may still be running.
     pub expiry_changed: bool,
     /// Close after the replies so far are sent.
@@ -108,6 +111,7 @@ impl Session {
             monitoring: false,
             facts: ReplicaFacts::default(),
             last_command: "",
+            role_change: None,
             expiry_changed: false,
             closing: false,
         }

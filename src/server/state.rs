@@ -16,9 +16,9 @@ use super::expiry::ActiveExpiry;
 use super::monitor::Monitors;
 use super::pause::{Level, Pause};
 use super::pubsub::PubSub;
-use super::replication::Replication;
+use super::replication::{Replication, Stream};
 use super::stats::Stats;
-use crate::buffer::{CursorLimits, ReplicationBuffer};
+use crate::buffer::CursorLimits;
 use crate::keyspace::events::EventSink;
 use crate::keyspace::{Keyspace, Options, Room};
 use crate::rewrite::DeletionVerb;
@@ -69,7 +69,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: Config, buffer: ReplicationBuffer, port: u16) -> Self {
+    pub fn new(config: Config, stream: Arc<Stream>, port: u16) -> Self {
         let pubsub = Arc::new(PubSub::new(&config));
         let options = Options {
             shards: config.shards,
@@ -83,7 +83,7 @@ impl Shared {
         keyspace.set_memory_limits(config.memory);
         Shared {
             keyspace,
-            replication: Replication::new(buffer, random_id()),
+            replication: Replication::new(stream),
             clients: Arc::default(),
             pubsub,
             monitors: Monitors::new(&config),
@@ -220,8 +220,10 @@ impl Shared {
 
     /// Replaces the configuration and hands on what the buffer has to know.
     pub fn apply_config(&self, config: Config) {
-        self.replication.buffer.set_backlog_bytes(config.backlog_bytes);
-        self.replication.buffer.set_cursor_limits(cursor_limits(&config));
+        let stream = self.replication.stream();
+        stream.buffer.set_backlog_bytes(config.backlog_bytes);
+        stream.buffer.set_cursor_limits(cursor_limits(&config));
+        drop(stream);
         self.pubsub.configure(&config);
         self.monitors.configure(&config);
         self.keyspace.set_event_classes(config.notifications.wanted());

@@ -15,12 +15,13 @@ use bytes::Bytes;
 
 use super::commandlog::{self, Stopwatch};
 use super::dispatch::{
-    Command, Flow, HEAVY_PARTS, NO_REPLICAS, OUT_OF_MEMORY, ServerCommand, beside_the_runtime, error,
+    Command, Flow, HEAVY_PARTS, NO_REPLICAS, OUT_OF_MEMORY, READ_ONLY, ServerCommand, beside_the_runtime,
+    error,
 };
 use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
 use super::state::unix_ms;
-use crate::keyspace::batch::{Batch, Reach};
+use crate::keyspace::batch::{Batch, NotRun, Reach};
 use crate::keyspace::{Call, Room};
 use crate::resp::{Protocol, Reply};
 use crate::rewrite::Effects;
@@ -78,11 +79,17 @@ impl Session {
         if writes && !self.shared.enough_good_replicas() {
             return Err(error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}")));
         }
-        self.run_transaction(transaction, argv).ok_or(Reply::NullArray)
+        if writes && self.shared.refuses_writes() {
+            return Err(error(format!("EXECABORT Transaction discarded because of: {READ_ONLY}")));
+        }
+        self.run_transaction(transaction, argv).map_err(|reason| match reason {
+            NotRun::Watched => Reply::NullArray,
+            NotRun::ReadOnly => error(format!("EXECABORT Transaction discarded because of: {READ_ONLY}")),
+        })
     }
 
-    /// Runs the commands, unless a watched key was modified.
-    fn run_transaction(&mut self, transaction: Transaction, exec: &[Bytes]) -> Option<Executed> {
+    /// Runs the commands, if they may run.
+    fn run_transaction(&mut self, transaction: Transaction, exec: &[Bytes]) -> Result<Executed, NotRun> {
         let queue = &transaction.queue;
         let heavy = queue.len() >= HEAVY_PARTS || queue.iter().any(Queued::is_heavy);
         let everything = queue.iter().any(Queued::asks_for_everything);

@@ -75,7 +75,7 @@ impl Greeting {
             self.introduce(settings, output);
         }
         if self.unanswered.is_empty() {
-            self.ask(output);
+            self.ask(settings, output);
         }
         Ok(None)
     }
@@ -104,14 +104,17 @@ impl Greeting {
     }
 
     /// The number in `PSYNC` is the first byte wanted: one more than the bytes applied.
-    fn ask(&mut self, output: &mut BytesMut) {
+    fn ask(&mut self, settings: &Settings, output: &mut BytesMut) {
         let (id, wanted) = match self.resume {
             Some(position) => {
                 (RequestedId::Known(position.id), position.offset.saturating_add(1).to_string())
             }
             None => (RequestedId::Any, "-1".to_owned()),
         };
-        encode_command(&["PSYNC", &id.to_string(), &wanted], output);
+        match settings.failover {
+            true => encode_command(&["PSYNC", &id.to_string(), &wanted, "FAILOVER"], output),
+            false => encode_command(&["PSYNC", &id.to_string(), &wanted], output),
+        }
         self.unanswered.push_back(Step::Psync);
     }
 

@@ -70,8 +70,7 @@
 //!
 //! # Not offered
 //!
-//! Dual-channel resync, compression, snapshots without data (`rdb-only`), `PSYNC … FAILOVER`, and `SYNC`,
-//! which has no offsets. What a primary is not told of it does not do.
+//! Dual-channel resync, compression, snapshots without data (`rdb-only`), and `SYNC`, which has no offsets. What a primary is not told of it does not do.
 //!
 //! # A loop over a blocking socket
 //!

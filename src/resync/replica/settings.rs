@@ -53,6 +53,7 @@ pub(super) struct Settings {
     pub backoff_jitter_percent: u32,
     pub stable_ms: u64,
     pub raw_bytes: bool,
+    pub failover: bool,
     pub acknowledge_confirmed: bool,
     pub seed: u64,
     pub credentials: Option<Credentials>,
@@ -100,6 +101,7 @@ impl Default for Builder {
             backoff_jitter_percent: DEFAULT_BACKOFF_JITTER_PERCENT,
             stable_ms: DEFAULT_STABLE_MS,
             raw_bytes: true,
+            failover: false,
             acknowledge_confirmed: false,
             seed: 0,
             credentials: None,
@@ -156,6 +158,9 @@ setters! {
     stable_ms: u64;
     /// Whether each command carries its bytes as they came, which takes a copy of them. Default yes.
     raw_bytes: bool;
+    /// Whether to ask the other end to become a primary before it grants the first link (`PSYNC … FAILOVER`). It
+    /// has to be a replica of the history that is resumed. Default no.
+    failover: bool;
     /// Whether only what was [confirmed](ReplicaSession::confirm) is acknowledged, so that `WAIT` on the
     /// primary means what the embedder means by it: written to a disk, say. Default no: what was delivered is
     /// acknowledged.

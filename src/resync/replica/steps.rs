@@ -68,7 +68,10 @@ impl ReplicaSession {
         let Some(line) = take_line(&mut self.input, greeting.step(), limit)? else {
             return Ok(Progress::NeedsMore);
         };
-        Ok(match greeting.answer(&line, &self.settings, &mut self.output)? {
+        let granted = greeting.answer(&line, &self.settings, &mut self.output)?;
+        // What was asked for once has been done.
+        self.settings.failover &= granted.is_none();
+        Ok(match granted {
             None => Progress::Silent,
             Some(Granted::Full { id, offset }) => {
                 self.state = State::AwaitingSnapshot(Announced { id, offset });

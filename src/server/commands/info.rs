@@ -7,11 +7,13 @@ use bytes::Bytes;
 
 use super::super::dispatch::{Flow, Run};
 use super::super::pubsub::Kind;
+use super::super::replication::Following;
 use super::super::session::Session;
 use super::super::state::{Shared, unix_ms};
 use super::connection::COMPATIBLE_VERSION;
 use crate::keyspace::batch::Overview;
 use crate::resp::Reply;
+use crate::resync::replica::Phase;
 
 type Section = (&'static str, fn(&Shared, &mut dyn Overview, &mut String));
 
@@ -111,7 +113,7 @@ fn clients(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
 /// system says, without it zero.
 fn memory(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let rss_bytes = resident_bytes().unwrap_or(0);
-    let buffer = shared.replication.buffer.stats();
+    let buffer = shared.replication.stream().buffer.stats();
     let limits = shared.config.load().memory;
     let dataset_bytes = shared.keyspace.used_bytes();
     let used_bytes = dataset_bytes + buffer.retained_bytes;
@@ -192,7 +194,16 @@ fn replication(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let config = shared.config.load();
     let now_ms = shared.mono_ms();
     let replicas = replication.replicas();
-    fields!(out, "role" = "master", "connected_slaves" = replicas.len());
+    match replication.following() {
+        None => {
+            fields!(out, "role" = "master");
+        }
+        Some(following) => {
+            fields!(out, "role" = "slave");
+            primary_link(shared, &following, now_ms, out);
+        }
+    }
+    fields!(out, "connected_slaves" = replicas.len());
     if config.min_replicas_to_write > 0 {
         fields!(
             out,
@@ -210,12 +221,13 @@ fn replication(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
             now_ms.saturating_sub(replica.last_ack_ms) / 1000,
         );
     }
-    let history = replication.history.load();
-    let (first, end) = (replication.buffer.first_offset(), replication.buffer.end_offset());
+    let stream = replication.stream();
+    let history = stream.history.load();
+    let (first, end) = (stream.buffer.first_offset(), stream.buffer.end_offset());
     fields!(
         out,
         "replicas_waiting_psync" = 0,
-        "master_failover_state" = "no-failover",
+        "master_failover_state" = replication.failover_state(),
         "master_replid" = history.replid,
         "master_replid2" =
             history.previous.map_or_else(|| "0".repeat(40), |previous| previous.replid.to_string()),
@@ -227,6 +239,41 @@ fn replication(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
         "repl_backlog_first_byte_offset" = first + 1,
         "repl_backlog_histlen" = end.saturating_sub(first),
     );
+}
+
+/// The link to the primary that is followed.
+fn primary_link(shared: &Shared, following: &Following, now_ms: u64, out: &mut String) {
+    let view = following.view();
+    let config = shared.config.load();
+    let copying = matches!(view.phase, Phase::AwaitingSnapshot | Phase::Snapshot | Phase::Loading);
+    let ago_s = |at_ms: u64| i64::try_from(now_ms.saturating_sub(at_ms) / 1000).unwrap_or(i64::MAX);
+    fields!(
+        out,
+        "master_host" = following.host,
+        "master_port" = following.port,
+        "master_link_status" = if view.is_up() { "up" } else { "down" },
+        "master_last_io_seconds_ago" = view.last_io_ms.filter(|_| view.is_up()).map_or(-1, ago_s),
+        "master_sync_in_progress" = u8::from(copying),
+        "slave_read_repl_offset" = view.read_offset,
+        "slave_repl_offset" = shared.replication.end_offset(),
+    );
+    if copying {
+        let total = view.snapshot_length.unwrap_or(0);
+        fields!(
+            out,
+            "master_sync_total_bytes" = total,
+            "master_sync_read_bytes" = view.snapshot_bytes,
+            "master_sync_left_bytes" = total.saturating_sub(view.snapshot_bytes),
+            "master_sync_last_io_seconds_ago" = view.last_io_ms.map_or(-1, ago_s),
+        );
+    }
+    if !view.is_up() {
+        fields!(out, "master_link_down_since_seconds" = ago_s(view.down_since_ms));
+        if let Some(error) = &view.error {
+            fields!(out, "master_link_error" = error.replace(['\r', '\n'], " "));
+        }
+    }
+    fields!(out, "slave_priority" = config.replica_priority, "slave_read_only" = 1, "replica_announced" = 1,);
 }
 
 fn cluster(_: &Shared, _: &mut dyn Overview, out: &mut String) {
@@ -251,7 +298,7 @@ fn replcore(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     if let Some(refusal) = shared.replication.last_refusal() {
         fields!(out, "last_refused_replica" = refusal.replica, "last_refusal_reason" = refusal.reason);
     }
-    let buffer = shared.replication.buffer.stats();
+    let buffer = shared.replication.stream().buffer.stats();
     fields!(
         out,
         "buffer_publications" = buffer.publications,

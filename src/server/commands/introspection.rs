@@ -97,7 +97,7 @@ pub(super) fn debug(session: &mut Session, argv: &[Bytes]) -> Flow {
         }
         (b"help", []) => help::reply(help::DEBUG).into(),
         (b"change-repl-id", []) => {
-            session.shared.replication.history.reset(random_id());
+            session.shared.replication.stream().history.reset(random_id());
             Reply::Simple("OK").into()
         }
         _ => error(format!(

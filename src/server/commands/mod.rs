@@ -49,6 +49,7 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("discard", 1, IMMEDIATE, transaction::discard),
     command("echo", 2, QUEUED, connection::echo),
     command("exec", 1, Rules { unlogged: true, ..IMMEDIATE }, transaction::exec),
+    command("failover", -1, NO_MULTI, replication::failover),
     command("function", -2, QUEUED, introspection::function),
     command("hello", -1, NO_AUTH, connection::hello),
     overview("info", -1, info::RUN),

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::deadlines::CannotHold;
+use super::stream::Stream;
 use crate::buffer::{AppendError, AttachError, CursorError};
 use crate::resp::{CommandParser, Limits, ProtocolError};
 use crate::resync::{
@@ -61,7 +62,7 @@ pub(super) enum LinkEnd {
     Transition(#[from] IllegalTransition),
     #[error("killed")]
     Killed,
-    #[error("a new history began")]
+    #[error("a new history began, or the server's role changed")]
     HistoryBroken,
     #[error("the snapshot was delivered, as asked")]
     Delivered,
@@ -74,6 +75,8 @@ pub(super) struct ReplicaLink {
     pub shared: Arc<Shared>,
     pub client: Arc<Client>,
     pub key: ReplicaKey,
+    /// The stream that it reads. When the server has another one the link ends.
+    pub stream: Arc<Stream>,
     pub facts: ReplicaFacts,
     pub link: Mutex<Link>,
     /// Wakes the sender when the first acknowledgement allows the stream.
@@ -98,6 +101,8 @@ pub(in crate::server) async fn serve(
     client.profile.lock().role = Role::Replica;
     let replica = ReplicaLink {
         key: client.id,
+        // After it was registered: who replaces the stream ends the links that are there.
+        stream: Arc::clone(&shared.replication.stream()),
         facts: request.facts.clone(),
         link: Mutex::new(link),
         start_stream: Notify::new(),
@@ -128,7 +133,7 @@ pub(super) type Ended = Result<std::convert::Infallible, LinkEnd>;
 impl ReplicaLink {
     fn report(&self, end: &LinkEnd) {
         let stats = &self.shared.stats;
-        let (replica, offset) = (self.client.addr, self.shared.replication.buffer.end_offset());
+        let (replica, offset) = (self.client.addr, self.shared.replication.end_offset());
         let state = self.link.lock().state();
         match end {
             LinkEnd::Evicted(_) => stats.replicas_evicted.add(1),

@@ -1,8 +1,12 @@
-//! The primary's side of replication: the stream, the replicas that read it, and `WAIT`.
+//! Replication: the stream, the replicas that read it, `WAIT`, and the primary that is followed.
 //!
 //! | file | subject |
 //! |---|---|
 //! | this one | what is shared: stream, history, acknowledgements; publishing; `WAIT` |
+//! | `stream` | the stream that the data belongs to, and who may write it |
+//! | `role` | primary or replica, and the change from one to the other |
+//! | `follower` | the replica's side: the link to the primary, and what it brings |
+//! | `failover` | `FAILOVER`: handing over to a replica |
 //! | `link` | one replica's connection: its two halves, its end, its acknowledgements |
 //! | `sender` | the sending half: the decision, the cut, the snapshot, the stream |
 //! | `snapshot` | the snapshot's bytes, made beside the runtime's threads |
@@ -13,29 +17,39 @@
 //! however many waiters asked since its last turn.
 
 mod deadlines;
+mod failover;
+mod follower;
 mod link;
+mod load;
+mod role;
 mod sender;
 mod snapshot;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::propagation::Publisher;
 use super::state::{Shared, random_id};
-use crate::buffer::ReplicationBuffer;
-use crate::resync::{History, LinkState, ReplicaFacts, ReplicaKey, ReplicationId, SharedAcks, SharedHistory};
+use crate::buffer::AppendError;
+use crate::resync::{LinkState, ReplicaFacts, ReplicaKey, SharedAcks};
 use crate::rewrite::Effects;
 
+use failover::Failover;
+
 use deadlines::{Generation, Refusal, needs_field_deadlines};
+pub(super) use failover::FailoverRequest;
 pub(super) use link::serve;
+pub(super) use role::{Following, Origin, RoleChange};
+pub(super) use stream::Stream;
 
 /// Snapshots that are made or sent at a time; more replicas wait for their turn, with a newline a
 /// second. Each holds one of the runtime's blocking threads while its replica reads, of which there
@@ -57,6 +71,11 @@ impl ReplicaView {
     pub fn is_online(&self) -> bool {
         self.state == LinkState::Online
     }
+
+    /// Whether it says that it is there.
+    fn is_at(&self, host: &str, port: u16) -> bool {
+        self.address == host && self.port == i64::from(port)
+    }
 }
 
 /// A number of replicas as clients are told it.
@@ -73,18 +92,38 @@ struct Registered {
     broken: Arc<Notify>,
 }
 
-/// The replication state of a primary.
+/// What is known of the last time that acknowledgements were asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The end of the stream then: a write before it needs no new question, for all replicas were asked that
+    /// are there.
+    offset: u64,
+    /// How often somebody came who may not have been asked.
+    newcomers: u64,
+}
+
+impl Asked {
+    /// A question ends at `offset`; so many had come when it was put.
+    fn note(&mut self, offset: u64, newcomers: u64) {
+        if self.newcomers == newcomers {
+            self.offset = self.offset.max(offset);
+        }
+    }
+}
+
+/// The replication state of a server.
 pub(super) struct Replication {
-    pub buffer: ReplicationBuffer,
-    pub history: SharedHistory,
-    publisher: Publisher,
+    stream: ArcSwap<Stream>,
+    /// The primary that is followed; none if this server is one.
+    following: ArcSwapOption<Following>,
+    /// Serialises changes of the two above, and the begin and the end of a failover.
+    role_change: Mutex<()>,
+    failover: Failover,
     /// Taken alone, or before `acks`.
     links: Mutex<BTreeMap<ReplicaKey, Registered>>,
     acks: SharedAcks,
     getack_wanted: Notify,
-    /// The end of the stream when acknowledgements were last asked for: a write before it needs no new
-    /// question.
-    getack_offset: AtomicU64,
+    asked: Mutex<Asked>,
     snapshots_running: AtomicUsize,
     /// A permit for each of [`MAX_SNAPSHOTS`].
     snapshot_places: Semaphore,
@@ -93,20 +132,31 @@ pub(super) struct Replication {
 }
 
 impl Replication {
-    pub fn new(buffer: ReplicationBuffer, replid: ReplicationId) -> Self {
+    pub fn new(stream: Arc<Stream>) -> Self {
         Replication {
-            publisher: Publisher::new(buffer.clone()),
-            buffer,
-            history: SharedHistory::new(History::new(replid)),
+            stream: ArcSwap::new(stream),
+            following: ArcSwapOption::empty(),
+            role_change: Mutex::default(),
+            failover: Failover::default(),
             links: Mutex::default(),
             acks: SharedAcks::default(),
             getack_wanted: Notify::new(),
-            getack_offset: AtomicU64::new(0),
+            asked: Mutex::default(),
             snapshots_running: AtomicUsize::new(0),
             snapshot_places: Semaphore::new(MAX_SNAPSHOTS),
             field_deadlines: Generation::default(),
             last_refusal: Mutex::default(),
         }
+    }
+
+    /// The stream that the data belongs to now.
+    pub fn stream(&self) -> Guard<Arc<Stream>> {
+        self.stream.load()
+    }
+
+    /// The end of the stream.
+    pub fn end_offset(&self) -> u64 {
+        self.stream().buffer.end_offset()
     }
 
     fn register(&self, key: ReplicaKey, facts: &ReplicaFacts, peer_ip: String, now_ms: u64) -> Arc<Notify> {
@@ -133,6 +183,8 @@ impl Replication {
     fn set_state(&self, key: ReplicaKey, state: LinkState, now_ms: u64) {
         // First, so that who is shown as online counts; and not under the lock, for it wakes.
         if state == LinkState::Online {
+            // Before those who wait are woken: it has to be asked too.
+            self.forget_questions();
             self.acks.set_online(key, now_ms);
         }
         if let Some(registered) = self.links.lock().get_mut(&key) {
@@ -141,7 +193,7 @@ impl Replication {
     }
 
     fn acknowledge(&self, key: ReplicaKey, applied: u64, fsynced: Option<u64>, now_ms: u64) {
-        let end = self.buffer.end_offset();
+        let end = self.end_offset();
         self.acks.acknowledge(key, applied, fsynced, end, now_ms);
     }
 
@@ -174,8 +226,17 @@ impl Replication {
 
     /// Whether every replica has acknowledged the whole stream.
     pub fn all_have_everything(&self) -> bool {
-        let end = self.buffer.end_offset();
+        let end = self.end_offset();
         self.replicas().iter().all(|replica| replica.acked_offset >= end)
+    }
+
+    /// As `INFO` names it.
+    pub fn failover_state(&self) -> &'static str {
+        self.failover.name()
+    }
+
+    pub fn is_failing_over(&self) -> bool {
+        self.failover.is_running()
     }
 
     pub fn has_replicas(&self) -> bool {
@@ -206,7 +267,7 @@ impl Replication {
         let asking = poll_fn(|context| {
             let count = reached.as_mut().poll(context);
             // At each turn: a replica that has come meanwhile is asked too.
-            if count.is_pending() && self.getack_offset.load(Ordering::Acquire) < offset {
+            if count.is_pending() && self.asked.lock().offset < offset {
                 self.getack_wanted.notify_one();
             }
             count
@@ -227,12 +288,27 @@ impl Replication {
             if !self.has_replicas() {
                 continue;
             }
-            match self.publisher.getack() {
-                Ok(end) => {
-                    self.getack_offset.fetch_max(end, Ordering::Release);
-                }
+            let newcomers = self.asked.lock().newcomers;
+            match self.stream().publisher.getack() {
+                Ok(end) => self.asked.lock().note(end, newcomers),
+                // Another side writes the stream now, and its acknowledgements are another primary's concern.
+                Err(AppendError::Fenced { .. }) => {}
                 Err(error) => shared.break_history(&error.to_string()),
             }
+        }
+    }
+
+    /// Somebody is to be asked who may not have been, or offsets are others than before.
+    fn forget_questions(&self) {
+        let mut asked = self.asked.lock();
+        asked.offset = 0;
+        asked.newcomers += 1;
+    }
+
+    /// Ends the links of all replicas; they may come back and continue.
+    fn drop_links(&self) {
+        for registered in self.links.lock().values() {
+            registered.broken.notify_one();
         }
     }
 }
@@ -249,6 +325,7 @@ impl Shared {
             self.replication.field_deadlines.soil();
         }
         self.replication
+            .stream()
             .publisher
             .publish(effects)
             .map_err(|error| self.break_history(&error.to_string()))
@@ -257,10 +334,14 @@ impl Shared {
 
     /// Writes the periodic ping, if anyone listens.
     pub fn ping_replicas(&self) {
-        if self.replication.has_replicas()
-            && let Err(error) = self.replication.publisher.ping()
-        {
-            self.break_history(&error.to_string());
+        // During a failover the replica is to catch up.
+        let replication = &self.replication;
+        if replication.has_replicas() && !replication.is_replica() && !replication.failover.is_running() {
+            match self.replication.stream().publisher.ping() {
+                // It has become a replica meanwhile.
+                Ok(_) | Err(AppendError::Fenced { .. }) => {}
+                Err(error) => self.break_history(&error.to_string()),
+            }
         }
     }
 
@@ -269,12 +350,10 @@ impl Shared {
     fn break_history(&self, reason: &str) {
         let replid = random_id();
         self.stats.history_breaks.add(1);
-        self.replication.history.reset(replid);
-        let links = self.replication.links.lock();
-        tracing::error!(reason, %replid, replicas = links.len(), "the stream cannot describe the data any more: new history");
-        for registered in links.values() {
-            registered.broken.notify_one();
-        }
+        self.replication.stream().history.reset(replid);
+        let replicas = self.replication.links.lock().len();
+        tracing::error!(reason, %replid, replicas, "the stream cannot describe the data any more: new history");
+        self.replication.drop_links();
     }
 
     /// Whether `min-replicas-to-write` is satisfied.

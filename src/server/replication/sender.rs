@@ -5,7 +5,8 @@
 //! Data and stream have to agree on one offset. [`Keyspace::cut`](crate::keyspace::Keyspace::cut)
 //! locks every shard, which no unit holds then; inside, a marker frame of no bytes is published
 //! whose context is unknown (the next command is preceded by `SELECT`), and the cursor is attached
-//! at its offset before the locks are released, so that nothing after it can be trimmed away.
+//! at its offset before the locks are released, so that nothing after it can be trimmed away. A replica, whose
+//! stream is its primary's, adds no marker: it says in the snapshot which database is selected there.
 //!
 //! # A refusal
 //!
@@ -27,6 +28,7 @@
 //! taken while a snapshot is spooled and while a replica loads: a replica without a place in the
 //! stream is told at once, not after it has loaded in vain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -55,6 +57,14 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A piece of so many bytes is worth a call of its own.
 const LONG_PIECE_BYTES: usize = 16 << 10;
+
+/// Where data and stream agree.
+struct Cut {
+    offset: u64,
+    stream_db: Option<u32>,
+    /// At the offset.
+    cursor: Cursor,
+}
 
 /// Whether what is visible, or much of it, is one piece of memory.
 fn lies_together(cursor: &Cursor) -> bool {
@@ -103,11 +113,11 @@ impl ReplicaLink {
     /// A cursor from which the stream can be continued, with the history it belongs to; or why it cannot.
     fn continue_at(&self, request: &SyncRequest) -> Result<(Cursor, ReplicationId), FullReason> {
         let Some(psync) = &request.psync else { return Err(FullReason::Requested) };
-        let replication = &self.shared.replication;
+        let (replication, stream) = (&self.shared.replication, &self.stream);
         // Before the history: an end that is read after it may be one of a later history, which the
         // replica does not share.
-        let (first, end) = (replication.buffer.first_offset(), replication.buffer.end_offset());
-        let history = replication.history.load();
+        let (first, end) = (stream.buffer.first_offset(), stream.buffer.end_offset());
+        let history = stream.history.load();
         let attach_offset = match decide(&history, Retained { first, end }, psync) {
             Decision::Partial { attach_offset } => attach_offset,
             Decision::Full { reason } => return Err(reason),
@@ -118,7 +128,7 @@ impl ReplicaLink {
         if self.check_can_hold().is_err() {
             return Err(FullReason::FieldDeadlines { offset: attach_offset });
         }
-        match replication.buffer.attach(attach_offset) {
+        match stream.buffer.attach(attach_offset) {
             Ok(cursor) => Ok((cursor, history.replid)),
             // It was trimmed between the decision and here.
             Err(AttachError::OffsetNotRetained { first, .. }) => {
@@ -144,22 +154,40 @@ impl ReplicaLink {
 
     /// Takes the cut: the offset, a cursor at it, and the data as of it. Refuses data that the replica cannot
     /// hold.
-    fn cut(&self) -> Result<(u64, Cursor, Snapshot), LinkEnd> {
+    fn cut(&self) -> Result<(Cut, Snapshot), LinkEnd> {
         let replication = &self.shared.replication;
         let takes_deadlines = self.facts.holds_field_deadlines()
             || self.facts.scope == SnapshotScope::WithoutKeys
             || self.strips_field_deadlines();
-        let mark = |hashes: usize| -> Result<(u64, Cursor), LinkEnd> {
+        let mark = |hashes: usize| -> Result<Cut, LinkEnd> {
             if hashes > 0 && !takes_deadlines {
                 return Err(CannotHold::Snapshot { hashes, version: self.facts.version }.into());
             }
-            let offset = replication.publisher.mark()?;
+            let (offset, stream_db) = self.place_of_cut()?;
             self.begin_generation((hashes == 0).then(|| replication.field_deadlines.clean(offset)));
-            Ok((offset, replication.buffer.attach(offset)?))
+            Ok(Cut { offset, stream_db, cursor: self.stream.buffer.attach(offset)? })
         };
-        let ((offset, cursor), snapshot) = self.shared.keyspace.try_cut(mark)?;
+        let (cut, snapshot) = self.shared.keyspace.try_cut(mark)?;
         self.shared.stats.sync_full.add(1);
-        Ok((offset, cursor, snapshot))
+        Ok((cut, snapshot))
+    }
+
+    /// The offset of a cut, and the database that is selected there if a command may follow without a
+    /// `SELECT`. To be called with all shards locked.
+    fn place_of_cut(&self) -> Result<(u64, Option<u32>), LinkEnd> {
+        let replication = &self.shared.replication;
+        // The role and the stream change under all locks only.
+        if !Arc::ptr_eq(&self.stream, &replication.stream()) {
+            return Err(LinkEnd::HistoryBroken);
+        }
+        match replication.following() {
+            None => {
+                // Who embeds the server may have sealed a term, and begun another.
+                self.stream.publisher.begin_term(self.stream.buffer.term());
+                Ok((self.stream.publisher.mark()?, None))
+            }
+            Some(following) => Ok(following.passed_on(&self.stream)),
+        }
     }
 
     /// Looks what there is to send, and whether this replica may have it.
@@ -172,8 +200,8 @@ impl ReplicaLink {
     async fn send_full(&self, write: &mut OwnedWriteHalf, psync: bool) -> Ended {
         self.on(LinkEvent::FullAccepted)?;
         let place = self.snapshot_place(write).await?;
-        let history = self.shared.replication.history.load();
-        let (offset, mut cursor, snapshot) = self.cut()?;
+        let history = self.stream.history.load();
+        let (Cut { offset, stream_db, mut cursor }, snapshot) = self.cut()?;
         if psync {
             write.write_all(format!("+FULLRESYNC {} {offset}\r\n", history.replid).as_bytes()).await?;
         }
@@ -184,6 +212,7 @@ impl ReplicaLink {
             format: self.facts.snapshot_format(),
             replid: history.replid,
             offset,
+            stream_db: stream_db.and_then(|db| u16::try_from(db).ok()).unwrap_or(0),
         };
         let action = match framing {
             Framing::Length => self.spooled(write, source, &mut cursor).await?,

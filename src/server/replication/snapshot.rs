@@ -40,6 +40,8 @@ pub(super) struct Source {
     pub format: SnapshotFormat,
     pub replid: ReplicationId,
     pub offset: u64,
+    /// The database selected there. Without meaning if a `SELECT` follows.
+    pub stream_db: u16,
 }
 
 /// A snapshot in an anonymous file.
@@ -139,9 +141,8 @@ fn write(source: Source, sink: Sink<'_>) -> io::Result<()> {
         },
         created_s: unix_ms() / 1000,
         used_memory_bytes: 0,
-        // The next command after the cut is preceded by SELECT: the database is the first.
         replication: Some(ReplicationAux {
-            stream_db: 0,
+            stream_db: source.stream_db,
             replication_id: source.replid.as_str(),
             offset: source.offset,
         }),
@@ -303,7 +304,7 @@ mod tests {
                 run(&keyspace, &[b"HSET", &[key.wrapping_add(1)], b"later", b"v"]);
             }
             let source =
-                Source { snapshot: Some(snapshot), format, replid: ReplicationId::from_random([7; 20]), offset: 0 };
+                Source { snapshot: Some(snapshot), format, replid: ReplicationId::from_random([7; 20]), offset: 0, stream_db: 0 };
             let mut file = Vec::new();
             write(source, &mut |chunk| {
                 file.extend_from_slice(&chunk);
