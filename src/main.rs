@@ -37,8 +37,9 @@ enum Command {
     ///
     /// Point a replica at it with `valkey-server --replicaof 127.0.0.1 6379`. Ctrl-C and SIGTERM end it:
     /// writes are paused until the replicas have everything (a second signal ends the wait, SHUTDOWN ABORT
-    /// calls it off), clients are closed, and the exit code is 0. Exit code 1: it could not start (the port
-    /// is taken, for instance). Exit code 2: the command line or a setting is wrong.
+    /// calls it off), the data is saved if there are save points, clients are closed, and the exit code is 0.
+    /// Exit code 1: it could not start (the port is taken, or the saved data cannot be loaded, for instance).
+    /// Exit code 2: the command line or a setting is wrong.
     Serve(Serve),
     /// Look for ways in which a replica comes to disagree with its primary about things that expire.
     ///
@@ -198,6 +199,11 @@ struct Serve {
     #[arg(long, value_name = "POLICY")]
     maxmemory_policy: Option<String>,
 
+    /// Directory of the snapshot: loaded at the start, written by SAVE, BGSAVE, save points and at the end
+    /// [default: none, nothing is written]
+    #[arg(long, value_name = "PATH", env = "REPLCORE_DIR")]
+    dir: Option<String>,
+
     /// How much to log; REPLCORE_LOG takes a tracing filter instead (replcore=debug)
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -264,7 +270,7 @@ impl Serve {
     }
 
     /// The options that are settings: their names, those of the settings, and what was given.
-    fn options(&self) -> [(&'static str, &'static str, Option<String>); 8] {
+    fn options(&self) -> [(&'static str, &'static str, Option<String>); 9] {
         let text = |number: Option<NonZeroUsize>| number.map(|number| number.to_string());
         [
             ("bind", "bind", self.bind.clone()),
@@ -273,6 +279,7 @@ impl Serve {
             ("shards", "shards", text(self.shards)),
             ("requirepass", "requirepass", self.requirepass.clone()),
             ("backlog-size", "repl-backlog-size", self.backlog_size.clone()),
+            ("dir", "dir", self.dir.clone()),
             ("maxmemory", "maxmemory", self.maxmemory.clone()),
             ("maxmemory-policy", "maxmemory-policy", self.maxmemory_policy.clone()),
         ]
@@ -364,6 +371,8 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_FAILURE);
         }
     };
+    #[cfg(unix)]
+    survive_signals();
     let stopper = server.stopper();
     // Each time: an end that waits for replicas may be aborted, and a second signal ends the wait.
     tokio::spawn(async move {
@@ -372,8 +381,30 @@ async fn run(config: Config) -> ExitCode {
             stopper.stop();
         }
     });
-    server.run(std::future::pending()).await;
-    ExitCode::SUCCESS
+    match server.run(std::future::pending()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("replcore: {error}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// Keeps signals from ending the program that others send to servers: SIGHUP comes with the end of a terminal,
+/// SIGUSR1 is what Valkey's own processes use.
+#[cfg(unix)]
+fn survive_signals() {
+    use tokio::signal::unix::{SignalKind, signal};
+    for (kind, name) in [(SignalKind::hangup(), "SIGHUP"), (SignalKind::user_defined1(), "SIGUSR1")] {
+        match signal(kind) {
+            Err(error) => tracing::warn!(%error, "{name} cannot be caught"),
+            Ok(mut signal) => drop(tokio::spawn(async move {
+                while signal.recv().await.is_some() {
+                    tracing::info!("{name} is ignored");
+                }
+            })),
+        }
+    }
 }
 
 fn set_up_log(serve: &Serve) -> Result<(), UsageError> {

@@ -410,7 +410,7 @@ fn what_cannot_be_held_ends_the_link_and_is_named() {
     refused("'a stream' of type 21 (stream)");
     assert_eq!(replica.client().call(argv!["GET", "k"]), Reply::Bulk("2".into()), "the old data is kept");
     // Unless told otherwise.
-    replica.configure(&[("repl-unsupported-data-policy", "skip")]);
+    replica.configure(&[("unsupported-data-policy", "skip")]);
     lead(&replica);
     follow(&replica, &primary);
     wait_link_up(&replica, SOON);

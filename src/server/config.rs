@@ -55,15 +55,33 @@ impl FieldDeadlinesPolicy {
     }
 }
 
-/// What a replica does with what it cannot hold: keys with streams or values of modules in a snapshot, commands
-/// that it does not know, or that fail, in the stream. Not Valkey's.
+/// When data is saved by itself: once so many changes have come and so many seconds have passed since the last
+/// save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    /// Seconds since the last save.
+    pub seconds: u64,
+    /// Commands in the stream since the last save. Valkey counts the keys that they changed.
+    pub changes: u64,
+}
+
+/// Valkey's save points.
+const DEFAULT_SAVE_POINTS: [SavePoint; 3] = [
+    SavePoint { seconds: 3600, changes: 1 },
+    SavePoint { seconds: 300, changes: 100 },
+    SavePoint { seconds: 60, changes: 10_000 },
+];
+
+/// What becomes of what the data cannot hold: streams, values of modules, function libraries in a snapshot;
+/// commands that are not known, or that fail, in a primary's stream. Not Valkey's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnsupportedDataPolicy {
-    /// `refuse`: it takes nothing more from that primary, and keeps what it has.
+    /// `refuse`: the snapshot is not loaded; a replica takes nothing more from that primary, and keeps what it
+    /// has.
     #[default]
     Refuse,
-    /// `skip`: it goes on without, says so in the log, and **differs from its primary**.
+    /// `skip`: it is left out, and the log says so. A replica then **differs from its primary**.
     Skip,
 }
 
@@ -166,7 +184,8 @@ pub struct Config {
     pub replica_serve_stale_data: bool,
     /// What becomes of the data when a full copy comes (`repl-diskless-load`). Default swapdb.
     pub diskless_load: LoadPolicy,
-    /// What a replica does with what it cannot hold (`repl-unsupported-data-policy`). Default refuse.
+    /// What becomes of what the data cannot hold, in a snapshot or in a primary's stream
+    /// (`unsupported-data-policy`). Default refuse.
     pub unsupported_data_policy: UnsupportedDataPolicy,
     /// Writes need this many good replicas (`min-replicas-to-write`); 0 means none.
     pub min_replicas_to_write: u64,
@@ -189,6 +208,16 @@ pub struct Config {
     /// of its period, and 2 % more for each step of effort above 1; one that makes up for what those left, 1
     /// ms and 0.25 ms more for each step. Default 1.
     pub active_expire_effort: u64,
+    /// Directory of the snapshot (`dir`), which has to exist. Default empty: nothing is written or loaded.
+    pub dir: String,
+    /// Name of the snapshot in it (`dbfilename`). Default `dump.rdb`.
+    pub dbfilename: String,
+    /// When data is saved by itself (`save`), and therefore at the end as well. `None` is Valkey's default if
+    /// there is a `dir`. See [`save_points`](Self::save_points).
+    pub save: Option<Vec<SavePoint>>,
+    /// Whether writes are refused while the last save has failed and there are save points
+    /// (`stop-writes-on-bgsave-error`). Default yes.
+    pub stop_writes_on_save_error: bool,
     /// Time that replicas have at shutdown to take what is left of the stream (`shutdown-timeout`), in
     /// seconds.
     pub shutdown_timeout_s: u64,
@@ -237,6 +266,10 @@ impl Default for Config {
             hz: 10,
             active_expire_effort: 1,
             shutdown_timeout_s: 10,
+            dir: String::new(),
+            dbfilename: "dump.rdb".to_owned(),
+            save: None,
+            stop_writes_on_save_error: true,
         }
     }
 }
@@ -258,6 +291,15 @@ impl Config {
         let parameter =
             parameters::find(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
         parameter.set(self, value)
+    }
+
+    /// When data is saved by itself; never without a directory.
+    pub fn save_points(&self) -> &[SavePoint] {
+        match &self.save {
+            _ if self.dir.is_empty() => &[],
+            Some(points) => points,
+            None => &DEFAULT_SAVE_POINTS,
+        }
     }
 }
 

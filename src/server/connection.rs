@@ -46,6 +46,7 @@ use super::commands::SyncRequest;
 use super::config::OutputLimit;
 use super::dispatch::Flow;
 use super::monitor;
+use super::persistence::{Saving, Stage};
 use super::replication;
 use super::session::{ReplyMode, Session};
 use super::state::Shared;
@@ -230,6 +231,12 @@ impl Connection {
                     let reply = self.wait_for_shutdown().await?;
                     self.push(&reply)?;
                 }
+                Flow::Saving(saving) => {
+                    self.flush().await?;
+                    let reply = self.wait_for_save(saving).await?;
+                    errors += u64::from(matches!(reply, Reply::Error(_)));
+                    self.push(&reply)?;
+                }
                 // `execute` has waited for it.
                 Flow::Postponed { .. } => {}
                 Flow::Executed(executed) => {
@@ -301,6 +308,17 @@ impl Connection {
         let shared = Arc::clone(&self.session.shared);
         match self.blocked(shared.stop_aborted()).await? {
             Some(()) => Ok(Reply::Error("ERR Errors trying to SHUTDOWN. Check logs.".into())),
+            None => Err(End::Closed),
+        }
+    }
+
+    /// `SAVE`: its end. `BGSAVE`: the moment as of which the data is saved.
+    async fn wait_for_save(&mut self, saving: Saving) -> Result<Reply, End> {
+        self.session.publish_profile(self.session.last_command);
+        match self.blocked(saving.done()).await? {
+            Some((Stage::Cut, true)) => Ok(Reply::Simple("Background saving started")),
+            Some((Stage::End, true)) => Ok(Reply::Simple("OK")),
+            Some((_, false)) => Ok(Reply::Error("ERR the data could not be saved, see the log".into())),
             None => Err(End::Closed),
         }
     }

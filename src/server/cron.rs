@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::clients::Role;
 use super::state::Shared;
-use super::{expiry, monitor};
+use super::{expiry, monitor, persistence};
 
 /// A client that has been idle for this long gives its buffers back.
 const REST_AFTER_MS: u64 = 2_000;
@@ -23,6 +23,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
         limits(&shared),
         sample(&shared),
         shared.watch_stopping(),
+        persistence::save_by_points(&shared),
+        persistence::save_at_end(&shared),
         shared.replication.ask_for_acks(&shared)
     );
 }

@@ -17,6 +17,7 @@ use super::commandlog::{self, Stopwatch};
 use super::commands;
 use super::monitor::Ran;
 use super::pause::Level;
+use super::persistence::Saving;
 use super::session::{Queued, Session};
 use super::state::unix_ms;
 use super::transaction::Executed;
@@ -106,8 +107,10 @@ pub(super) enum Flow {
         level: Level,
         argv: Vec<Bytes>,
     },
-    /// `SHUTDOWN` that waits for replicas: an answer only if it is aborted.
+    /// `SHUTDOWN` that waits for replicas or a save: an answer only if it is aborted.
     Stopping,
+    /// `SAVE`, `BGSAVE`: answer when that has come so far.
+    Saving(Saving),
     /// `DEBUG SLEEP`: answer `+OK` after a while.
     Sleep {
         duration: Duration,
@@ -208,6 +211,12 @@ pub(super) fn wrong_arity(name: &str) -> Reply {
 }
 
 pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+const LOADING: &str = "LOADING Valkey is loading the dataset in memory";
+/// Worded as Valkey words it.
+pub(super) const MISCONFIGURED: &str = "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+     Commands that may modify the data set are disabled, because this instance is configured to report errors \
+     during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs \
+     for details about the RDB error.";
 pub(super) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 pub(super) const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 const PRIMARY_DOWN: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
@@ -244,6 +253,9 @@ impl Session {
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             ));
             return self.refuse(found, refusal);
+        }
+        if self.shared.persistence.loading.is_active() && !ALLOWED_WHILE_LOADING.contains(&command.name()) {
+            return self.refuse(found, error(LOADING));
         }
         if let Some(level) = self.is_paused(command) {
             return Flow::Postponed { level, argv };
@@ -378,6 +390,9 @@ impl Session {
             return Some(OUT_OF_MEMORY);
         }
         if command.is_write() {
+            if shared.is_misconfigured() {
+                return Some(MISCONFIGURED);
+            }
             if !shared.enough_good_replicas() {
                 return Some(NO_REPLICAS);
             }
@@ -457,6 +472,44 @@ impl Session {
         commandlog::note(self, argv, took, Some(reply));
     }
 }
+
+/// What is answered before the data is there, as in Valkey.
+const ALLOWED_WHILE_LOADING: &[&str] = &[
+    "auth",
+    "client",
+    "command",
+    "commandlog",
+    "config",
+    "debug",
+    "discard",
+    "echo",
+    "exec",
+    "hello",
+    "info",
+    "lastsave",
+    "monitor",
+    "multi",
+    "psubscribe",
+    "publish",
+    "pubsub",
+    "punsubscribe",
+    "quit",
+    "readonly",
+    "readwrite",
+    "replconf",
+    "reset",
+    "role",
+    "select",
+    "shutdown",
+    "slowlog",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "time",
+    "unsubscribe",
+    "unwatch",
+    "watch",
+];
 
 /// What a subscriber may send in RESP2.
 const ALLOWED_TO_SUBSCRIBERS: &[&str] = &[

@@ -30,6 +30,7 @@
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
 //! | `monitor` | `MONITOR` |
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
+//! | `persistence` | the snapshot on disk: saving, the end, the start |
 //! | `loading` | a snapshot becomes data |
 //! | `pause` | clients that are paused |
 //! | `cron`, `expiry` | what happens by time; active expiry |
@@ -52,6 +53,7 @@
 //!   takes a cut of its own, and is served from a copy-on-write snapshot.
 //! * A replica that is still loading its snapshot is shown as `send_bulk`, not as `online`.
 //! * While clients are paused, a read that meets an expired key deletes it, and says so in the stream.
+//! * What is said of saving in `persistence`.
 //! * `SHUTDOWN NOW` ends a shutdown that waits for replicas; Valkey goes on waiting.
 //! * `CLIENT LIST` shows `obl` as 0 and `rbp` as `rbs`: what waits to be sent is `omem`.
 //! * `DEBUG SLEEP` puts the calling connection to sleep, not the server; inside a transaction, which goes on
@@ -66,7 +68,7 @@ mod cron;
 mod dispatch;
 mod expiry;
 mod glob;
-// The replica role and the start use it.
+// The replica role uses the rest of it.
 #[allow(dead_code)]
 mod loading;
 mod monitor;
@@ -74,6 +76,7 @@ mod notifications;
 mod outbox;
 mod parameters;
 mod pause;
+mod persistence;
 mod propagation;
 mod pubsub;
 mod replication;
@@ -92,15 +95,17 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::config::{
     CommandLogLimit, Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, LoadPolicy,
-    MIN_BACKLOG_BYTES, MemoryLimits, OutputLimit, UnsupportedDataPolicy,
+    MIN_BACKLOG_BYTES, MemoryLimits, OutputLimit, SavePoint, UnsupportedDataPolicy,
 };
 pub use self::notifications::Notifications;
+pub use self::persistence::LoadFailed;
 
-use self::replication::{Origin, Stream};
+use self::persistence::SavedAt;
+use self::replication::Stream;
 use self::state::{Shared, random_id};
 use crate::buffer::{BuildError, ReplicationBuffer};
 use crate::resync::History;
@@ -124,6 +129,9 @@ pub enum BindError {
         /// Why not.
         source: io::Error,
     },
+    /// There is no such directory, or what is saved there is no snapshot.
+    #[error(transparent)]
+    Saved(#[from] LoadFailed),
     /// The replication buffer cannot be built from the configuration.
     #[error("cannot build the replication buffer: {0}")]
     Buffer(#[from] BuildError),
@@ -142,9 +150,9 @@ pub enum BindError {
 /// let running = tokio::spawn(server.run(async { drop(stopped.await) }));
 /// // Clients and replicas can connect to `addr` now.
 /// stop.send(()).unwrap();
-/// running.await.unwrap();
+/// running.await.unwrap()?;
 /// # let _ = addr;
-/// # Ok::<(), replcore::server::BindError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
 pub struct Server {
@@ -154,15 +162,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the configured address. Must be called inside a tokio runtime with I/O and time enabled.
+    /// Binds the configured address. If there is saved data, the stream goes on where that was cut; it is
+    /// loaded by [`run`](Self::run). Must be called inside a tokio runtime with I/O and time enabled.
     ///
     /// # Errors
-    /// [`BindError`] when the address cannot be listened on or the buffer not be built.
+    /// [`BindError`] when the address cannot be listened on, the directory is not there or has something else
+    /// in place of saved data, or the buffer cannot be built.
     pub async fn bind(config: Config) -> Result<Server, BindError> {
+        let saved = persistence::saved_stream(&config)?;
         let failed = |source| BindError::Listen { bind: config.bind.clone(), port: config.port, source };
         let (listener, addr) = listen(&config).await.map_err(failed)?;
-        let stream = Stream::new(&config, History::new(random_id()), 0)?;
+        let (history, offset) = match saved {
+            None => (History::new(random_id()), 0),
+            // A replica goes on as its primary's.
+            Some(SavedAt { replid, offset, .. }) if config.replicaof.is_some() => {
+                (History::new(replid), offset)
+            }
+            // As after a promotion: replicas of the saved history continue up to there, what comes is another.
+            Some(SavedAt { replid, offset, .. }) => {
+                (History::new(replid).shifted(random_id(), offset), offset)
+            }
+        };
+        let stream = Stream::new(&config, history, offset)?;
         let shared = Arc::new(Shared::new(config, stream, addr.port()));
+        shared.replication.start_from(saved);
         Ok(Server { shared, listener, addr })
     }
 
@@ -184,13 +207,20 @@ impl Server {
     /// Serves until `shutdown` resolves, a [`Stopper`] is used, or a client sends `SHUTDOWN`. Then writes are
     /// paused until the replicas have acknowledged everything, for at most `shutdown-timeout` seconds, in
     /// which `SHUTDOWN ABORT` makes it go on. After that no more connections are accepted, clients are
-    /// closed, and replicas get what is left of the stream.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    /// closed, and replicas get what is left of the stream. If the data is to be saved, that is done when
+    /// writes are paused; if it fails, the server goes on, unless the end was forced.
+    ///
+    /// Saved data is loaded first. Until it is there, most commands are answered with `-LOADING`.
+    ///
+    /// # Errors
+    /// [`LoadFailed`] when the saved data cannot be loaded.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), LoadFailed> {
         let Server { shared, listener, addr } = self;
-        tracing::info!(%addr, replid = %shared.replication.stream().history.load().replid, "ready to accept connections");
-        shared.follow_from_the_start(Origin::Unknown);
         let mut cron = JoinSet::new();
-        cron.spawn(cron::run(Arc::clone(&shared)));
+        let mut loading = begin_loading(&shared);
+        if loading.is_none() {
+            begin_serving(&shared, addr, &mut cron);
+        }
         let mut connections = JoinSet::new();
         let mut refused = false;
         tokio::pin!(shutdown);
@@ -211,9 +241,17 @@ impl Server {
                     }
                 },
                 Some(ended) = connections.join_next(), if !connections.is_empty() => note_panic(ended),
+                loaded = loaded(&mut loading), if loading.is_some() => {
+                    loading = None;
+                    // What failed because it is the end is no failure.
+                    if shared.is_running() {
+                        loaded?;
+                        begin_serving(&shared, addr, &mut cron);
+                    }
+                }
                 () = &mut shutdown, if !was_asked => {
                     was_asked = true;
-                    shared.stop(true);
+                    shared.stop(true, shared.usual_ending());
                 }
                 until_ms = shared.draining_until_ms() => break until_ms,
             }
@@ -221,8 +259,45 @@ impl Server {
         drop(listener);
         shared.clients.close_ordinary();
         drain(&shared, connections, until_ms).await;
+        cron.shutdown().await;
+        shared.save_the_rest().await;
         tracing::info!(end_offset = shared.replication.end_offset(), "bye");
+        Ok(())
     }
+}
+
+/// Begins to load what is saved, if there may be something.
+fn begin_loading(shared: &Arc<Shared>) -> Option<JoinHandle<Result<(), LoadFailed>>> {
+    if shared.config.load().dir.is_empty() {
+        return None;
+    }
+    shared.persistence.loading.set(true);
+    let shared = Arc::clone(shared);
+    Some(tokio::task::spawn_blocking(move || {
+        let loaded = persistence::load(&shared);
+        if loaded.is_ok() {
+            shared.persistence.loading.set(false);
+        }
+        loaded
+    }))
+}
+
+/// The end of loading; cancelling this loses nothing.
+async fn loaded(loading: &mut Option<JoinHandle<Result<(), LoadFailed>>>) -> Result<(), LoadFailed> {
+    match loading {
+        None => std::future::pending().await,
+        Some(loading) => loading.await.unwrap_or_else(|panic| {
+            let path = std::path::PathBuf::new();
+            Err(LoadFailed { path, reason: panic.to_string() })
+        }),
+    }
+}
+
+/// The data is there.
+fn begin_serving(shared: &Arc<Shared>, addr: SocketAddr, cron: &mut JoinSet<()>) {
+    tracing::info!(%addr, replid = %shared.replication.stream().history.load().replid, "ready to accept connections");
+    shared.follow_from_the_start();
+    cron.spawn(cron::run(Arc::clone(shared)));
 }
 
 async fn listen(config: &Config) -> io::Result<(TcpListener, SocketAddr)> {

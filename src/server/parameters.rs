@@ -5,7 +5,7 @@
 
 use super::config::{
     Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, LoadPolicy, MAX_HZ, MIN_BACKLOG_BYTES, MIN_HZ,
-    OutputLimit, UnsupportedDataPolicy,
+    OutputLimit, SavePoint, UnsupportedDataPolicy,
 };
 use super::notifications::Notifications;
 
@@ -100,6 +100,28 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         "databases",
         |c| c.databases.to_string(),
         |c, v| integer(v, 1, u64::from(u16::MAX)).map(|n| c.databases = u16::try_from(n).unwrap_or(u16::MAX)),
+    ),
+    fixed(
+        "dbfilename",
+        |c| c.dbfilename.clone(),
+        |c, v| match v {
+            "" | "." | ".." => Err("dbfilename can't be empty or a directory".to_owned()),
+            _ if v.contains(['/', '\\', '\0']) => {
+                Err("dbfilename can't be a path, just a filename".to_owned())
+            }
+            _ => {
+                v.clone_into(&mut c.dbfilename);
+                Ok(())
+            }
+        },
+    ),
+    fixed(
+        "dir",
+        |c| c.dir.clone(),
+        |c, v| {
+            v.clone_into(&mut c.dir);
+            Ok(())
+        },
     ),
     live(
         "hz",
@@ -214,14 +236,6 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c| c.repl_timeout_s.to_string(),
         |c, v| integer(v, 1, i32::MAX as u64).map(|n| c.repl_timeout_s = n),
     ),
-    live(
-        "repl-unsupported-data-policy",
-        |c| c.unsupported_data_policy.name().to_owned(),
-        |c, v| {
-            let policy = one_of(v, UnsupportedDataPolicy::ALL, UnsupportedDataPolicy::name);
-            policy.map(|policy| c.unsupported_data_policy = policy)
-        },
-    ),
     renamed(
         "replica-announce-ip",
         "slave-announce-ip",
@@ -259,7 +273,7 @@ pub(super) static PARAMETERS: &[Parameter] = &[
             Ok(())
         },
     ),
-    live("save", |_| String::new(), |_, v| only(v, "")),
+    live("save", show_save_points, |c, v| save_points(v).map(|points| c.save = Some(points))),
     fixed(
         "shards",
         |c| c.shards.to_string(),
@@ -283,6 +297,11 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         |c, v| integer(v, 0, i64::MAX as u64).map(|n| c.slow_log.max_len = n),
     ),
     live(
+        "stop-writes-on-bgsave-error",
+        |c| yes_no(c.stop_writes_on_save_error),
+        |c, v| boolean(v).map(|flag| c.stop_writes_on_save_error = flag),
+    ),
+    live(
         "tcp-keepalive",
         |c| c.tcp_keepalive_s.to_string(),
         |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.tcp_keepalive_s = n),
@@ -296,6 +315,14 @@ pub(super) static PARAMETERS: &[Parameter] = &[
         "timeout",
         |c| c.timeout_s.to_string(),
         |c, v| integer(v, 0, i32::MAX as u64).map(|n| c.timeout_s = n),
+    ),
+    live(
+        "unsupported-data-policy",
+        |c| c.unsupported_data_policy.name().to_owned(),
+        |c, v| {
+            let policy = one_of(v, UnsupportedDataPolicy::ALL, UnsupportedDataPolicy::name);
+            policy.map(|policy| c.unsupported_data_policy = policy)
+        },
     ),
 ];
 
@@ -398,6 +425,23 @@ pub(super) fn parse_memory(value: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+fn show_save_points(config: &Config) -> String {
+    let points = config.save_points().iter().map(|point| format!("{} {}", point.seconds, point.changes));
+    points.collect::<Vec<_>>().join(" ")
+}
+
+/// `<seconds> <changes>`, repeated; nothing is never.
+fn save_points(value: &str) -> Result<Vec<SavePoint>, String> {
+    let invalid = || "Invalid save parameters".to_owned();
+    let numbers: Option<Vec<u64>> = value.split_ascii_whitespace().map(|word| word.parse().ok()).collect();
+    let numbers = numbers.filter(|numbers| numbers.len().is_multiple_of(2)).ok_or_else(invalid)?;
+    let point = |pair: &[u64]| match pair {
+        [seconds, changes] if *seconds > 0 => Ok(SavePoint { seconds: *seconds, changes: *changes }),
+        _ => Err(invalid()),
+    };
+    numbers.chunks_exact(2).map(point).collect()
+}
+
 fn output_limits(config: &Config) -> String {
     let show = |class: &str, limit: OutputLimit| {
         format!("{class} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_s)
@@ -471,7 +515,34 @@ mod tests {
             let mut config = Config::default();
             let shown = parameter.get(&config);
             assert_eq!(parameter.set(&mut config, &shown), Ok(()), "{}", parameter.name);
+            assert_eq!(parameter.get(&config), shown, "{}", parameter.name);
+            // Without a directory there are no save points, whichever are set.
+            config.save = None;
             assert_eq!(config, Config::default(), "{}", parameter.name);
+        }
+    }
+
+    #[test]
+    fn save_points_are_pairs_and_need_a_directory() {
+        let mut config = Config::default();
+        assert_eq!(config.save_points(), []);
+        config.set("dir", "/somewhere").expect("any directory");
+        assert_eq!(show_save_points(&config), "3600 1 300 100 60 10000");
+        for (value, shown) in [("", Some("")), ("5 0", Some("5 0")), (" 1 2  3 4", Some("1 2 3 4"))]
+            .into_iter()
+            .chain(["5", "0 1", "-1 1", "1 x", "1 2 3"].map(|value| (value, None)))
+        {
+            assert_eq!(config.set("save", value).is_ok(), shown.is_some(), "{value:?}");
+            if let Some(shown) = shown {
+                assert_eq!(show_save_points(&config), shown, "{value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_filename_is_no_path() {
+        for (name, fits) in [("dump.rdb", true), ("", false), ("..", false), ("a/b", false), ("/a", false)] {
+            assert_eq!(Config::default().set("dbfilename", name).is_ok(), fits, "{name:?}");
         }
     }
 

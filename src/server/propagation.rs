@@ -57,8 +57,16 @@ pub(super) struct Publisher {
     buffer: ReplicationBuffer,
     /// The term of the writers.
     term: AtomicU64,
-    /// Each place is filled by the first thread that comes to it.
-    writers: Box<[CachePadded<Mutex<Option<Writer>>>]>,
+    writers: Box<[CachePadded<Mutex<Place>>]>,
+}
+
+/// A writer's place.
+#[derive(Default)]
+struct Place {
+    /// Filled by the first thread that comes to it.
+    writer: Option<Writer>,
+    /// Commands that were published from here.
+    commands: u64,
 }
 
 impl Publisher {
@@ -70,7 +78,7 @@ impl Publisher {
         }
     }
 
-    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+    fn place(&self) -> MutexGuard<'_, Place> {
         let own = place();
         // Own place first; if it is taken, any free one; if none is free, wait for the own.
         let free = (0..WRITERS).find_map(|step| self.writers[(own.wrapping_add(step)) % WRITERS].try_lock());
@@ -85,7 +93,15 @@ impl Publisher {
     }
 
     fn publish_frame(&self, stage: impl FnOnce(&mut StagedFrame<'_>)) -> Result<u64, AppendError> {
-        let mut slot = self.writer();
+        self.publish_at(&mut self.place(), stage)
+    }
+
+    fn publish_at(
+        &self,
+        place: &mut Place,
+        stage: impl FnOnce(&mut StagedFrame<'_>),
+    ) -> Result<u64, AppendError> {
+        let slot = &mut place.writer;
         // A writer keeps its term for life. Acquire: pairs with the release in `begin_term`.
         let term = self.term.load(Ordering::Acquire);
         if slot.as_ref().is_some_and(|writer| writer.term() != term) {
@@ -98,7 +114,15 @@ impl Publisher {
 
     /// Publishes one unit. Returns the offset of its end.
     pub fn publish(&self, effects: &Effects<'_>) -> Result<u64, AppendError> {
-        self.publish_frame(|staged| frame::write(effects, staged))
+        let mut place = self.place();
+        let end = self.publish_at(&mut place, |staged| frame::write(effects, staged))?;
+        place.commands += effects.ops.len() as u64;
+        Ok(end)
+    }
+
+    /// How many commands have been published, those of transactions one by one.
+    pub fn commands(&self) -> u64 {
+        self.writers.iter().map(|place| place.lock().commands).sum()
     }
 
     /// Publishes the periodic ping.

@@ -15,6 +15,7 @@ use super::config::{Config, OutputLimit};
 use super::expiry::ActiveExpiry;
 use super::monitor::Monitors;
 use super::pause::{Level, Pause};
+use super::persistence::Persistence;
 use super::pubsub::PubSub;
 use super::replication::{Replication, Stream};
 use super::stats::Stats;
@@ -30,11 +31,33 @@ pub(super) enum Phase {
     /// Writes are paused until the replicas have acknowledged everything, or until then; it may be aborted.
     Stopping {
         until_ms: u64,
+        ending: Ending,
+    },
+    /// The data is being saved; if that fails, it goes on as if nothing had been, unless the end is forced.
+    Saving {
+        until_ms: u64,
+        ending: Ending,
     },
     /// No new connections, clients are closed, replicas take what is left of the stream, until then.
     Draining {
         until_ms: u64,
     },
+}
+
+/// What belongs to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// The data is saved.
+    pub saves: bool,
+    /// Whether it ends also if that fails.
+    pub forced: bool,
+}
+
+impl Phase {
+    /// What follows when the replicas are not waited for, or not any more.
+    fn after_replicas(until_ms: u64, ending: Ending) -> Phase {
+        if ending.saves { Phase::Saving { until_ms, ending } } else { Phase::Draining { until_ms } }
+    }
 }
 
 /// Time for connections to end, however long the replicas have been waited for.
@@ -49,6 +72,7 @@ pub(super) struct Shared {
     pub config_change: Mutex<()>,
     pub keyspace: Arc<Keyspace>,
     pub replication: Replication,
+    pub persistence: Persistence,
     pub clients: Arc<Clients>,
     pub pubsub: Arc<PubSub>,
     pub monitors: Monitors,
@@ -65,7 +89,6 @@ pub(super) struct Shared {
     /// 40 hexadecimal digits that name this run.
     pub run_id: String,
     started: Instant,
-    pub started_unix_s: u64,
 }
 
 impl Shared {
@@ -84,6 +107,7 @@ impl Shared {
         Shared {
             keyspace,
             replication: Replication::new(stream),
+            persistence: Persistence::default(),
             clients: Arc::default(),
             pubsub,
             monitors: Monitors::new(&config),
@@ -97,7 +121,6 @@ impl Shared {
             port,
             run_id: random_id().to_string(),
             started: Instant::now(),
-            started_unix_s: unix_ms() / 1000,
             config: ArcSwap::from_pointee(config),
             config_change: Mutex::new(()),
         }
@@ -113,32 +136,66 @@ impl Shared {
         !matches!(*self.phase.borrow(), Phase::Draining { .. })
     }
 
+    /// How it ends if nobody says otherwise: data is saved if that is done by itself as well.
+    pub fn usual_ending(&self) -> Ending {
+        Ending { saves: !self.config.load().save_points().is_empty(), forced: false }
+    }
+
+    /// Whether nothing is to come into the stream any more but what is executed already.
+    pub fn has_settled(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Saving { .. } | Phase::Draining { .. })
+    }
+
     /// Begins to end. Waits for replicas that lag, if `waits`, for at most `shutdown-timeout`; returns
-    /// whether there is something to wait for. If it has been waiting already, one that does not wait ends
-    /// that.
-    pub fn stop(&self, waits: bool) -> bool {
+    /// whether there is something to wait for, which may be a save. If it has been waiting already, one that
+    /// does not wait ends that. What is not loaded yet is not saved.
+    pub fn stop(&self, waits: bool, ending: Ending) -> bool {
         // First, so that what the replicas are to have is settled.
         self.pause.shutdown(true);
         let timeout_ms = self.config.load().shutdown_timeout_s.saturating_mul(1000);
         let now_ms = self.mono_ms();
         let waits = waits && timeout_ms > 0 && !self.replication.all_have_everything();
+        let ending = Ending { saves: ending.saves && !self.persistence.loading.is_active(), ..ending };
         let mut is_waiting = false;
         self.phase.send_modify(|phase| {
             let until_ms = now_ms.saturating_add(timeout_ms);
             *phase = match *phase {
-                Phase::Running | Phase::Stopping { .. } if !waits => Phase::Draining { until_ms },
-                Phase::Running => Phase::Stopping { until_ms },
+                Phase::Running | Phase::Stopping { .. } if !waits => Phase::after_replicas(until_ms, ending),
+                Phase::Running => Phase::Stopping { until_ms, ending },
                 other => other,
             };
-            is_waiting = matches!(phase, Phase::Stopping { .. });
+            is_waiting = matches!(phase, Phase::Stopping { .. } | Phase::Saving { .. });
         });
         is_waiting
     }
 
     /// Ends at once a wait for replicas that has begun, or begins to end.
     pub fn stop_or_insist(&self) {
-        let waits = !matches!(*self.phase.borrow(), Phase::Stopping { .. });
-        self.stop(waits);
+        let (waits, ending) = match *self.phase.borrow() {
+            Phase::Stopping { ending, .. } => (false, ending),
+            _ => (true, self.usual_ending()),
+        };
+        self.stop(waits, ending);
+    }
+
+    /// The data was saved, or not: ends, or goes on.
+    pub fn end_saving(&self, well: bool) {
+        let now_ms = self.mono_ms();
+        let mut goes_on = false;
+        self.phase.send_if_modified(|phase| {
+            let Phase::Saving { until_ms, ending } = *phase else { return false };
+            goes_on = !well && !ending.forced;
+            *phase = if goes_on {
+                Phase::Running
+            } else {
+                Phase::Draining { until_ms: until_ms.max(now_ms.saturating_add(DRAIN_MIN_MS)) }
+            };
+            true
+        });
+        if goes_on {
+            tracing::error!("the data cannot be saved, so the server does not end");
+            self.pause.shutdown(false);
+        }
     }
 
     /// `SHUTDOWN ABORT`: goes on as if nothing had been; false if no shutdown waits.
@@ -159,7 +216,7 @@ impl Shared {
     /// For how many milliseconds more replicas are waited for, if they are.
     pub fn stopping_ms(&self) -> Option<u64> {
         match *self.phase.borrow() {
-            Phase::Stopping { until_ms } => Some(until_ms.saturating_sub(self.mono_ms())),
+            Phase::Stopping { until_ms, .. } => Some(until_ms.saturating_sub(self.mono_ms())),
             _ => None,
         }
     }
@@ -174,9 +231,9 @@ impl Shared {
             let now_ms = self.mono_ms();
             let has_everything = self.replication.all_have_everything();
             self.phase.send_if_modified(|phase| match *phase {
-                Phase::Stopping { until_ms } if has_everything || now_ms >= until_ms => {
+                Phase::Stopping { until_ms, ending } if has_everything || now_ms >= until_ms => {
                     let until_ms = until_ms.max(now_ms.saturating_add(DRAIN_MIN_MS));
-                    *phase = Phase::Draining { until_ms };
+                    *phase = Phase::after_replicas(until_ms, ending);
                     true
                 }
                 _ => false,

@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 use super::commandlog::{self, Stopwatch};
 use super::dispatch::{
-    Command, Flow, HEAVY_PARTS, NO_REPLICAS, OUT_OF_MEMORY, READ_ONLY, ServerCommand, beside_the_runtime,
-    error,
+    Command, Flow, HEAVY_PARTS, MISCONFIGURED, NO_REPLICAS, OUT_OF_MEMORY, READ_ONLY, ServerCommand,
+    beside_the_runtime, error,
 };
 use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
@@ -76,6 +76,9 @@ impl Session {
             return Err(error(format!("EXECABORT Transaction discarded because of: {OUT_OF_MEMORY}")));
         }
         let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
+        if writes && self.shared.is_misconfigured() {
+            return Err(error(format!("EXECABORT Transaction discarded because of: {MISCONFIGURED}")));
+        }
         if writes && !self.shared.enough_good_replicas() {
             return Err(error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}")));
         }
@@ -168,6 +171,8 @@ impl Session {
                 sleep_in_place(duration);
                 Reply::Simple("OK").into()
             }
+            // The cut needs the locks: it is taken when the transaction has ended.
+            Flow::Saving(_) => Reply::Simple("Background saving scheduled").into(),
             flow => flow,
         }
     }
@@ -196,6 +201,7 @@ impl Executed {
             | Flow::Sync(_)
             | Flow::Postponed { .. }
             | Flow::Stopping
+            | Flow::Saving(_)
             | Flow::Wait { .. }
             | Flow::Sleep { .. } => Reply::Null,
         }

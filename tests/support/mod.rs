@@ -9,6 +9,7 @@
 //! | [`link`] | a TCP proxy: cuts at an exact byte, stays closed, counts |
 //! | [`wait`] | polls for a condition, with a deadline and with what was seen last |
 //! | [`load`] | writers: a random mix of commands over several databases |
+//! | [`encodings`] | keys with every encoding that a real server has |
 //! | [`keyspace`] | reads everything a server holds and compares |
 //! | [`stream`] | a replica that is only a socket: handshake, snapshot, raw stream bytes |
 //! | [`feed`] | a primary that is only a socket: any stream for a real replica |
@@ -23,6 +24,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod encodings;
 pub mod feed;
 pub mod keyspace;
 pub mod link;
@@ -35,7 +37,7 @@ pub mod wait;
 
 pub use client::Client;
 pub use link::Link;
-pub use process::{Program, Scratch, Server, attach, attach_replicas, wait_caught_up, wait_link_up};
+pub use process::{Launch, Program, Scratch, Server, attach, attach_replicas, wait_caught_up, wait_link_up};
 pub use wait::wait_until;
 
 /// Writes a line to standard error past the capture of the test harness, so that the report of a run shows

@@ -97,6 +97,85 @@ impl Scratch {
         fs::create_dir_all(&dir).expect("the target directory can be written");
         Scratch { dir }
     }
+
+    /// A directory in it, made if it is not there.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir).expect("the scratch directory can be written");
+        dir
+    }
+}
+
+/// How a server is started that is not started for the first time, or in another way than others.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What it is.
+    pub program: Program,
+    /// Where it keeps its data; the same for the next start.
+    pub dir: PathBuf,
+    /// More arguments.
+    pub args: Vec<String>,
+    /// No file that it writes may be longer than this.
+    pub max_file_kib: Option<u64>,
+}
+
+impl Launch {
+    /// A server that keeps its data there.
+    pub fn new(program: Program, dir: PathBuf) -> Launch {
+        let args = match program {
+            Program::Replcore => vec!["--dir".to_owned(), dir.display().to_string()],
+            // They have one already.
+            Program::Valkey | Program::Valkey90 | Program::Redis => Vec::new(),
+        };
+        Launch { program, dir, args, max_file_kib: None }
+    }
+
+    /// With these arguments.
+    pub fn with(mut self, args: &[&str]) -> Launch {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Starts it at a port that was free a moment ago, without waiting for it to answer. `name` is what logs
+    /// and failures call it.
+    pub fn spawn(&self, name: &str) -> Server {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        drop(listener);
+        self.spawn_at(name, port)
+    }
+
+    /// Starts it at this port, without waiting for it to answer.
+    pub fn spawn_at(&self, name: &str, port: u16) -> Server {
+        let mut command = self.program.command(port, &self.dir);
+        command.args(&self.args);
+        if let Some(kib) = self.max_file_kib {
+            // The shell's unit is 512 bytes; a write beyond is an error, not a signal.
+            let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2);
+            let mut limited = Command::new("sh");
+            limited.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+            command = limited;
+        }
+        Server::run(self.program, name, port, command, &self.dir)
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(&self, name: &str) -> Server {
+        for _ in 0..PORT_ATTEMPTS {
+            let mut server = self.spawn(name);
+            if server.wait_ready() {
+                return server;
+            }
+        }
+        panic!("{:?} found no free port in {PORT_ATTEMPTS} attempts", self.program);
+    }
+
+    /// Starts it at this port, which nobody else has, and waits until it answers.
+    pub fn start_at(&self, name: &str, port: u16) -> Server {
+        let mut server = self.spawn_at(name, port);
+        assert!(server.wait_ready(), "port {port} of {name} was taken meanwhile");
+        server
+    }
 }
 
 impl Drop for Scratch {
@@ -147,11 +226,14 @@ impl Server {
         drop(listener);
         let dir = scratch.dir.join(format!("{}-{attempt}", name.replace(' ', "-")));
         fs::create_dir_all(&dir).expect("the scratch directory can be written");
+        Server::run(program, name, port, program.command(port, &dir), &dir)
+    }
+
+    fn run(program: Program, name: &str, port: u16, mut command: Command, dir: &Path) -> Server {
         let log = dir.join("log");
         let output = File::create(&log).expect("the scratch directory can be written");
         let errors = output.try_clone().expect("a file handle can be cloned");
-        let mut command = program.command(port, &dir);
-        command.current_dir(&dir).stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
+        command.current_dir(dir).stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Server { program, name: name.to_owned(), port, child, log }
     }

@@ -1,7 +1,7 @@
 //! INFO: the state of the server under Valkey's field names.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -139,16 +139,38 @@ fn resident_bytes() -> Option<u64> {
 }
 
 fn persistence(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
+    let (view, loading) = (shared.save_view(), &shared.persistence.loading);
+    let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    let seconds = |seconds: Option<u64>| seconds.and_then(|s| i64::try_from(s).ok()).unwrap_or(-1);
+    let sends_snapshot = shared.replication.snapshots_running() > 0;
     fields!(
         out,
-        "loading" = 0,
+        "loading" = u8::from(loading.is_active()),
         "async_loading" = 0,
-        "rdb_bgsave_in_progress" = u8::from(shared.replication.snapshots_running() > 0),
-        "rdb_last_save_time" = shared.started_unix_s,
-        "rdb_last_bgsave_status" = "ok",
+        "rdb_changes_since_last_save" = view.changes,
+        "rdb_bgsave_in_progress" = u8::from(view.is_running || sends_snapshot),
+        "rdb_last_save_time" = view.last_save_s,
+        "rdb_last_bgsave_status" = status(view.last_failed),
+        "rdb_last_bgsave_time_sec" = seconds(view.last_took_s),
+        "rdb_current_bgsave_time_sec" = seconds(view.running_s),
+        "rdb_saves" = view.saves,
+        "rdb_save_failures" = view.failures,
+        "rdb_last_load_keys_expired" = get(&loading.keys_expired),
+        "rdb_last_load_keys_loaded" = get(&loading.keys_loaded),
         "aof_enabled" = 0,
         "aof_rewrite_in_progress" = 0,
     );
+    if loading.is_active() {
+        let (total, loaded) = (get(&loading.total_bytes), get(&loading.loaded_bytes));
+        fields!(
+            out,
+            "loading_start_time" = get(&loading.since_s),
+            "loading_total_bytes" = total,
+            "loading_loaded_bytes" = loaded,
+            "loading_loaded_perc" = format_args!("{:.2}", loaded as f64 * 100.0 / total.max(1) as f64),
+        );
+    }
 }
 
 fn stats(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::dispatch::{self, Command, Flow, error, shown};
 use super::super::glob;
 use super::super::session::Session;
-use super::super::state::{random_id, unix_ms};
+use super::super::state::random_id;
 use super::{TABLE, help, is_sub, subcommand_error};
 use crate::keyspace;
 use crate::resp::Reply;
@@ -114,12 +114,6 @@ pub(super) fn time(_: &mut Session, _: &[Bytes]) -> Flow {
     Reply::Array(vec![part(since.as_secs()), part(u64::from(since.subsec_micros()))]).into()
 }
 
-/// Nothing is saved; as in Valkey without a save, the time of the start.
-pub(super) fn lastsave(session: &mut Session, _: &[Bytes]) -> Flow {
-    Reply::Integer(i64::try_from(session.shared.started_unix_s.min(unix_ms() / 1000)).unwrap_or(i64::MAX))
-        .into()
-}
-
 /// There are no functions: flushing them succeeds, everything else is refused.
 pub(super) fn function(_: &mut Session, argv: &[Bytes]) -> Flow {
     scripting("function", argv)
@@ -147,34 +141,4 @@ fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
         }
         (false, _) => subcommand_error(container, argv).into(),
     }
-}
-
-/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: there is nothing to save; the connection ends without an
-/// answer, as in Valkey, unless it waits for replicas and is aborted. `NOW` does not wait.
-pub(super) fn shutdown(session: &mut Session, argv: &[Bytes]) -> Flow {
-    let (mut abort, mut save, mut now) = (false, 0, false);
-    for option in argv.iter().skip(1) {
-        match option.to_ascii_lowercase().as_slice() {
-            b"nosave" | b"save" => save += 1,
-            b"now" => now = true,
-            b"force" => {}
-            b"abort" => abort = true,
-            _ => return error("ERR syntax error").into(),
-        }
-    }
-    if save > 1 || (abort && argv.len() > 2) {
-        return error("ERR syntax error").into();
-    }
-    if abort {
-        return match session.shared.abort_stop() {
-            true => Reply::Simple("OK").into(),
-            false => error("ERR No shutdown in progress.").into(),
-        };
-    }
-    tracing::info!(client = session.client.id, "shutting down at a client's request");
-    if session.shared.stop(!now) {
-        return Flow::Stopping;
-    }
-    session.closing = true;
-    Flow::Silent
 }

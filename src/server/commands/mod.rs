@@ -8,6 +8,7 @@ mod connection;
 mod help;
 mod info;
 mod introspection;
+mod persistence;
 mod pubsub;
 mod replication;
 mod transaction;
@@ -41,6 +42,7 @@ const fn overview(name: &'static str, arity: i32, run: Run) -> ServerCommand {
 /// Every server command.
 pub(super) static TABLE: &[ServerCommand] = &[
     command("auth", -2, NO_AUTH, connection::auth),
+    command("bgsave", -1, QUEUED, persistence::bgsave),
     overview("client", -2, client::RUN),
     command("command", -1, QUEUED, introspection::command),
     command("commandlog", -2, QUEUED, commandlog::commandlog),
@@ -53,7 +55,7 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("function", -2, QUEUED, introspection::function),
     command("hello", -1, NO_AUTH, connection::hello),
     overview("info", -1, info::RUN),
-    command("lastsave", 1, QUEUED, introspection::lastsave),
+    command("lastsave", 1, QUEUED, persistence::lastsave),
     command("monitor", 1, QUEUED, pubsub::monitor),
     command("multi", 1, NO_MULTI, transaction::multi),
     command("ping", -1, QUEUED, connection::ping),
@@ -68,9 +70,10 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("replicaof", 3, QUEUED, replication::replicaof),
     command("reset", 1, ALWAYS, connection::reset),
     command("role", 1, QUEUED, replication::role),
+    command("save", 1, NO_MULTI, persistence::save),
     command("script", -2, QUEUED, introspection::script),
     command("select", 2, QUEUED, connection::select),
-    command("shutdown", -1, NO_MULTI, introspection::shutdown),
+    command("shutdown", -1, NO_MULTI, persistence::shutdown),
     command("slaveof", 3, QUEUED, replication::replicaof),
     command("slowlog", -2, QUEUED, commandlog::slowlog),
     command("ssubscribe", -2, QUEUED, pubsub::ssubscribe),

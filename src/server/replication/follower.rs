@@ -21,6 +21,7 @@
 //! [applier's lock](super::role), so that nothing is applied afterwards.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -223,7 +224,7 @@ pub(super) async fn run(shared: Arc<Shared>, following: Arc<Following>, start: S
         _ = over.wait_for(|over| *over) => {}
         () = ended.draining() => {}
         stop = follower.follow() => if let Stop::Refused(refusal) = stop {
-            tracing::error!(%primary, "stopped following: {refusal}; see repl-unsupported-data-policy");
+            tracing::error!(%primary, "stopped following: {refusal}; see unsupported-data-policy");
             follower.note_down(Some(refusal.to_string()));
         }
     }
@@ -431,6 +432,7 @@ impl Follower {
         });
         drop(applier);
         shared.stats.commands.add(unit.calls.len() as u64);
+        shared.replication.other_commands.fetch_add(unit.calls.len() as u64, Ordering::Relaxed);
         passed_on.map_err(|_| Stop::Over)?;
         self.check_replies(unit, &replies, offset)
     }

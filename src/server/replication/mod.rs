@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::persistence::SavedAt;
 use super::state::{Shared, random_id};
 use crate::buffer::AppendError;
 use crate::resync::{LinkState, ReplicaFacts, ReplicaKey, SharedAcks};
@@ -48,7 +49,7 @@ use failover::Failover;
 use deadlines::{Generation, Refusal, needs_field_deadlines};
 pub(super) use failover::FailoverRequest;
 pub(super) use link::serve;
-pub(super) use role::{Following, Origin, RoleChange};
+pub(super) use role::{Following, RoleChange};
 pub(super) use stream::Stream;
 
 /// Snapshots that are made or sent at a time; more replicas wait for their turn, with a newline a
@@ -119,6 +120,10 @@ pub(super) struct Replication {
     /// Serialises changes of the two above, and the begin and the end of a failover.
     role_change: Mutex<()>,
     failover: Failover,
+    /// What the data came from at the start.
+    saved: Mutex<Option<SavedAt>>,
+    /// Commands published to streams before, and applied of the stream of others.
+    other_commands: AtomicU64,
     /// Taken alone, or before `acks`.
     links: Mutex<BTreeMap<ReplicaKey, Registered>>,
     acks: SharedAcks,
@@ -138,6 +143,8 @@ impl Replication {
             following: ArcSwapOption::empty(),
             role_change: Mutex::default(),
             failover: Failover::default(),
+            saved: Mutex::default(),
+            other_commands: AtomicU64::new(0),
             links: Mutex::default(),
             acks: SharedAcks::default(),
             getack_wanted: Notify::new(),
@@ -152,6 +159,16 @@ impl Replication {
     /// The stream that the data belongs to now.
     pub fn stream(&self) -> Guard<Arc<Stream>> {
         self.stream.load()
+    }
+
+    /// The data is loaded from a file that was saved there.
+    pub fn start_from(&self, saved: Option<SavedAt>) {
+        *self.saved.lock() = saved;
+    }
+
+    /// Commands that have come into the data since the start, by clients or from a primary.
+    pub fn commands(&self) -> u64 {
+        self.stream().publisher.commands() + self.other_commands.load(Ordering::Relaxed)
     }
 
     /// The end of the stream.
@@ -285,7 +302,7 @@ impl Replication {
     pub async fn ask_for_acks(&self, shared: &Shared) {
         loop {
             self.getack_wanted.notified().await;
-            if !self.has_replicas() {
+            if !self.has_replicas() || shared.has_settled() {
                 continue;
             }
             let newcomers = self.asked.lock().newcomers;
@@ -336,7 +353,8 @@ impl Shared {
     pub fn ping_replicas(&self) {
         // During a failover the replica is to catch up.
         let replication = &self.replication;
-        if replication.has_replicas() && !replication.is_replica() && !replication.failover.is_running() {
+        let is_still = replication.is_replica() || replication.failover.is_running() || self.has_settled();
+        if replication.has_replicas() && !is_still {
             match self.replication.stream().publisher.ping() {
                 // It has become a replica meanwhile.
                 Ok(_) | Err(AppendError::Fenced { .. }) => {}

@@ -19,11 +19,13 @@
 //! `role_change`, then the applier of what is followed, then the shards, then the place in the stream.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::follower::{self, Start};
+use super::link::LinkEnd;
 use super::{Replication, Stream};
 use crate::buffer::Writer;
 use crate::keyspace::Reign;
@@ -45,6 +47,8 @@ pub(in crate::server) enum RoleChange {
 pub(in crate::server) enum Origin {
     /// It may: the primary is asked to go on from here, and knows by the history.
     Shared,
+    /// The same, from a file that says which database is selected in the stream.
+    Saved { db: Option<u32> },
     /// It is new: a copy is asked for.
     Unknown,
 }
@@ -134,10 +138,28 @@ impl Replication {
         self.following.load().as_ref().is_some_and(|following| !following.view.lock().is_up())
     }
 
+    /// The offset of a cut in `stream`, and the database that is selected there if a command may follow without
+    /// a `SELECT`. To be called with all shards locked, under which role and stream change.
+    pub(super) fn place_of_cut(&self, stream: &Arc<Stream>) -> Result<(u64, Option<u32>), LinkEnd> {
+        if !Arc::ptr_eq(stream, &self.stream()) {
+            return Err(LinkEnd::HistoryBroken);
+        }
+        match self.following() {
+            None => {
+                // Who embeds the server may have sealed a term, and begun another.
+                stream.publisher.begin_term(stream.buffer.term());
+                Ok((stream.publisher.mark()?, None))
+            }
+            Some(following) => Ok(following.passed_on(stream)),
+        }
+    }
+
     /// From now on `stream` is the one that the data belongs to; the links that read the one before end. To
     /// be called with all shards locked.
     pub(super) fn replace_stream(&self, stream: Arc<Stream>) {
         let before = self.stream.swap(stream);
+        // That everything is another is a change, too.
+        self.other_commands.fetch_add(before.publisher.commands() + 1, Ordering::Relaxed);
         // Sealed already only if it has ended.
         let _ = before.buffer.seal(crate::buffer::LAST_TERM);
         self.forget_questions();
@@ -168,10 +190,11 @@ impl Shared {
     }
 
     /// Follows the primary of the configuration, if it names one. Must be called inside the runtime.
-    pub fn follow_from_the_start(self: &Arc<Self>, origin: Origin) {
-        if let Some((host, port)) = self.config.load().replicaof.clone() {
-            self.follow(&host, port, origin, &|_| true);
-        }
+    pub fn follow_from_the_start(self: &Arc<Self>) {
+        let Some((host, port)) = self.config.load().replicaof.clone() else { return };
+        let saved = self.replication.saved.lock().take();
+        let origin = saved.map_or(Origin::Unknown, |saved| Origin::Saved { db: saved.db });
+        self.follow(&host, port, origin, &|_| true);
     }
 
     /// Has `CONFIG GET replicaof` say what is followed.
@@ -241,7 +264,10 @@ impl Shared {
             before.end();
         }
         let following = Arc::new(Following::new(host, port, self.mono_ms()));
-        let db = before.as_ref().and_then(|before| before.place.lock().db);
+        let db = match origin {
+            Origin::Saved { db } => db,
+            _ => before.as_ref().and_then(|before| before.place.lock().db),
+        };
         let changed = self.keyspace.try_change_reign(Reign::Followed, || {
             if !may(replication.end_offset()) {
                 return Err(());
@@ -258,7 +284,7 @@ impl Shared {
         self.clients.end_waits_of_a_primary(&self.keyspace);
         tracing::info!(primary = %format_args!("{host}:{port}"), offset, replid = %id, "became a replica");
         let start = match origin {
-            Origin::Shared => Start::Resume(Position { id, offset, db }),
+            Origin::Shared | Origin::Saved { .. } => Start::Resume(Position { id, offset, db }),
             Origin::Unknown => Start::Anew,
         };
         tokio::spawn(follower::run(Arc::clone(self), following, start));

@@ -28,7 +28,6 @@
 //! taken while a snapshot is spooled and while a replica loads: a replica without a place in the
 //! stream is told at once, not after it has loaded in vain.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -163,31 +162,13 @@ impl ReplicaLink {
             if hashes > 0 && !takes_deadlines {
                 return Err(CannotHold::Snapshot { hashes, version: self.facts.version }.into());
             }
-            let (offset, stream_db) = self.place_of_cut()?;
+            let (offset, stream_db) = replication.place_of_cut(&self.stream)?;
             self.begin_generation((hashes == 0).then(|| replication.field_deadlines.clean(offset)));
             Ok(Cut { offset, stream_db, cursor: self.stream.buffer.attach(offset)? })
         };
         let (cut, snapshot) = self.shared.keyspace.try_cut(mark)?;
         self.shared.stats.sync_full.add(1);
         Ok((cut, snapshot))
-    }
-
-    /// The offset of a cut, and the database that is selected there if a command may follow without a
-    /// `SELECT`. To be called with all shards locked.
-    fn place_of_cut(&self) -> Result<(u64, Option<u32>), LinkEnd> {
-        let replication = &self.shared.replication;
-        // The role and the stream change under all locks only.
-        if !Arc::ptr_eq(&self.stream, &replication.stream()) {
-            return Err(LinkEnd::HistoryBroken);
-        }
-        match replication.following() {
-            None => {
-                // Who embeds the server may have sealed a term, and begun another.
-                self.stream.publisher.begin_term(self.stream.buffer.term());
-                Ok((self.stream.publisher.mark()?, None))
-            }
-            Some(following) => Ok(following.passed_on(&self.stream)),
-        }
     }
 
     /// Looks what there is to send, and whether this replica may have it.
@@ -212,7 +193,7 @@ impl ReplicaLink {
             format: self.facts.snapshot_format(),
             replid: history.replid,
             offset,
-            stream_db: stream_db.and_then(|db| u16::try_from(db).ok()).unwrap_or(0),
+            stream_db,
         };
         let action = match framing {
             Framing::Length => self.spooled(write, source, &mut cursor).await?,

@@ -40,8 +40,8 @@ pub(super) struct Source {
     pub format: SnapshotFormat,
     pub replid: ReplicationId,
     pub offset: u64,
-    /// The database selected there. Without meaning if a `SELECT` follows.
-    pub stream_db: u16,
+    /// The database selected there, if a command may follow without a `SELECT`.
+    pub stream_db: Option<u32>,
 }
 
 /// A snapshot in an anonymous file.
@@ -63,6 +63,53 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.replication.snapshots_running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is to be saved: the data at one offset of the stream.
+pub(in crate::server) struct Saveable {
+    source: Source,
+    /// Commands that had been published.
+    pub commands: u64,
+}
+
+impl Saveable {
+    /// The offset of the cut.
+    pub fn offset(&self) -> u64 {
+        self.source.offset
+    }
+
+    /// Writes the snapshot, chunk by chunk.
+    ///
+    /// # Errors
+    /// `sink`'s.
+    pub fn write(self, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+        write(self.source, sink)
+    }
+}
+
+impl Shared {
+    /// Takes the cut of a save. What follows in the stream is preceded by a `SELECT`, so that the saved
+    /// database is the first.
+    ///
+    /// # Errors
+    /// The stream takes no more.
+    pub fn cut_to_save(&self) -> io::Result<Saveable> {
+        let replication = &self.replication;
+        let mark = |_| -> io::Result<_> {
+            let stream = replication.stream();
+            let (offset, stream_db) = replication.place_of_cut(&stream).map_err(io::Error::other)?;
+            Ok((offset, stream_db, replication.commands(), stream.history.load().replid))
+        };
+        let ((offset, stream_db, commands, replid), snapshot) = self.keyspace.try_cut(mark)?;
+        let source =
+            Source { snapshot: Some(snapshot), format: SnapshotFormat::Valkey80, replid, offset, stream_db };
+        Ok(Saveable { source, commands })
+    }
+
+    /// Commands that have been published since the start.
+    pub fn published_commands(&self) -> u64 {
+        self.replication.commands()
     }
 }
 
@@ -142,7 +189,7 @@ fn write(source: Source, sink: Sink<'_>) -> io::Result<()> {
         created_s: unix_ms() / 1000,
         used_memory_bytes: 0,
         replication: Some(ReplicationAux {
-            stream_db: source.stream_db,
+            stream_db: source.stream_db.and_then(|db| u16::try_from(db).ok()).unwrap_or(0),
             replication_id: source.replid.as_str(),
             offset: source.offset,
         }),
@@ -304,7 +351,7 @@ mod tests {
                 run(&keyspace, &[b"HSET", &[key.wrapping_add(1)], b"later", b"v"]);
             }
             let source =
-                Source { snapshot: Some(snapshot), format, replid: ReplicationId::from_random([7; 20]), offset: 0, stream_db: 0 };
+                Source { snapshot: Some(snapshot), format, replid: ReplicationId::from_random([7; 20]), offset: 0, stream_db: None };
             let mut file = Vec::new();
             write(source, &mut |chunk| {
                 file.extend_from_slice(&chunk);

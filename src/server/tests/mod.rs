@@ -38,7 +38,7 @@ struct Running {
     addr: SocketAddr,
     buffer: crate::buffer::ReplicationBuffer,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), super::LoadFailed>>,
 }
 
 impl Running {
@@ -69,7 +69,7 @@ impl Running {
     }
 
     async fn ended(self) {
-        soon("the end of the server", self.task).await.expect("no panic");
+        soon("the end of the server", self.task).await.expect("no panic").expect("loaded");
     }
 
     /// A field of INFO, as a number.
