@@ -12,10 +12,12 @@
 //! keyspace itself and by a batch that [locks all of it](Reach::Everything): so the same command finds the
 //! data outside a transaction and inside one, where it sees what the commands before it did.
 
+use bytes::Bytes;
+
 use super::blocking::Place;
 use super::command::{Plan, Resolved};
 use super::unit::Unit;
-use super::{Call, ExpiryPolicy, Keyspace, KeyspaceStats, WatchSet};
+use super::{Call, CommandSpec, ExpiryPolicy, Keyspace, KeyspaceStats, WatchSet};
 use crate::resp::Reply;
 use crate::rewrite::Effects;
 
@@ -89,6 +91,26 @@ impl Batch<'_, '_> {
             Err(error) => return Reply::Error(error.to_string()),
         };
         result.unwrap_or_else(|error| Reply::Error(error.to_string()))
+    }
+
+    /// Runs a data command that was not known when the batch began, in the database `db`: a script's. The batch
+    /// [has locked everything](Reach::Everything), for nobody knows what the command touches; otherwise there
+    /// is nothing to answer.
+    pub fn call(&mut self, argv: &[Bytes], db: u16, spec: &'static CommandSpec) -> Reply {
+        debug_assert!(self.unit.locks_all(), "the shards of its keys are locked");
+        if !self.unit.locks_all() {
+            return Reply::Null;
+        }
+        let mut unit = Unit::within(&mut self.unit);
+        unit.notes_access = self.unit.notes_access;
+        let result = unit.run_one(argv, db, spec);
+        unit.merge_into(&mut self.unit);
+        result.unwrap_or_else(|error| Reply::Error(error.to_string()))
+    }
+
+    /// The clock of the batch: milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.unit.now_ms
     }
 
     /// Whether lookups count as accesses to the keys from now on (`CLIENT NO-TOUCH`).

@@ -100,9 +100,11 @@ use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::batch::Reach;
 use self::blocking::{Executed, Waiters};
@@ -486,8 +488,20 @@ impl Keyspace {
     }
 
     fn lock_shard(&self, number: usize) -> MutexGuard<'_, Shard> {
-        self.shards[number].lock()
+        let shard = &self.shards[number];
+        shard.try_lock_for(LOCK_PATIENCE).unwrap_or_else(|| beside_the_runtime(|| shard.lock()))
     }
+}
+
+/// Who waits longer than this for a lock leaves its thread's other tasks to another thread: a script may hold
+/// the lock for as long as it likes.
+const LOCK_PATIENCE: Duration = Duration::from_millis(10);
+
+/// Runs `wait` so that the runtime's other tasks move to another thread meanwhile, where the runtime can do that.
+fn beside_the_runtime<T>(wait: impl FnOnce() -> T) -> T {
+    let multi_threaded =
+        || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if multi_threaded() { tokio::task::block_in_place(wait) } else { wait() }
 }
 
 #[cfg(test)]

@@ -126,6 +126,13 @@ impl<'k, 'c> Unit<'k, 'c> {
         outer.garbage.extend(self.garbage);
     }
 
+    /// Ends a unit [within](Self::within) another, which does as its own what this one did.
+    pub fn merge_into(self, outer: &mut Unit<'k, '_>) {
+        outer.locked = self.locked;
+        outer.garbage.extend(self.garbage);
+        outer.effects.absorb(self.effects);
+    }
+
     /// Whether every shard is locked.
     pub fn locks_all(&self) -> bool {
         self.locked.len() == self.keyspace.options.shards

@@ -40,7 +40,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> String {
 }
 
 /// The bytes that `text` was made of.
-pub(super) fn put(text: &str, out: &mut impl BufMut) {
+pub(crate) fn put(text: &str, out: &mut impl BufMut) {
     let mut rest = text;
     while let Some((at, byte)) = rest.char_indices().find_map(|(at, c)| Some((at, byte_of(c)?))) {
         out.put_slice(&rest.as_bytes()[..at]);
@@ -48,6 +48,14 @@ pub(super) fn put(text: &str, out: &mut impl BufMut) {
         rest = &rest[at + stand_in(byte).len_utf8()..];
     }
     out.put_slice(rest.as_bytes());
+}
+
+/// [`put`] into bytes of its own.
+#[cfg(feature = "server")]
+pub(crate) fn to_bytes(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    put(text, &mut out);
+    out
 }
 
 #[cfg(test)]

@@ -291,6 +291,13 @@ impl<'a> Effects<'a> {
         }
     }
 
+    /// Adds what another part of the unit propagates, whose arguments do not live as long.
+    pub fn absorb(&mut self, part: Effects<'_>) {
+        let owned = |op: Op<'_>| Op { db: op.db, argv: Cow::Owned(op.argv.into_owned()) };
+        self.ops.extend(part.ops.into_iter().map(owned));
+        self.failure = self.failure.take().or(part.failure);
+    }
+
     /// Adds a command made by the primary (a side operation).
     pub fn push_command(&mut self, db: u16, argv: Argv) {
         self.ops.push(Op { db, argv: Cow::Owned(argv) });

@@ -12,6 +12,9 @@ pub use crate::keyspace::memory::{EvictionPolicy, MemoryLimits};
 /// Smallest accepted `repl-backlog-size`, in bytes. Smaller settings are raised to it, as in Valkey.
 pub const MIN_BACKLOG_BYTES: u64 = 16 * 1024;
 
+/// Smallest accepted `lua-memory-limit`, in bytes: an interpreter takes a quarter of it.
+pub(super) const MIN_LUA_MEMORY_BYTES: u64 = 1 << 20;
+
 /// Least and greatest `hz`. Other settings become the nearer one, as in Valkey.
 pub(super) const MIN_HZ: u64 = 1;
 pub(super) const MAX_HZ: u64 = 500;
@@ -202,6 +205,11 @@ pub struct Config {
     /// How much memory the data may take, and what goes when it takes more (`maxmemory`, `maxmemory-policy`,
     /// `maxmemory-samples`, `maxmemory-eviction-tenacity`, `lfu-log-factor`, `lfu-decay-time`).
     pub memory: MemoryLimits,
+    /// Milliseconds that a script may run until others are told `BUSY` (`busy-reply-threshold`); 0 lets them wait.
+    pub busy_reply_threshold_ms: u64,
+    /// Most bytes that the interpreter of scripts may take, its garbage included (`lua-memory-limit`). Default 256
+    /// MiB. Not Valkey's.
+    pub lua_memory_bytes: u64,
     /// Active expiry cycles per second (`hz`), 1 to 500. Default 10.
     pub hz: u64,
     /// How much time active expiry may take (`active-expire-effort`), 1 to 10: each of the `hz` cycles 25 %
@@ -263,6 +271,8 @@ impl Default for Config {
             min_replicas_to_write: 0,
             min_replicas_max_lag_s: 10,
             memory: MemoryLimits::default(),
+            busy_reply_threshold_ms: 5_000,
+            lua_memory_bytes: 256 << 20,
             hz: 10,
             active_expire_effort: 1,
             shutdown_timeout_s: 10,

@@ -289,12 +289,12 @@ impl Connection {
     /// Executes a command, after the pause if there is one.
     async fn execute(&mut self, argv: Vec<Bytes>) -> Result<Flow, End> {
         let mut flow = self.session.execute(argv);
-        while let Flow::Postponed { level, argv } = flow {
+        while let Flow::Postponed { hold, argv } = flow {
             self.session.publish_profile(self.session.last_command);
             self.flush().await?;
             self.publish_buffers(argv.iter().map(|arg| arg.len() as u64).sum());
             let shared = Arc::clone(&self.session.shared);
-            if self.blocked(shared.resumed(level)).await?.is_none() {
+            if self.blocked(shared.released(hold)).await?.is_none() {
                 return Err(End::Closed);
             }
             flow = self.session.execute(argv);

@@ -18,13 +18,14 @@ use super::commands;
 use super::monitor::Ran;
 use super::pause::Level;
 use super::persistence::Saving;
+use super::scripting;
 use super::session::{Queued, Session};
-use super::state::unix_ms;
+use super::state::{Shared, unix_ms};
 use super::transaction::Executed;
-use crate::keyspace::batch::Overview;
+use crate::keyspace::batch::{Batch, Overview, Reach};
 use crate::keyspace::blocking::{self, Waiting};
 use crate::keyspace::memory::untouched;
-use crate::keyspace::{self, Call, CommandSpec, Flag, Room};
+use crate::keyspace::{self, Call, CommandSpec, Flag, Room, WatchSet};
 use crate::resp::{Protocol, Reply, text};
 use crate::rewrite::Effects;
 
@@ -51,12 +52,16 @@ impl Command {
     }
 
     /// Whether it may write to the stream.
-    fn may_replicate(self) -> bool {
-        self.is_write() || matches!(self, Command::Data(spec) if spec.flags.contains(&Flag::Pubsub))
+    pub fn may_replicate(self) -> bool {
+        self.is_write()
+            || match self {
+                Command::Data(spec) => spec.flags.contains(&Flag::Pubsub),
+                Command::Server(command) => matches!(command.name, "eval" | "evalsha"),
+            }
     }
 
     /// Refuses a subcommand that does not exist or takes other arguments.
-    fn check_subcommand(self, argv: &[Bytes]) -> Result<(), Reply> {
+    pub fn check_subcommand(self, argv: &[Bytes]) -> Result<(), Reply> {
         match self {
             Command::Data(spec) => spec.check_subcommand(argv).map_err(|refusal| error(refusal.to_string())),
             Command::Server(command) => commands::check_subcommand(command.name, argv),
@@ -102,9 +107,9 @@ pub(super) enum Flow {
     },
     /// The command waits for a key: answer with the end of that.
     Block(Waiting),
-    /// The client is paused: the command runs when less than this is paused.
+    /// The command has to wait for others: it runs when it is released.
     Postponed {
-        level: Level,
+        hold: Hold,
         argv: Vec<Bytes>,
     },
     /// `SHUTDOWN` that waits for replicas or a save: an answer only if it is aborted.
@@ -118,6 +123,15 @@ pub(super) enum Flow {
     },
     /// `PSYNC` or `SYNC`: the connection becomes a replica's.
     Sync(commands::SyncRequest),
+}
+
+/// What puts a command off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// The client is paused: until less than this is paused.
+    Pause(Level),
+    /// A script runs: until it ends, or is late enough for others to be told.
+    Script,
 }
 
 impl Flow {
@@ -154,12 +168,23 @@ pub(super) enum Run {
     /// With the keyspace as a whole, if its arguments ask for that: from outside, or from within a
     /// transaction.
     Overview { asks: fn(&[Bytes]) -> bool, run: fn(&mut Session, &[Bytes], &mut dyn Overview) -> Flow },
+    /// As one unit that has locked everything, its own or that of a transaction.
+    Script(fn(&mut Session, &[Bytes], &mut Batch<'_, '_>) -> Reply),
 }
 
 impl ServerCommand {
     /// Whether it needs the keyspace as a whole.
     pub fn asks_for_everything(&self, argv: &[Bytes]) -> bool {
-        matches!(self.run, Run::Overview { asks, .. } if asks(argv))
+        match self.run {
+            Run::Plain(_) => false,
+            Run::Overview { asks, .. } => asks(argv),
+            Run::Script(_) => true,
+        }
+    }
+
+    /// Whether it runs a script.
+    pub fn is_script(&self) -> bool {
+        matches!(self.run, Run::Script(_))
     }
 
     /// Runs it.
@@ -167,6 +192,7 @@ impl ServerCommand {
         match self.run {
             Run::Plain(run) => run(session, argv),
             Run::Overview { run, .. } => run(session, argv, keyspace),
+            Run::Script(run) => session.run_alone(run, argv).into(),
         }
     }
 }
@@ -213,13 +239,28 @@ pub(super) fn wrong_arity(name: &str) -> Reply {
 pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const LOADING: &str = "LOADING Valkey is loading the dataset in memory";
 /// Worded as Valkey words it.
-pub(super) const MISCONFIGURED: &str = "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+const MISCONFIGURED: &str = "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. \
      Commands that may modify the data set are disabled, because this instance is configured to report errors \
      during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs \
      for details about the RDB error.";
-pub(super) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 pub(super) const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 const PRIMARY_DOWN: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+
+impl Shared {
+    /// Why no client may write now, if none may.
+    pub fn write_refusal(&self) -> Option<&'static str> {
+        if self.is_misconfigured() {
+            Some(MISCONFIGURED)
+        } else if !self.enough_good_replicas() {
+            Some(NO_REPLICAS)
+        } else if self.refuses_writes() {
+            Some(READ_ONLY)
+        } else {
+            None
+        }
+    }
+}
 
 impl Session {
     /// Executes one command, or queues it.
@@ -258,7 +299,12 @@ impl Session {
             return self.refuse(found, error(LOADING));
         }
         if let Some(level) = self.is_paused(command) {
-            return Flow::Postponed { level, argv };
+            return Flow::Postponed { hold: Hold::Pause(level), argv };
+        }
+        match self.is_held_by_script(command, &argv) {
+            None => {}
+            Some(Ok(hold)) => return Flow::Postponed { hold, argv },
+            Some(Err(busy)) => return self.refuse(found, busy),
         }
         if self.monitoring && matches!(command, Command::Data(_)) {
             return self.refuse(found, error("ERR Replica can't interact with the keyspace"));
@@ -309,8 +355,8 @@ impl Session {
                 if !command.rules.unlogged && !matches!(flow, Flow::Sleep { .. }) {
                     commandlog::note(self, &argv, stopwatch.elapsed(), flow.reply());
                 }
-                // The line of an `EXEC` belongs to those of its commands.
-                if command.name != "exec" {
+                // The line of an `EXEC` belongs to those of its commands; a script has shown itself before its own.
+                if command.name != "exec" && !command.is_script() {
                     self.record(&argv);
                 }
                 flow
@@ -390,14 +436,9 @@ impl Session {
             return Some(OUT_OF_MEMORY);
         }
         if command.is_write() {
-            if shared.is_misconfigured() {
-                return Some(MISCONFIGURED);
-            }
-            if !shared.enough_good_replicas() {
-                return Some(NO_REPLICAS);
-            }
-            if shared.refuses_writes() {
-                return Some(READ_ONLY);
+            let refusal = shared.write_refusal();
+            if refusal.is_some() {
+                return refusal;
             }
         }
         if matches!(command, Command::Data(_)) && shared.hides_stale_data() && !command.may_be_stale() {
@@ -450,6 +491,60 @@ impl Session {
         let Reply::Error(reason) = refusal else { return refusal };
         let reason = reason.strip_prefix("ERR ").unwrap_or(&reason);
         error(format!("EXECABORT Transaction discarded because of: {reason}"))
+    }
+
+    /// Runs a script as a unit of its own and remembers the end of what it published.
+    fn run_alone(
+        &mut self,
+        run: fn(&mut Session, &[Bytes], &mut Batch<'_, '_>) -> Reply,
+        argv: &[Bytes],
+    ) -> Reply {
+        let shared = Arc::clone(&self.shared);
+        self.out_of_memory = shared.make_room() == Room::None;
+        let mut end = self.last_write_offset;
+        let mut publish = |effects: &Effects<'_>| end = shared.publish(effects).unwrap_or(end);
+        let body = |batch: &mut Batch<'_, '_>| run(self, argv, batch);
+        let watch = WatchSet::new();
+        let reply =
+            shared.keyspace.execute_batch(&watch, &[], Reach::Everything, unix_ms(), &mut publish, body);
+        self.last_write_offset = end;
+        // Without watched keys it runs in any case.
+        reply.unwrap_or(Reply::Null)
+    }
+
+    /// Whether a script runs that the command has to wait for, or that has run for so long that nobody is to wait
+    /// any more: then what to answer.
+    fn is_held_by_script(&self, command: Command, argv: &[Bytes]) -> Option<Result<Hold, Reply>> {
+        let ran = self.shared.scripting.control.running()?;
+        if ran < scripting::PATIENCE {
+            return None;
+        }
+        let is_sub = |names: &[&str]| {
+            argv.get(1).is_some_and(|sub| names.iter().any(|name| sub.eq_ignore_ascii_case(name.as_bytes())))
+        };
+        let is_kill = command.name() == "script" && is_sub(&["kill"]);
+        let threshold = self.shared.busy_reply_threshold();
+        if !threshold.is_zero() && ran >= threshold {
+            let is_allowed = is_kill
+                || ALLOWED_WHILE_BUSY.contains(&command.name())
+                || (command.name() == "client" && is_sub(CLIENT_WHILE_BUSY));
+            if !is_allowed {
+                return Some(Err(error(BUSY)));
+            }
+        }
+        let needs_data = match command {
+            Command::Data(_) => true,
+            Command::Server(command) => {
+                command.asks_for_everything(argv) || NEEDS_DATA.contains(&command.name)
+            }
+        };
+        (needs_data && !is_kill && self.may_run_now(command)).then_some(Ok(Hold::Script))
+    }
+
+    /// Whether the command runs now, and is not only queued.
+    fn may_run_now(&self, command: Command) -> bool {
+        let is_immediate = matches!(command, Command::Server(command) if command.rules.immediate);
+        self.transaction.is_none() || is_immediate
     }
 
     /// Runs a data command that may wait and remembers the end of what it published.
@@ -523,6 +618,19 @@ const ALLOWED_TO_SUBSCRIBERS: &[&str] = &[
     "sunsubscribe",
     "unsubscribe",
 ];
+
+/// What a client is answered while a script does not end.
+const BUSY: &str = "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+
+/// What is not answered that, as in Valkey.
+const ALLOWED_WHILE_BUSY: &[&str] = &[
+    "auth", "discard", "hello", "multi", "quit", "replconf", "reset", "select", "shutdown", "unwatch",
+    "watch",
+];
+const CLIENT_WHILE_BUSY: &[&str] = &["getname", "id", "no-evict", "no-touch", "reply", "setinfo", "setname"];
+
+/// Server commands that take locks of the keyspace, or wait for the interpreter.
+const NEEDS_DATA: &[&str] = &["exec", "reset", "script", "unwatch", "watch"];
 
 /// Commands whose subcommands are commands of their own.
 const CONTAINERS: &[&str] = &[

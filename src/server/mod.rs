@@ -32,6 +32,7 @@
 //! | `replication` | the replicas, `WAIT`, resynchronisation |
 //! | `persistence` | the snapshot on disk: saving, the end, the start |
 //! | `loading` | a snapshot becomes data |
+//! | `scripting` | `EVAL` and its like: Lua |
 //! | `pause` | clients that are paused |
 //! | `cron`, `expiry` | what happens by time; active expiry |
 //!
@@ -80,6 +81,7 @@ mod persistence;
 mod propagation;
 mod pubsub;
 mod replication;
+mod scripting;
 mod session;
 mod state;
 mod stats;

@@ -15,7 +15,7 @@
 //! has no limit by default: a watcher that does not read would grow without a bound. Here it has `normal`'s
 //! limit if there is one, and `pubsub`'s otherwise.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -77,8 +77,8 @@ impl Monitors {
         self.count.store(clients.len(), Ordering::Relaxed);
     }
 
-    /// Shows commands that a client ran, one after the other with nothing between them.
-    pub fn record<'a>(&self, by: SocketAddr, commands: impl IntoIterator<Item = Ran<'a>>) {
+    /// Shows commands that a client, or a script, ran, one after the other with nothing between them.
+    pub fn record<'a>(&self, by: impl Display, commands: impl IntoIterator<Item = Ran<'a>>) {
         let clients = self.clients.lock();
         if clients.is_empty() {
             return;
@@ -88,7 +88,7 @@ impl Monitors {
             if is_hidden(argv) {
                 continue;
             }
-            let line = Bytes::from(line(by, db, argv));
+            let line = Bytes::from(line(&by, db, argv));
             for client in clients.iter().filter(|client| !client.outbox.is_muted()) {
                 client.push(line.clone(), limit);
             }
@@ -127,7 +127,7 @@ fn is_hidden(argv: &[Bytes]) -> bool {
     is_one_of(0, HIDDEN) || (is_one_of(0, &["client"]) && is_one_of(1, HIDDEN_CLIENT_SUBCOMMANDS))
 }
 
-fn line(by: SocketAddr, db: u16, argv: &[Bytes]) -> Vec<u8> {
+fn line(by: &dyn Display, db: u16, argv: &[Bytes]) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut line = format!("+{}.{:06} [{db} {by}]", now.as_secs(), now.subsec_micros()).into_bytes();
     for arg in redacted(argv) {
@@ -159,6 +159,8 @@ fn quote(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn argv(words: &[&'static str]) -> Vec<Bytes> {
@@ -168,7 +170,7 @@ mod tests {
     /// The line after the time.
     fn shown(argv: &[Bytes]) -> String {
         let by = SocketAddr::from(([127, 0, 0, 1], 7));
-        let line = String::from_utf8(line(by, 3, argv)).expect("plain text");
+        let line = String::from_utf8(line(&by, 3, argv)).expect("plain text");
         line.split_once(' ').expect("a time").1.to_owned()
     }
 

@@ -5,7 +5,7 @@
 
 use super::config::{
     Config, ConfigError, EvictionPolicy, FieldDeadlinesPolicy, LoadPolicy, MAX_HZ, MIN_BACKLOG_BYTES, MIN_HZ,
-    OutputLimit, SavePoint, UnsupportedDataPolicy,
+    MIN_LUA_MEMORY_BYTES, OutputLimit, SavePoint, UnsupportedDataPolicy,
 };
 use super::notifications::Notifications;
 
@@ -69,6 +69,12 @@ pub(super) static PARAMETERS: &[Parameter] = &[
             v.clone_into(&mut c.bind);
             Ok(())
         },
+    ),
+    renamed(
+        "busy-reply-threshold",
+        "lua-time-limit",
+        |c| c.busy_reply_threshold_ms.to_string(),
+        |c, v| integer(v, 0, i64::MAX as u64).map(|n| c.busy_reply_threshold_ms = n),
     ),
     live("client-output-buffer-limit", output_limits, set_output_limits),
     live(
@@ -143,6 +149,11 @@ pub(super) static PARAMETERS: &[Parameter] = &[
             integer(v, 0, i32::MAX as u64)
                 .map(|n| c.memory.lfu_log_factor = u32::try_from(n).unwrap_or(u32::MAX))
         },
+    ),
+    live(
+        "lua-memory-limit",
+        |c| c.lua_memory_bytes.to_string(),
+        |c, v| memory(v, MIN_LUA_MEMORY_BYTES, i64::MAX as u64).map(|bytes| c.lua_memory_bytes = bytes),
     ),
     live(
         "maxclients",

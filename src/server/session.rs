@@ -87,6 +87,8 @@ pub(super) struct Session {
     pub role_change: Option<RoleChange>,
     /// Active expiry was turned on or off, and a cycle may still be running.
     pub expiry_changed: bool,
+    /// Memory was short, and could not be had, when the command began: for the commands of a script.
+    pub out_of_memory: bool,
     /// Close after the replies so far are sent.
     pub closing: bool,
 }
@@ -113,6 +115,7 @@ impl Session {
             last_command: "",
             role_change: None,
             expiry_changed: false,
+            out_of_memory: false,
             closing: false,
         }
     }

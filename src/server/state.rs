@@ -18,6 +18,7 @@ use super::pause::{Level, Pause};
 use super::persistence::Persistence;
 use super::pubsub::PubSub;
 use super::replication::{Replication, Stream};
+use super::scripting::Scripting;
 use super::stats::Stats;
 use crate::buffer::CursorLimits;
 use crate::keyspace::events::EventSink;
@@ -81,6 +82,7 @@ pub(super) struct Shared {
     pub phase: watch::Sender<Phase>,
     pub pause: Pause,
     pub active_expiry: ActiveExpiry,
+    pub scripting: Scripting,
     /// A command has run although memory is short, because its time for evictions was up.
     pub more_to_evict: Notify,
     pub blocked_clients: AtomicUsize,
@@ -116,6 +118,7 @@ impl Shared {
             phase: watch::Sender::new(Phase::Running),
             pause: Pause::default(),
             active_expiry: ActiveExpiry::default(),
+            scripting: Scripting::default(),
             more_to_evict: Notify::new(),
             blocked_clients: AtomicUsize::new(0),
             port,

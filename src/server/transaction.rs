@@ -15,8 +15,7 @@ use bytes::Bytes;
 
 use super::commandlog::{self, Stopwatch};
 use super::dispatch::{
-    Command, Flow, HEAVY_PARTS, MISCONFIGURED, NO_REPLICAS, OUT_OF_MEMORY, READ_ONLY, ServerCommand,
-    beside_the_runtime, error,
+    Command, Flow, HEAVY_PARTS, OUT_OF_MEMORY, READ_ONLY, Run, ServerCommand, beside_the_runtime, error,
 };
 use super::monitor::Ran;
 use super::session::{Queued, Session, Transaction};
@@ -72,18 +71,13 @@ impl Session {
             return Err(error("EXECABORT Transaction discarded because of previous errors."));
         }
         let needs_memory = transaction.queue.iter().any(|queued| queued.command.needs_memory());
-        if self.shared.make_room() == Room::None && needs_memory {
+        self.out_of_memory = self.shared.make_room() == Room::None;
+        if self.out_of_memory && needs_memory {
             return Err(error(format!("EXECABORT Transaction discarded because of: {OUT_OF_MEMORY}")));
         }
         let writes = transaction.queue.iter().any(|queued| queued.command.is_write());
-        if writes && self.shared.is_misconfigured() {
-            return Err(error(format!("EXECABORT Transaction discarded because of: {MISCONFIGURED}")));
-        }
-        if writes && !self.shared.enough_good_replicas() {
-            return Err(error(format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}")));
-        }
-        if writes && self.shared.refuses_writes() {
-            return Err(error(format!("EXECABORT Transaction discarded because of: {READ_ONLY}")));
+        if writes && let Some(refusal) = self.shared.write_refusal() {
+            return Err(error(format!("EXECABORT Transaction discarded because of: {refusal}")));
         }
         self.run_transaction(transaction, argv).map_err(|reason| match reason {
             NotRun::Watched => Reply::NullArray,
@@ -150,7 +144,10 @@ impl Session {
             commandlog::note(self, argv, stopwatch.elapsed(), Some(&reply));
             // `HELLO` itself is answered in the protocol that it chose.
             executed.replies.push((self.protocol, reply));
-            ran.push(Ran { db: self.db, argv });
+            // A script has shown itself, before its commands.
+            if !matches!(step, Step::Server(command, _) if command.is_script()) {
+                ran.push(Ran { db: self.db, argv });
+            }
         }
         self.executing = None;
         if self.shared.monitors.any() {
@@ -160,12 +157,16 @@ impl Session {
         executed
     }
 
-    /// A server command inside `EXEC`, which must not wait for anything but what `DEBUG SLEEP` asks for.
-    fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes], batch: &mut Batch<'_, '_>) -> Flow {
+    /// A server command inside `EXEC` or a script, which must not wait for anything but what `DEBUG SLEEP` asks for.
+    pub fn run_queued(&mut self, command: &ServerCommand, argv: &[Bytes], batch: &mut Batch<'_, '_>) -> Flow {
         if command.name == "monitor" {
             return error("ERR MONITOR isn't allowed for DENY BLOCKING client").into();
         }
-        match command.run(self, argv, batch) {
+        let flow = match command.run {
+            Run::Script(run) => run(self, argv, batch).into(),
+            _ => command.run(self, argv, batch),
+        };
+        match flow {
             Flow::Wait { offset, .. } => Reply::Integer(self.shared.replication.count_acked(offset)).into(),
             Flow::Sleep { duration, .. } => {
                 sleep_in_place(duration);

@@ -115,6 +115,7 @@ fn memory(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
     let rss_bytes = resident_bytes().unwrap_or(0);
     let buffer = shared.replication.stream().buffer.stats();
     let limits = shared.config.load().memory;
+    let scripts = &shared.scripting.figures;
     let dataset_bytes = shared.keyspace.used_bytes();
     let used_bytes = dataset_bytes + buffer.retained_bytes;
     fields!(
@@ -122,6 +123,11 @@ fn memory(shared: &Shared, _: &mut dyn Overview, out: &mut String) {
         "used_memory" = used_bytes,
         "used_memory_rss" = rss_bytes,
         "used_memory_dataset" = dataset_bytes,
+        "used_memory_vm_eval" = scripts.interpreter_bytes(),
+        "used_memory_scripts_eval" = scripts.cached_bytes(),
+        "number_of_cached_scripts" = scripts.cached(),
+        "used_memory_vm_total" = scripts.interpreter_bytes(),
+        "used_memory_scripts" = scripts.interpreter_bytes() + scripts.cached_bytes(),
         "maxmemory" = limits.max_bytes,
         "maxmemory_policy" = limits.policy.name(),
         "mem_fragmentation_ratio" = format_args!("{:.2}", rss_bytes as f64 / used_bytes.max(1) as f64),
@@ -200,6 +206,7 @@ fn stats(shared: &Shared, keyspace: &mut dyn Overview, out: &mut String) {
         "pubsub_patterns" = shared.pubsub.count_active(Kind::Pattern),
         "pubsubshard_channels" = shared.pubsub.count_active(Kind::ShardChannel),
         "evicted_keys" = keyspace.evicted_keys,
+        "evicted_scripts" = shared.scripting.figures.evicted(),
         "keyspace_hits" = keyspace.keyspace_hits,
         "keyspace_misses" = keyspace.keyspace_misses,
         "total_error_replies" = stats.error_replies.get(),

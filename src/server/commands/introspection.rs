@@ -1,4 +1,4 @@
-//! COMMAND, DEBUG, TIME, LASTSAVE, SHUTDOWN, and the scripting commands that clean up.
+//! COMMAND, DEBUG, TIME, LASTSAVE, SHUTDOWN, and what is left of functions.
 
 use std::time::Duration;
 
@@ -116,29 +116,17 @@ pub(super) fn time(_: &mut Session, _: &[Bytes]) -> Flow {
 
 /// There are no functions: flushing them succeeds, everything else is refused.
 pub(super) fn function(_: &mut Session, argv: &[Bytes]) -> Flow {
-    scripting("function", argv)
-}
-
-pub(super) fn script(_: &mut Session, argv: &[Bytes]) -> Flow {
-    scripting("script", argv)
-}
-
-fn scripting(container: &'static str, argv: &[Bytes]) -> Flow {
     if is_sub(argv, b"help") {
-        return help::reply(if container == "script" { help::SCRIPT } else { help::FUNCTION }).into();
+        return help::reply(help::FUNCTION).into();
     }
-    let flush = argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(b"flush"));
-    let mode_fits = match argv.get(2..).unwrap_or_default() {
-        [] => true,
-        [mode] => mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async"),
-        _ => false,
-    };
-    match (flush, mode_fits) {
-        (true, true) => Reply::Simple("OK").into(),
-        (true, false) => {
-            let verb = if container == "script" { "support" } else { "supports" };
-            error(format!("ERR {} FLUSH only {verb} SYNC|ASYNC option", container.to_uppercase())).into()
+    if !is_sub(argv, b"flush") {
+        return subcommand_error("function", argv).into();
+    }
+    match argv.get(2..).unwrap_or_default() {
+        [] => Reply::Simple("OK").into(),
+        [mode] if mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async") => {
+            Reply::Simple("OK").into()
         }
-        (false, _) => subcommand_error(container, argv).into(),
+        _ => error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option").into(),
     }
 }

@@ -11,17 +11,20 @@ mod introspection;
 mod persistence;
 mod pubsub;
 mod replication;
+mod scripting;
 mod transaction;
 
 use bytes::Bytes;
 
 use super::dispatch::{Flow, Rules, Run, ServerCommand, arity_fits, error, shown, wrong_arity};
 use super::session::Session;
+use crate::keyspace::batch::Batch;
 use crate::resp::Reply;
 
 pub(super) use connection::COMPATIBLE_VERSION;
 pub(super) use replication::SyncRequest;
 
+type Script = fn(&mut Session, &[Bytes], &mut Batch<'_, '_>) -> Reply;
 type Plain = fn(&mut Session, &[Bytes]) -> Flow;
 
 const QUEUED: Rules = Rules { no_auth: false, no_multi: false, immediate: false, unlogged: false };
@@ -39,6 +42,11 @@ const fn overview(name: &'static str, arity: i32, run: Run) -> ServerCommand {
     ServerCommand { name, arity, rules: QUEUED, run }
 }
 
+/// Runs a script.
+const fn scripted(name: &'static str, run: Script) -> ServerCommand {
+    ServerCommand { name, arity: -3, rules: QUEUED, run: Run::Script(run) }
+}
+
 /// Every server command.
 pub(super) static TABLE: &[ServerCommand] = &[
     command("auth", -2, NO_AUTH, connection::auth),
@@ -50,6 +58,10 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("debug", -2, QUEUED, introspection::debug),
     command("discard", 1, IMMEDIATE, transaction::discard),
     command("echo", 2, QUEUED, connection::echo),
+    scripted("eval", scripting::eval),
+    scripted("eval_ro", scripting::eval_ro),
+    scripted("evalsha", scripting::evalsha),
+    scripted("evalsha_ro", scripting::evalsha_ro),
     command("exec", 1, Rules { unlogged: true, ..IMMEDIATE }, transaction::exec),
     command("failover", -1, NO_MULTI, replication::failover),
     command("function", -2, QUEUED, introspection::function),
@@ -71,7 +83,7 @@ pub(super) static TABLE: &[ServerCommand] = &[
     command("reset", 1, ALWAYS, connection::reset),
     command("role", 1, QUEUED, replication::role),
     command("save", 1, NO_MULTI, persistence::save),
-    command("script", -2, QUEUED, introspection::script),
+    command("script", -2, QUEUED, scripting::script),
     command("select", 2, QUEUED, connection::select),
     command("shutdown", -1, NO_MULTI, persistence::shutdown),
     command("slaveof", 3, QUEUED, replication::replicaof),
@@ -90,6 +102,14 @@ pub(super) static TABLE: &[ServerCommand] = &[
 /// Whether `argv` names this subcommand.
 fn is_sub(argv: &[Bytes], name: &[u8]) -> bool {
     argv.get(1).is_some_and(|sub| sub.eq_ignore_ascii_case(name))
+}
+
+/// Whether a container is asked for its help.
+pub(super) fn is_help(argv: &[Bytes]) -> bool {
+    let is = |(container, _): &(&str, Subcommands)| {
+        argv.first().is_some_and(|name| name.eq_ignore_ascii_case(container.as_bytes()))
+    };
+    is_sub(argv, b"help") && CONTAINERS.iter().any(is)
 }
 
 /// The subcommands of a container and the arguments that each takes, as [`ServerCommand::arity`] counts them.
@@ -131,7 +151,7 @@ static CONTAINERS: &[(&str, Subcommands)] = &[
             ("shardnumsub", -2),
         ],
     ),
-    ("script", &[("flush", -2), ("help", 2)]),
+    ("script", &[("exists", -3), ("flush", -2), ("help", 2), ("kill", 2), ("load", 3), ("show", 3)]),
     ("slowlog", &[("get", -2), ("help", 2), ("len", 2), ("reset", 2)]),
 ];
 
