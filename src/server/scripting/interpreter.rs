@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mlua::chunk::ChunkMode;
+use mlua::debug::Debug;
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use tokio::sync::watch;
@@ -96,8 +97,7 @@ impl Interpreter {
         self.lua.set_global_hook(triggers, move |lua, _| {
             control.step_aside();
             if control.is_killed() || matches!(*phase.borrow(), Phase::Draining { .. }) {
-                // At every line from here on: whatever the script does to go on, it gets no further.
-                lua.set_global_hook(HookTriggers::EVERY_LINE, |_, _| Err(ended()))?;
+                lua.set_global_hook(HookTriggers::EVERY_LINE, end_at_line)?;
                 return Err(ended());
             }
             Ok(VmState::Continue)
@@ -201,6 +201,15 @@ impl Interpreter {
 
     fn protocol(&self) -> Protocol {
         self.choices.protocol()
+    }
+}
+
+/// Ends a script that is to end at each of its lines: whatever it does to go on, it gets no further. The sandbox
+/// has to clean up.
+fn end_at_line(_: &Lua, debug: &Debug<'_>) -> mlua::Result<VmState> {
+    match debug.source().source.as_deref() {
+        Some(SANDBOX) => Ok(VmState::Continue),
+        _ => Err(ended()),
     }
 }
 

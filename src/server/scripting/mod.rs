@@ -70,9 +70,6 @@ mod random;
 mod run;
 mod structs;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

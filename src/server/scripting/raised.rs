@@ -17,12 +17,8 @@ pub(super) enum Raised {
     #[error("{}", .0.escape_ascii())]
     Line(Bytes),
     /// The end of the script.
-    #[error("{}", ended_line(.0))]
+    #[error("{0}")]
     End(&'static str),
-}
-
-fn ended_line(line: &str) -> &str {
-    line
 }
 
 /// Why a script is ended when somebody asked for it.
@@ -120,7 +116,7 @@ pub(super) fn handle(lua: &Lua, thrown: Value) -> mlua::Result<Table> {
 
 /// The sandbox's own functions are passed over, and one function that is not Lua's.
 fn origin(lua: &Lua) -> Option<(String, i64)> {
-    let mut native = 0;
+    let (mut native, mut was_sandbox) = (0, false);
     for level in 1.. {
         let found = lua.inspect_stack(level, |debug| {
             let line = debug.current_line().and_then(|line| i64::try_from(line).ok());
@@ -132,8 +128,10 @@ fn origin(lua: &Lua) -> Option<(String, i64)> {
             )
         });
         let (source, what, line) = found?;
-        if source == super::interpreter::SANDBOX {
-            native = 0;
+        let is_sandbox = source == super::interpreter::SANDBOX;
+        // What stands for a function of the sandbox that was left by a tail call.
+        if is_sandbox || (was_sandbox && what == "tail") {
+            (native, was_sandbox) = (0, true);
         } else if what == "C" && native == 0 {
             native += 1;
         } else {

@@ -104,8 +104,11 @@ function real.pairs(...)
 end
 
 -- Compiled code is not checked by the interpreter, so none is loaded.
-function real.loadstring(code, name)
-  if type(code) == 'string' and byte(code, 1) == 27 then
+function real.loadstring(...)
+  local code, name = ...
+  if type(code) ~= 'string' and type(code) ~= 'number' then
+    error("bad argument #1 to 'loadstring' (string expected, got " .. typename(select('#', ...), code) .. ')', 2)
+  elseif type(code) == 'string' and byte(code, 1) == 27 then
     return nil, 'attempt to load compiled code'
   end
   return loadstring(code, name)

@@ -9,6 +9,7 @@ mod field_deadlines;
 mod monitor;
 mod pubsub;
 mod replication;
+mod scripting;
 
 use std::net::SocketAddr;
 use std::time::Duration;
