@@ -132,6 +132,11 @@ impl Session {
         self.executing = Some(steps.len());
         let mut ran = Vec::with_capacity(steps.len() + 1);
         for step in steps {
+            let is_script = matches!(step, Step::Server(command, _) if command.is_script());
+            if is_script && self.shared.monitors.any() {
+                // A script shows itself and its commands: what ran before goes first.
+                self.shared.monitors.record(self.client.addr, std::mem::take(&mut ran));
+            }
             let stopwatch = Stopwatch::start(&self.shared.config.load());
             let (argv, reply) = match step {
                 Step::Data(index) => (&calls[*index].argv, batch.run(*index, self.db)),
@@ -144,8 +149,7 @@ impl Session {
             commandlog::note(self, argv, stopwatch.elapsed(), Some(&reply));
             // `HELLO` itself is answered in the protocol that it chose.
             executed.replies.push((self.protocol, reply));
-            // A script has shown itself, before its commands.
-            if !matches!(step, Step::Server(command, _) if command.is_script()) {
+            if !is_script {
                 ran.push(Ran { db: self.db, argv });
             }
         }

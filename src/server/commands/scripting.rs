@@ -57,7 +57,7 @@ pub(super) fn script(session: &mut Session, argv: &[Bytes]) -> Flow {
             None => error("NOSCRIPT No matching script."),
         }
     } else if let (true, [body]) = (is_sub(argv, b"load"), args) {
-        let loaded = scripting.load(body, || session.shared.phase.subscribe());
+        let loaded = session.shared.load_script(body);
         loaded.map_or_else(error, |digest| Reply::Bulk(digest.into()))
     } else {
         subcommand_error("script", argv)

@@ -132,7 +132,7 @@ pub(super) fn sha1hex(bytes: &[u8]) -> String {
 }
 
 fn only(args: &MultiValue) -> Option<&Value> {
-    args.get(0).filter(|_| args.len() == 1)
+    args.front().filter(|_| args.len() == 1)
 }
 
 /// What a function returns, and does not throw, that wants one string.

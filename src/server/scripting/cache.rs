@@ -1,17 +1,15 @@
 //! The scripts that have been seen, by the digest of their text.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mlua::Function;
-use tokio::sync::watch;
 
 use super::api::sha1hex;
-use super::control::Control;
 use super::interpreter::Interpreter;
+use super::raised;
 use crate::resp::text;
-use crate::server::state::Phase;
+use crate::server::state::Shared;
 
 /// The most scripts that are kept which came with `EVAL`; then the one that was not used for longest goes.
 /// Valkey's number.
@@ -100,8 +98,7 @@ impl Engine {
         &mut self,
         body: &Bytes,
         stays: bool,
-        control: &Arc<Control>,
-        phase: impl FnOnce() -> watch::Receiver<Phase>,
+        shared: &Shared,
     ) -> Result<(Digest, Script), String> {
         let digest = sha1hex(body);
         if let Some(script) = self.find(digest.as_bytes()) {
@@ -116,11 +113,12 @@ impl Engine {
         let (flags, code) = read_first_line(body)?;
         let interpreter = match &mut self.interpreter {
             Some(interpreter) => interpreter,
-            none => none.insert(
-                Interpreter::new(control, phase())
-                    .map_err(|error| format!("ERR {}", text::from_bytes(error.to_string().as_bytes())))?,
-            ),
+            none => none.insert(Interpreter::new(shared).map_err(|error| {
+                let why = raised::first_line(&error);
+                format!("ERR {}", text::from_bytes(why.as_bytes()))
+            })?),
         };
+        interpreter.limit(shared.lua_memory_bytes());
         let function = interpreter.compile(code).map_err(|why| {
             text::from_bytes(format!("ERR Error compiling script (new function): {why}").as_bytes())
                 .replace(['\r', '\n'], " ")

@@ -29,6 +29,9 @@ struct Settings {
     decode_invalid: bool,
 }
 
+/// One of the settings.
+type Field<T> = fn(&mut Settings) -> &mut T;
+
 /// What becomes of a number that JSON does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Invalid {
@@ -64,7 +67,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     set(lua, &table, "encode", move |lua, args| {
         only_one(lua, &args, "encode")?;
         let settings = own.lock().clone();
-        string(lua, encode(lua, &settings, args.get(0).cloned().unwrap_or(Value::Nil))?)
+        string(lua, encode(lua, &settings, args.front().cloned().unwrap_or(Value::Nil))?)
     })?;
     let own = Arc::clone(&settings);
     set(lua, &table, "decode", move |lua, args| {
@@ -84,14 +87,14 @@ fn only_one(lua: &Lua, args: &MultiValue, name: &str) -> mlua::Result<()> {
 
 /// The functions that read and change the settings.
 fn configure(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua::Result<()> {
-    let numbers: [(&'static str, i64, i64, fn(&mut Settings) -> &mut i64); 2] = [
-        ("encode_max_depth", 1, i64::from(i32::MAX), |it| &mut it.encode_max_depth),
-        ("decode_max_depth", 1, i64::from(i32::MAX), |it| &mut it.decode_max_depth),
+    let numbers: [(&'static str, Field<i64>); 2] = [
+        ("encode_max_depth", |it| &mut it.encode_max_depth),
+        ("decode_max_depth", |it| &mut it.decode_max_depth),
     ];
-    for (name, min, max, field) in numbers {
+    for (name, field) in numbers {
         let own = Arc::clone(settings);
         set(lua, table, name, move |lua, args| {
-            let given = option(lua, &args, 1, name, min, max)?;
+            let given = option(lua, &args, 1, name, 1, i64::from(i32::MAX))?;
             let mut own = own.lock();
             let field = field(&mut own);
             *field = given.unwrap_or(*field);
@@ -105,7 +108,7 @@ fn configure(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua:
         own.precision = given.and_then(|n| usize::try_from(n).ok()).unwrap_or(own.precision);
         Ok(Value::Integer(own.precision as i64))
     })?;
-    let flags: [(&'static str, fn(&mut Settings) -> &mut bool); 2] = [
+    let flags: [(&'static str, Field<bool>); 2] = [
         ("encode_keep_buffer", |it| &mut it.keep_buffer),
         ("decode_invalid_numbers", |it| &mut it.decode_invalid),
     ];

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use super::api::{self, Choices};
 use super::control::Control;
 use super::raised::{self, KILLED, Raised};
-use super::{bit, cjson, cmsgpack, convert, structs};
+use super::{bit, cjson, cmsgpack, convert, patterns, structs};
 use crate::resp::{Protocol, Reply, text};
-use crate::server::state::Phase;
+use crate::server::state::{Phase, Shared};
 
 /// The name of the sandbox's code, by which its functions are passed over where an error is located.
 pub(super) const SANDBOX: &str = "=sandbox";
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Interpreter {
 impl Interpreter {
     /// # Errors
     /// The binding's; only for want of memory.
-    pub fn new(control: &Arc<Control>, phase: watch::Receiver<Phase>) -> mlua::Result<Interpreter> {
+    pub fn new(shared: &Shared) -> mlua::Result<Interpreter> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE_PERCENT)));
@@ -68,6 +68,7 @@ impl Interpreter {
         let extensions = lua.create_table()?;
         extensions.raw_set("redis", &server)?;
         extensions.raw_set("math", api::math(&lua)?)?;
+        extensions.raw_set("string", patterns::library(&lua)?)?;
         extensions.raw_set("bit", bit::library(&lua)?)?;
         extensions.raw_set("cjson", cjson::library(&lua)?)?;
         extensions.raw_set("cmsgpack", cmsgpack::library(&lua)?)?;
@@ -82,8 +83,8 @@ impl Interpreter {
             server,
             run,
             choices,
-            control: Arc::clone(control),
-            phase,
+            control: Arc::clone(&shared.scripting.control),
+            phase: shared.phase.subscribe(),
             limit_bytes: 0,
         };
         interpreter.watch()?;
@@ -102,6 +103,15 @@ impl Interpreter {
             }
             Ok(VmState::Continue)
         })
+    }
+
+    /// Takes over a limit that may have changed.
+    pub fn limit(&mut self, limit_bytes: usize) {
+        if self.limit_bytes != limit_bytes {
+            self.limit_bytes = limit_bytes;
+            // An error says that the interpreter has an allocator of somebody else; it has not.
+            let _ = self.lua.set_memory_limit(limit_bytes);
+        }
     }
 
     pub fn used_bytes(&self) -> u64 {
@@ -123,14 +133,8 @@ impl Interpreter {
         &mut self,
         script: &Function,
         (keys, args): (&[Bytes], &[Bytes]),
-        limit_bytes: usize,
         host: &mut dyn Host,
     ) -> Reply {
-        if self.limit_bytes != limit_bytes {
-            self.limit_bytes = limit_bytes;
-            // An error says that the interpreter has an allocator of somebody else; it has not.
-            let _ = self.lua.set_memory_limit(limit_bytes);
-        }
         self.choices.reset();
         let result = self.run_in_scope(script, keys, args, host);
         if self.control.is_killed() {
@@ -142,7 +146,7 @@ impl Interpreter {
                 format!("ERR Error running script, {}", raised::first_line(&error)).as_bytes(),
             ))
         };
-        if self.lua.used_memory() > limit_bytes / 2 {
+        if self.lua.used_memory() > self.limit_bytes / 2 {
             // So that what one script left does not make the next one fail.
             let _ = self.lua.gc_collect();
         }

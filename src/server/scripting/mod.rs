@@ -44,6 +44,7 @@
 //! | `lua-memory-limit` | bytes of the interpreter, its garbage included; 256 MiB |
 //! | `busy-reply-threshold` | milliseconds until others are told `BUSY`; 0 lets them wait |
 //! | [`MAX_EVALUATED`] | scripts in the cache that came with `EVAL`; those of `SCRIPT LOAD` stay |
+//! | [`patterns::MAX_STEPS`] | repetitions and captures of a pattern: the matcher has no limit of its own |
 //! | [`convert::MAX_REPLY_DEPTH`] | how deep tables nest in a reply |
 //!
 //! # Differences from Valkey, on purpose
@@ -65,6 +66,7 @@ mod cmsgpack;
 pub(super) mod control;
 mod convert;
 mod interpreter;
+mod patterns;
 mod raised;
 mod random;
 mod run;
@@ -76,7 +78,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use self::cache::Engine;
 #[cfg(doc)]
@@ -84,7 +85,7 @@ use self::cache::MAX_EVALUATED;
 use self::control::Control;
 pub(super) use self::run::Form;
 use super::dispatch::Hold;
-use super::state::{Phase, Shared};
+use super::state::Shared;
 
 /// How long a script runs before anything makes way for it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(5);
@@ -129,21 +130,6 @@ impl Figures {
 }
 
 impl Scripting {
-    /// `SCRIPT LOAD`: the digest of the script.
-    ///
-    /// # Errors
-    /// The line of an error.
-    pub fn load(
-        &self,
-        body: &Bytes,
-        phase: impl FnOnce() -> watch::Receiver<Phase>,
-    ) -> Result<String, String> {
-        let mut engine = self.engine.lock();
-        let loaded = engine.load(body, true, &self.control, phase);
-        self.note(&engine);
-        loaded.map(|(digest, _)| digest)
-    }
-
     /// `SCRIPT FLUSH`.
     pub fn flush(&self) {
         let mut engine = self.engine.lock();
@@ -162,6 +148,22 @@ impl Scripting {
 }
 
 impl Shared {
+    /// `SCRIPT LOAD`: the digest of the script.
+    ///
+    /// # Errors
+    /// The line of an error.
+    pub fn load_script(&self, body: &Bytes) -> Result<String, String> {
+        let mut engine = self.scripting.engine.lock();
+        let loaded = engine.load(body, true, self);
+        self.scripting.note(&engine);
+        loaded.map(|(digest, _)| digest)
+    }
+
+    /// Most bytes of the interpreter.
+    fn lua_memory_bytes(&self) -> usize {
+        usize::try_from(self.config.load().lua_memory_bytes).unwrap_or(usize::MAX)
+    }
+
     /// For how long a script may run until others are told; zero means for ever.
     pub fn busy_reply_threshold(&self) -> Duration {
         Duration::from_millis(self.config.load().busy_reply_threshold_ms)

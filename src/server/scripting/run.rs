@@ -58,7 +58,7 @@ impl Session {
         let script = if form.by_digest {
             engine.find(&argv[1]).ok_or_else(|| NO_SCRIPT.to_owned())
         } else {
-            let loaded = engine.load(&argv[1], false, &shared.scripting.control, || shared.phase.subscribe());
+            let loaded = engine.load(&argv[1], false, &shared);
             loaded.map(|(_, script)| script)
         };
         let script = match script.and_then(|script| self.admit(form, script.flags).map(|()| script)) {
@@ -67,11 +67,10 @@ impl Session {
         };
         let reply = match &mut engine.interpreter {
             Some(interpreter) => {
-                let limit_bytes = shared.config.load().lua_memory_bytes;
-                let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+                interpreter.limit(shared.lua_memory_bytes());
                 let _running = shared.scripting.control.begin();
                 let mut caller = Caller::new(self, &shared, batch, form, &script);
-                let reply = interpreter.run(&script.function, (keys, args), limit_bytes, &mut caller);
+                let reply = interpreter.run(&script.function, (keys, args), &mut caller);
                 caller.end();
                 reply
             }

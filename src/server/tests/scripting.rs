@@ -89,6 +89,20 @@ async fn a_script_leaves_nothing_behind_for_the_next() {
     ] {
         assert_eq!(evaluated(&mut client, script).await, "nil", "{script}");
     }
+    for (script, expected) in [
+        (
+            "return string.rep('a', 300000):find(string.rep('a?', 300000)..'b')",
+            "-ERR user_script:1: pattern too complex",
+        ),
+        ("return {string.rep('?', 5000):find(string.rep('?', 5000), 1, true)}", "[1, 5000]"),
+        ("return ('key'):gsub('[', '')", "-ERR user_script:1: malformed pattern (missing ']')"),
+        ("local function f() return pcall(f) end return f()", "1"),
+        ("local function f() string.gsub('a', 'a', f) end f()", "-ERR C stack overflow"),
+        ("local function f() coroutine.wrap(f)() end f()", "-ERR user_script:1:"),
+    ] {
+        let answer = evaluated(&mut client, script).await;
+        assert!(answer.starts_with(expected), "{script}: {answer}");
+    }
     let deep = "local t={} for i=1,5000 do t={t} end return t";
     client.write(&eval(deep)).await;
     client.write(b"QUIT\r\n").await;
