@@ -8,15 +8,14 @@ use std::fs;
 use std::time::Duration;
 
 use bytes::Bytes;
+use replcore::rdb::{SnapshotFormat, Writer};
 use replcore::resp::Reply;
 use rustix::process::Signal;
 
 use support::client::{Argv, argv};
 use support::encodings::fill;
 use support::keyspace::{Contents, assert_converged, compare, read};
-use support::{
-    Launch, Link, Program, Scratch, Server, load, note, seed, wait_caught_up, wait_link_up, wait_until,
-};
+use support::{Launch, Link, Program, Scratch, Server, note, wait_caught_up, wait_link_up, wait_until};
 
 /// Time for a server to end, or for anything to come about.
 const SOON: Duration = Duration::from_secs(20);
@@ -38,9 +37,23 @@ fn assert_same(expected: &Contents, got: &Contents) {
 
 /// Every type, in several databases, with deadlines of keys and fields.
 fn write_all_types(server: &Server) {
-    load::populate(server.address(), 300, seed());
     let mut client = server.client();
-    let commands: Vec<Argv> = vec![
+    let mut commands: Vec<Argv> = (0..400)
+        .flat_map(|n| {
+            let in_database = argv!["SELECT", n % 5];
+            let key = |kind: &str| format!("{kind} {n}");
+            let writes = [
+                argv!["SET", key("s"), "v".repeat(n), "PXAT", FAR_MS + n as u64],
+                argv!["RPUSH", key("l"), n, "x", n * n],
+                argv!["SADD", key("t"), n, "x"],
+                argv!["ZADD", key("z"), n, "x", n * n, "y"],
+                argv!["HSET", key("h"), n, "x"],
+            ];
+            std::iter::once(in_database).chain(writes.into_iter().take(n % 6))
+        })
+        .collect();
+    commands.extend([
+        argv!["SELECT", 0],
         argv!["SET", "string", "a\0b\r\n"],
         argv!["SET", "with a deadline", "v", "PXAT", FAR_MS],
         argv!["RPUSH", "list", "a", "", "17"],
@@ -51,7 +64,7 @@ fn write_all_types(server: &Server) {
         argv!["HSETEX", "hash with deadlines", "PXAT", FAR_MS, "FIELDS", 1, "far", "v"],
         argv!["SELECT", 9],
         argv!["SET", "elsewhere", "x".repeat(100_000)],
-    ];
+    ]);
     for reply in client.pipeline(&commands).expect("the server answers") {
         assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
     }
@@ -303,6 +316,42 @@ fn a_torn_or_garbled_file_is_refused_with_the_place_and_kept() {
         assert!(log.contains("cannot load") && log.contains(what), "{what}: {log}");
         assert_eq!(fs::read(&path).expect("it is there"), wrong, "{what}");
     }
+}
+
+/// A file that takes a while to be loaded.
+fn large_file() -> Bytes {
+    let mut writer = Writer::new(SnapshotFormat::Valkey80);
+    writer.select_db(0).expect("a database");
+    for n in 0..300_000 {
+        writer.string(format!("key:{n}").as_bytes(), None, b"value").expect("a key");
+    }
+    writer.finish().expect("complete")
+}
+
+#[test]
+fn clients_are_told_that_the_data_is_being_loaded() {
+    let scratch = Scratch::new("restart-loading");
+    let launch = Launch::new(Program::Replcore, scratch.directory("data"));
+    let file = large_file();
+    fs::write(launch.dir.join(SAVED), &file).expect("written");
+    let mut server = launch.spawn("server");
+    let mut client = wait_until("it listens", SOON, || {
+        support::Client::connect(server.address()).map_err(|error| error.to_string())
+    });
+    for command in [argv!["PING"], argv!["GET", "key:1"], argv!["PSYNC", "?", -1], argv!["SAVE"]] {
+        let reply = client.try_call(&command);
+        assert!(matches!(&reply, Ok(Reply::Error(text)) if text.starts_with("LOADING ")), "{reply:?}");
+    }
+    let info = client.info();
+    assert_eq!(info.number("loading"), 1);
+    assert_eq!(info.number("loading_total_bytes"), file.len() as u64);
+    // An end before that is an orderly one, and saves nothing over the file.
+    end(&mut server, Signal::TERM);
+    assert_eq!(fs::read(launch.dir.join(SAVED)).expect("it is there"), file);
+    let server = launch.start("server");
+    assert_eq!(server.client().call_integer(argv!["DBSIZE"]), 300_000);
+    assert_eq!(server.info().number("rdb_last_load_keys_loaded"), 300_000);
+    assert_eq!(server.info().number("loading"), 0);
 }
 
 #[test]
