@@ -5,10 +5,12 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
-use replcore::rdb::{SnapshotFormat, Writer};
 use replcore::resp::Reply;
 use rustix::process::Signal;
 
@@ -223,6 +225,12 @@ fn a_save_that_fails_keeps_the_file_the_server_and_refuses_writes() {
     assert_eq!((info.text("rdb_last_bgsave_status"), info.number("rdb_save_failures")), ("err", 1));
     let refused = client.try_call(&argv!["SET", "k", "v"]);
     assert!(matches!(&refused, Ok(Reply::Error(text)) if text.starts_with("MISCONF ")), "{refused:?}");
+    client.call(argv!["MULTI"]);
+    let queued = client.try_call(&argv!["SET", "k", "v"]);
+    assert!(matches!(&queued, Ok(Reply::Error(text)) if text.starts_with("MISCONF ")), "{queued:?}");
+    let ran = client.try_call(&argv!["EXEC"]);
+    assert!(matches!(&ran, Ok(Reply::Error(text)) if text.starts_with("EXECABORT ")), "{ran:?}");
+    assert_eq!(client.call(argv!["GET", "small"]), Reply::Bulk(Bytes::from("value")));
     // It does not end without its data, by whatever it is asked.
     assert!(matches!(client.try_call(&argv!["SHUTDOWN"]), Ok(Reply::Error(_))));
     server.signal(Signal::TERM);
@@ -252,9 +260,14 @@ fn valkey_loads_what_was_saved() {
     let mut server = launch.start("server");
     write_all_types(&server);
     let expected = read(&server);
+    let info = server.info();
     end(&mut server, Signal::INT);
     let valkey = Launch::new(Program::Valkey, launch.dir).start("valkey");
     assert_same(&expected, &read(&valkey));
+    // It takes over the stream as well, as replcore does.
+    let taken = valkey.info();
+    assert_eq!(taken.text("master_replid2"), info.text("master_replid"));
+    assert_eq!(taken.number("second_repl_offset"), info.number("master_repl_offset") + 1);
 }
 
 #[test]
@@ -318,40 +331,105 @@ fn a_torn_or_garbled_file_is_refused_with_the_place_and_kept() {
     }
 }
 
-/// A file that takes a while to be loaded.
-fn large_file() -> Bytes {
-    let mut writer = Writer::new(SnapshotFormat::Valkey80);
-    writer.select_db(0).expect("a database");
-    for n in 0..300_000 {
-        writer.string(format!("key:{n}").as_bytes(), None, b"value").expect("a key");
-    }
-    writer.finish().expect("complete")
+/// A pipe in place of a file: whoever opens it to write waits for a reader, whoever reads waits for a writer.
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo can be run");
+    assert!(made.success(), "mkfifo: {made}");
+}
+
+/// The saved file of a server with this data.
+fn saved_file(writes: &[Argv]) -> Vec<u8> {
+    let scratch = Scratch::new("restart-file");
+    let launch = Launch::new(Program::Replcore, scratch.directory("data"));
+    let mut server = launch.start("saved");
+    server.client().pipeline(writes).expect("the server answers");
+    end(&mut server, Signal::TERM);
+    fs::read(launch.dir.join(SAVED)).expect("it was saved")
 }
 
 #[test]
 fn clients_are_told_that_the_data_is_being_loaded() {
     let scratch = Scratch::new("restart-loading");
     let launch = Launch::new(Program::Replcore, scratch.directory("data"));
-    let file = large_file();
-    fs::write(launch.dir.join(SAVED), &file).expect("written");
-    let mut server = launch.spawn("server");
-    let mut client = wait_until("it listens", SOON, || {
-        support::Client::connect(server.address()).map_err(|error| error.to_string())
-    });
-    for command in [argv!["PING"], argv!["GET", "key:1"], argv!["PSYNC", "?", -1], argv!["SAVE"]] {
-        let reply = client.try_call(&command);
-        assert!(matches!(&reply, Ok(Reply::Error(text)) if text.starts_with("LOADING ")), "{reply:?}");
+    let file = saved_file(&[argv!["SET", "k", "v"]]);
+    let pipe = launch.dir.join(SAVED);
+    make_pipe(&pipe);
+    // A writer that stays: nobody comes to an end.
+    let mut writer = fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("a pipe");
+    for ends_early in [true, false] {
+        let mut server = launch.spawn("server");
+        // It looks for the stream first. Then it begins anew, and has to wait.
+        writer.write_all(&file).expect("there is room");
+        let mut client = wait_until("it listens", SOON, || {
+            support::Client::connect(server.address()).map_err(|error| error.to_string())
+        });
+        for command in [argv!["PING"], argv!["GET", "k"], argv!["PSYNC", "?", -1], argv!["SAVE"]] {
+            let reply = client.try_call(&command);
+            assert!(matches!(&reply, Ok(Reply::Error(text)) if text.starts_with("LOADING ")), "{reply:?}");
+        }
+        assert_eq!(client.info().number("loading"), 1);
+        if ends_early {
+            // In order, and nothing is saved over what is not loaded: that would be a file.
+            end(&mut server, Signal::TERM);
+            assert!(!fs::metadata(&pipe).expect("it is there").is_file());
+            continue;
+        }
+        writer.write_all(&file).expect("there is room");
+        wait_until("it is loaded", SOON, || match client.info().number("loading") {
+            0 => Ok(()),
+            _ => Err("not yet".to_owned()),
+        });
+        assert_eq!(client.call(argv!["GET", "k"]), Reply::Bulk(Bytes::from("v")));
+        assert_eq!(server.info().number("rdb_last_load_keys_loaded"), 1);
     }
-    let info = client.info();
-    assert_eq!(info.number("loading"), 1);
-    assert_eq!(info.number("loading_total_bytes"), file.len() as u64);
-    // An end before that is an orderly one, and saves nothing over the file.
-    end(&mut server, Signal::TERM);
-    assert_eq!(fs::read(launch.dir.join(SAVED)).expect("it is there"), file);
+}
+
+#[test]
+fn a_background_save_is_as_of_its_answer_and_can_be_cancelled() {
+    let scratch = Scratch::new("restart-background");
+    let launch = Launch::new(Program::Replcore, scratch.directory("data"));
     let server = launch.start("server");
-    assert_eq!(server.client().call_integer(argv!["DBSIZE"]), 300_000);
-    assert_eq!(server.info().number("rdb_last_load_keys_loaded"), 300_000);
-    assert_eq!(server.info().number("loading"), 0);
+    let mut client = server.client();
+    // No save goes on before somebody reads.
+    let pipe = launch.dir.join("temp-dump.rdb");
+    make_pipe(&pipe);
+    let begun = client.pipeline(&[
+        argv!["SET", "k", "before"],
+        argv!["BGSAVE"],
+        argv!["BGSAVE"],
+        argv!["SAVE"],
+        argv!["SET", "k", "after"],
+        argv!["BGSAVE", "CANCEL"],
+    ]);
+    let text = |reply: Reply| match reply {
+        Reply::Status(text) | Reply::Error(text) => text,
+        other => panic!("{other:?}"),
+    };
+    let busy = "ERR Background save already in progress";
+    assert_eq!(
+        begun.expect("answers").into_iter().map(text).collect::<Vec<_>>(),
+        ["OK", "Background saving started", busy, busy, "OK", "Background saving cancelled"]
+    );
+    assert_eq!(server.info().number("rdb_bgsave_in_progress"), 1);
+    drop(fs::File::open(&pipe).expect("the save goes on"));
+    wait_until("the save has ended", SOON, || match client.info().number("rdb_bgsave_in_progress") {
+        0 => Ok(()),
+        _ => Err("not yet".to_owned()),
+    });
+    // Cancelled is not failed.
+    assert_eq!(server.info().text("rdb_last_bgsave_status"), "ok");
+    assert!(!pipe.exists() && !launch.dir.join(SAVED).exists());
+
+    let replies = client.pipeline(&[argv!["BGSAVE"], argv!["SET", "k", "after the cut"]]);
+    replies.expect("answers");
+    wait_until("it is saved", SOON, || match client.info().number("rdb_saves") {
+        1 => Ok(()),
+        saves => Err(format!("{saves} saves")),
+    });
+    assert_eq!(client.info().number("rdb_changes_since_last_save"), 1);
+    drop(server);
+    let server = launch.start("server");
+    assert_eq!(server.client().call(argv!["GET", "k"]), Reply::Bulk(Bytes::from("after")));
 }
 
 #[test]

@@ -28,6 +28,7 @@
 //!
 //! * `SAVE` makes its own client wait, not the others. It is no command of a transaction, as there.
 //! * `rdb_changes_since_last_save` counts commands of the stream, not keys: `DEL` of three keys is one change.
+//! * `PING` is answered while writes are refused because a save has failed; in Valkey it is not.
 //! * `dir` and `dbfilename` are fixed at the start, whatever `enable-protected-configs` would say.
 //! * Keys that have expired are loaded by a primary too. Its first cycles reclaim them, and that is in the
 //!   stream: replicas that continue have them as well.
