@@ -415,3 +415,88 @@ pub(super) async fn save_at_end(shared: &Arc<Shared>) {
         shared.end_saving(outcome.is_ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::keyspace::Call;
+    use crate::resync::History;
+    use crate::server::Config;
+    use crate::server::replication::Stream;
+    use crate::server::state::random_id;
+
+    fn shared(dir: &tempfile::TempDir) -> Arc<Shared> {
+        let dir = dir.path().to_str().expect("text").to_owned();
+        let config = Config { dir, ..Config::default() };
+        let stream = Stream::new(&config, History::new(random_id()), 0).expect("a stream");
+        Arc::new(Shared::new(config, stream, 0))
+    }
+
+    fn set(shared: &Shared, key: &'static str) {
+        let argv = ["SET", key, "v"].map(Bytes::from).to_vec();
+        shared.keyspace.execute(&[Call { db: 0, argv }], unix_ms(), &mut |effects| {
+            shared.publish(effects).expect("it is published");
+        });
+    }
+
+    async fn saved(shared: &Arc<Shared>) {
+        let saving = shared.begin_save(Stage::End).expect("nothing else runs");
+        assert_eq!(saving.done().await, (Stage::End, true));
+    }
+
+    /// A command that had passed the pause is executed when the end has been saved: nobody waits for it then.
+    #[tokio::test]
+    async fn what_comes_after_the_end_was_saved_is_saved_as_well() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shared = shared(&dir);
+        set(&shared, "a");
+        saved(&shared).await;
+        shared.save_the_rest().await;
+        assert_eq!(shared.save_view().saves, 1, "the server does not end with a save");
+        shared.persistence.state.lock().saved_the_end = true;
+        shared.save_the_rest().await;
+        assert_eq!(shared.save_view().saves, 1, "there is no rest");
+        set(&shared, "b");
+        shared.save_the_rest().await;
+        let view = shared.save_view();
+        assert_eq!((view.saves, view.changes), (2, 0));
+        let at = saved_stream(&shared.config.load()).expect("a file").expect("a stream");
+        assert_eq!(at.offset, shared.replication.end_offset());
+        assert_eq!(at.replid, shared.replication.stream().history.load().replid);
+    }
+
+    #[tokio::test]
+    async fn save_points_need_their_changes_their_time_and_a_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let shared = shared(&dir);
+        let with = |save: &str| {
+            let mut config = (**shared.config.load()).clone();
+            config.set("save", save).expect("save points");
+            shared.config.store(Arc::new(config));
+        };
+        set(&shared, "a");
+        let long_ago = |shared: &Shared, seconds| {
+            shared.persistence.state.lock().last_save_s = unix_ms() / 1000 - seconds;
+        };
+        long_ago(&shared, 100);
+        for (points, due) in
+            [("", false), ("90 1", true), ("90 2", false), ("200 1", false), ("200 1 90 1", true)]
+        {
+            with(points);
+            assert_eq!(shared.is_save_due(), due, "{points:?}");
+        }
+        with("90 1");
+        saved(&shared).await;
+        long_ago(&shared, 100);
+        assert!(!shared.is_save_due(), "nothing has changed");
+        set(&shared, "b");
+        assert!(shared.is_save_due());
+        {
+            let mut state = shared.persistence.state.lock();
+            state.last_failed = true;
+        }
+        assert!(!shared.is_save_due(), "a failure is not repeated at once");
+    }
+}
