@@ -52,6 +52,8 @@ mod allocations;
 mod hashes;
 mod indexes;
 mod micro;
+#[path = "../process/mod.rs"]
+mod process;
 mod report;
 #[path = "../rounds/mod.rs"]
 mod rounds;

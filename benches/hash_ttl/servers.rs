@@ -13,6 +13,7 @@ use replcore::resp::{Reply, encode_command};
 
 use crate::Plan;
 use crate::micro::{name_of, value_of};
+use crate::process::Process;
 use crate::report::{Column, Report};
 use crate::rounds::in_turn;
 use crate::support::client::{Argv, argv};
@@ -36,38 +37,6 @@ fn start((_, program): &(&str, Program), scratch: &Scratch) -> Server {
 fn now_ms() -> u64 {
     let elapsed = SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970");
     elapsed.as_millis() as u64
-}
-
-// --- Processes --------------------------------------------------------------------------------
-
-/// What the system knows of a server's process.
-struct Process(u64);
-
-impl Process {
-    fn of(server: &Server) -> Process {
-        Process(server.info().number("process_id"))
-    }
-
-    /// Time on a core, of all its threads, in user mode and in the system.
-    fn cpu(&self) -> Duration {
-        let stat = self.read("stat");
-        // The name in parentheses may contain spaces.
-        let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-        let ticks = |index: usize| fields.split_whitespace().nth(index).and_then(|text| text.parse().ok());
-        let ticks: u64 = [11, 12].into_iter().map(|index| ticks(index).unwrap_or(0)).sum();
-        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-    }
-
-    /// Memory that is in use by it at the moment, in bytes.
-    fn resident_bytes(&self) -> u64 {
-        let pages = self.read("statm").split_whitespace().nth(1).and_then(|text| text.parse().ok());
-        pages.unwrap_or(0) * rustix::param::page_size() as u64
-    }
-
-    fn read(&self, file: &str) -> String {
-        let path = format!("/proc/{}/{file}", self.0);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
 }
 
 // --- Throughput -------------------------------------------------------------------------------
