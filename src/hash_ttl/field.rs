@@ -18,11 +18,11 @@ enum Place<'a> {
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn packed(bytes: &'a [u8]) -> Self {
+    pub(crate) fn packed(bytes: &'a [u8]) -> Self {
         Item(Place::Packed(bytes))
     }
 
-    pub(super) fn own(bytes: &'a Bytes) -> Self {
+    pub(crate) fn own(bytes: &'a Bytes) -> Self {
         Item(Place::Own(bytes))
     }
 
@@ -44,6 +44,12 @@ impl Deref for Item<'_> {
             Place::Packed(bytes) => bytes,
             Place::Own(bytes) => bytes,
         }
+    }
+}
+
+impl AsRef<[u8]> for Item<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 

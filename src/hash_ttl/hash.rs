@@ -83,6 +83,12 @@ impl Hash {
         Hash::default()
     }
 
+    /// An empty hash that is a table from the start.
+    #[cfg(feature = "server")]
+    pub(crate) fn in_table() -> Self {
+        Hash { repr: Repr::Table(Box::default()) }
+    }
+
     /// How many fields are stored, dead ones included.
     pub fn len(&self) -> usize {
         match &self.repr {

@@ -57,7 +57,7 @@ fn payload_of(value: &Value) -> Result<Bytes, WriteError> {
         }
         Value::ZSet(zset) => {
             let mut writer = PayloadWriter::collection(Kind::SortedSet, zset.len() as u64)?;
-            zset.iter().try_for_each(|(member, score)| writer.member(member, score))?;
+            zset.iter().try_for_each(|(member, score)| writer.member(&member, score))?;
             writer
         }
         Value::Hash(hash) => {
@@ -176,12 +176,12 @@ pub(super) fn value_of(value: rdb::Value) -> Result<Value, CommandError> {
         rdb::Value::String(value) => return Ok(Value::String(compacted(value))),
         rdb::Value::List(elements) => {
             let mut list = List::new();
-            elements.into_iter().for_each(|element| list.push_back(compacted(element)));
+            elements.into_iter().for_each(|element| list.push_back(&element));
             finish(list)?
         }
         rdb::Value::Set(members) => {
             let mut set = Set::new();
-            unique(members.into_iter().all(|member| set.insert(compacted(member))))?;
+            unique(members.into_iter().all(|member| set.insert(&member)))?;
             finish(set)?
         }
         rdb::Value::SortedSet(members) => {

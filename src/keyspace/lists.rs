@@ -10,7 +10,7 @@ use super::command::{CommandSpec, MoreKeys, ONE, R, RF, TWO, W, WB, WF, WM, WMB,
 use super::events::EventClass;
 use super::multi_pop::MultiPop;
 use super::number::{integer, parse_i64};
-use super::strings::{OK, bulk_or_null};
+use super::strings::{OK, bulk_or_null, copied_bulks};
 use super::unit::{CommandResult, Unit, owned};
 use super::{CommandError, List, ListEnd};
 use crate::resp::Reply;
@@ -112,7 +112,7 @@ fn push<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], end: ListEnd, only_exist
         return Ok(Reply::Integer(0));
     }
     let len = unit.edit(key, |list: &mut List| {
-        argv[2..].iter().for_each(|element| list.push(end, owned(element)));
+        argv[2..].iter().for_each(|element| list.push(end, element));
         list.len()
     });
     unit.notify(EventClass::List, push_event(end), key);
@@ -180,14 +180,15 @@ pub(super) fn lindex<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandR
     // An absent key is answered before the index is read.
     let Some(list) = unit.read_as::<List>(&argv[1])? else { return Ok(Reply::Null) };
     let index = from_head(integer(&argv[2])?, list.len());
-    Ok(bulk_or_null(usize::try_from(index).ok().and_then(|index| list.get(index))))
+    let element = usize::try_from(index).ok().and_then(|index| list.get(index));
+    Ok(element.map_or(Reply::Null, |element| Reply::Bulk(owned(element))))
 }
 
 pub(super) fn lrange<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     let (start, stop) = (integer(&argv[2])?, integer(&argv[3])?);
     let Some(list) = unit.read_as::<List>(&argv[1])? else { return Ok(Reply::Array(Vec::new())) };
     let elements = list.range(range_within(start, stop, list.len()));
-    Ok(Reply::Array(elements.cloned().map(Reply::Bulk).collect()))
+    Ok(Reply::Array(copied_bulks(elements)))
 }
 
 pub(super) fn lset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
@@ -196,7 +197,7 @@ pub(super) fn lset<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     let index = from_head(integer(&argv[2])?, len);
     let index = usize::try_from(index).ok().filter(|&index| index < len);
     let index = index.ok_or(CommandError::IndexOutOfRange)?;
-    unit.edit(key, |list: &mut List| list.set(index, owned(&argv[3])));
+    unit.edit(key, |list: &mut List| list.set(index, &argv[3]));
     unit.notify(EventClass::List, "lset", key);
     unit.propagate(argv, list::edit(argv, EditOutcome::Changed));
     Ok(OK)
@@ -217,7 +218,7 @@ pub(super) fn linsert<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Command
         return Ok(Reply::Integer(if exists { -1 } else { 0 }));
     };
     let len = unit.edit(key, |list: &mut List| {
-        list.insert(index + offset, owned(&argv[4]));
+        list.insert(index + offset, &argv[4]);
         list.len()
     });
     unit.notify(EventClass::List, "linsert", key);
@@ -303,14 +304,17 @@ impl Search {
     fn matches<'a>(&self, list: &'a List, wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
         let last = list.len().saturating_sub(1);
         let from_tail = self.rank < 0;
-        let at = move |step: usize| if from_tail { last - step } else { step };
         let compared = match self.max_len {
             0 => list.len(),
             max_len => usize::try_from(max_len).unwrap_or(usize::MAX).min(list.len()),
         };
         let skipped = usize::try_from(self.rank.unsigned_abs() - 1).unwrap_or(usize::MAX);
-        let is_match = move |index: &usize| list.get(*index).is_some_and(|element| element == wanted);
-        (0..compared).map(at).filter(is_match).skip(skipped)
+        let mut elements = list.iter();
+        let mut next = move || if from_tail { elements.next_back() } else { elements.next() };
+        let met = (0..compared).map_while(move |step| Some((step, next()?)));
+        let is_match = move |(step, element): (usize, &[u8])| (element == wanted).then_some(step);
+        let at = move |step| if from_tail { last - step } else { step };
+        met.filter_map(is_match).map(at).skip(skipped)
     }
 }
 
@@ -342,7 +346,7 @@ fn move_element(
         // Popping first would remove a list of one element, deadline and all.
         let moved = unit.edit(source, |list: &mut List| {
             let element = list.pop(from);
-            element.iter().for_each(|element| list.push(to, element.clone()));
+            element.iter().for_each(|element| list.push(to, element));
             element
         });
         unit.notify(EventClass::List, push_event(to), destination);
@@ -351,7 +355,7 @@ fn move_element(
     }
     let (element, is_empty) = unit.edit(source, |list: &mut List| (list.pop(from), list.is_empty()));
     if let Some(element) = &element {
-        unit.edit(destination, |list: &mut List| list.push(to, element.clone()));
+        unit.edit(destination, |list: &mut List| list.push(to, element));
     }
     unit.notify(EventClass::List, push_event(to), destination);
     notify_removed(unit, pop_event(from), source, is_empty);

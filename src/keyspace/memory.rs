@@ -2,8 +2,9 @@
 //!
 //! # What counts
 //!
-//! Every entry has a size: its key, its value and what the tables keep beside them. It is an estimate from
-//! lengths and the sizes of the types (neither the allocator's rounding nor unused capacity is in it), it is
+//! Every entry has a size: its key, its value and what the tables keep beside them. It follows what is
+//! allocated: each piece of memory counts with its [size class](size_class), collections with what they have in
+//! reserve, and tables with what they take on average, for how full one is does not belong to an entry. It is
 //! known in O(1), and each shard keeps the sum of its entries wherever an entry changes.
 //! [`Keyspace::used_bytes`](super::Keyspace::used_bytes) adds the shards up. A value that two keys share
 //! (`COPY`, until one of them changes) counts for both.
@@ -133,6 +134,21 @@ impl UsedBytes {
 
     pub fn set(&self, bytes: u64) {
         self.0.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How much an allocator sets aside for a piece of `bytes` bytes: steps of 16 bytes, and from 128 on four steps
+/// to each doubling, as jemalloc has them, which the program uses.
+pub(super) const fn size_class(bytes: usize) -> usize {
+    const STEP: usize = 16;
+    const STEPS_TO_DOUBLE: u32 = 4;
+    if bytes <= STEP * 8 {
+        return bytes.next_multiple_of(STEP);
+    }
+    let step = (1 << (bytes - 1).ilog2()) / STEPS_TO_DOUBLE as usize;
+    match bytes.checked_next_multiple_of(step) {
+        Some(class) => class,
+        None => bytes,
     }
 }
 
@@ -294,4 +310,16 @@ fn grown(frequency: u8, log_factor: u32) -> u8 {
     let above_new = f64::from(frequency.saturating_sub(NEW_FREQUENCY));
     let chance = 1.0 / (above_new * f64::from(log_factor) + 1.0);
     frequency.saturating_add(u8::from(rand::random::<f64>() < chance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_class;
+
+    #[test]
+    fn pieces_are_rounded_up_to_classes() {
+        let classes = [0, 1, 16, 17, 100, 128, 129, 160, 161, 513, 641, 4097].map(size_class);
+        assert_eq!(classes, [0, 16, 16, 32, 112, 128, 160, 160, 192, 640, 768, 5120]);
+        assert_eq!(size_class(usize::MAX), usize::MAX);
+    }
 }

@@ -31,7 +31,7 @@ use super::command::{CommandSpec, ONE, R, Scope, keyed, whole};
 use super::number::integer;
 use super::unit::{CommandResult, Unit};
 use super::{Call, CommandError, ExpiryPolicy, Hash, Keyspace, Set, ZSet, glob};
-use crate::hash_ttl::Field;
+use crate::hash_ttl::{Field, Item};
 use crate::resp::Reply;
 use crate::rewrite::zset::score_text;
 use crate::rewrite::{Effects, Wrap};
@@ -276,9 +276,9 @@ pub(super) fn zscan<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
     let Some(zset) = unit.read_as::<ZSet>(&argv[1])? else { return Ok(page(0, Vec::new())) };
     let options = ScanOptions::parse(&argv[3..], Walked::Scores)?;
     let (compact, mut found) = (zset.is_compact(), Vec::new());
-    let mut emit = |(member, score): (&Bytes, f64)| {
-        if options.wants(member) {
-            found.push(Reply::Bulk(member.clone()));
+    let mut emit = |(member, score): (Item<'_>, f64)| {
+        if options.wants(&member) {
+            found.push(Reply::Bulk(member.to_bytes()));
             // A string in RESP3 as well; its form is that of Valkey's encodings.
             let text = if compact { score_text(score) } else { text_of_17_digits(score) };
             found.extend((!options.without_scores).then_some(Reply::Bulk(text)));

@@ -45,7 +45,7 @@ pub(super) fn sadd<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
     if changes {
         added = unit.edit(key, |set: &mut Set| {
             set.expect(&members[0], members.len());
-            members.iter().filter(|member| set.insert_copy(member)).count()
+            members.iter().filter(|member| set.insert(member)).count()
         });
         unit.notify(EventClass::Set, "sadd", key);
     }
@@ -88,7 +88,7 @@ pub(super) fn smove<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRe
         if unit.find_as::<Set>(destination)?.is_none_or(|set| !set.contains(member)) {
             unit.edit(destination, |set: &mut Set| {
                 set.expect(member, 1);
-                set.insert_copy(member);
+                set.insert(member);
             });
             unit.notify(EventClass::Set, "sadd", destination);
         }
@@ -197,7 +197,7 @@ fn union(sets: &[Option<Arc<Set>>]) -> Set {
     let mut union = Set::new();
     for set in sets.iter().flatten() {
         set.iter().for_each(|member| {
-            union.insert(member);
+            union.insert(&member);
         });
     }
     union
@@ -217,11 +217,11 @@ fn difference(sets: &[Option<Arc<Set>>]) -> Set {
     if looking_up <= taking_out {
         let kept = first.iter().filter(|member| !others.iter().any(|set| set.contains(member)));
         kept.for_each(|member| {
-            result.insert(member);
+            result.insert(&member);
         });
     } else {
         first.iter().for_each(|member| {
-            result.insert(member);
+            result.insert(&member);
         });
         for set in others {
             set.iter().for_each(|member| {
@@ -285,7 +285,7 @@ pub(super) fn sinterstore<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
     let of_integers = sets.first().is_none_or(|set| set.encoding() == SetEncoding::Intset);
     let mut result = if of_integers { Set::new() } else { Set::compact() };
     common(&sets).for_each(|member| {
-        result.insert(member);
+        result.insert(&member);
     });
     result.shrink_to_integers();
     store_set(unit, argv, result, "sinterstore")

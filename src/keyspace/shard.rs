@@ -21,7 +21,7 @@ use indexmap::IndexMap;
 use super::blocking::Waiters;
 use super::events::{EventClass, Events};
 use super::expiry_cycle::NextDatabases;
-use super::memory::{Access, FrequencyRule, UsedBytes};
+use super::memory::{Access, FrequencyRule, UsedBytes, size_class};
 use super::snapshot::ShardSnapshot;
 use super::value::Value;
 use super::watch::Registry;
@@ -45,12 +45,17 @@ pub(super) struct Entry {
     pub volatile: Option<Slot>,
 }
 
-/// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its place in
-/// the index.
-const ENTRY_BYTES: usize = size_of::<Bytes>() + size_of::<Entry>() + 2 * size_of::<usize>();
+/// What an entry takes beside its key's bytes and what its value points to: itself, its hash and its places in
+/// the index, which are used by 7/16 to 7/8.
+const ENTRY_BYTES: usize = size_of::<Bytes>() + size_of::<Entry>() + size_of::<u64>() + PLACE_BYTES * 3 / 2;
 
-/// What a deadline takes in the index of deadlines.
-const DEADLINE_BYTES: usize = size_of::<Due>() + size_of::<usize>();
+/// A number and a byte of its hash.
+const PLACE_BYTES: usize = size_of::<usize>() + 1;
+
+/// What a deadline takes in the index of deadlines: its place in a node, of which those that were filled in
+/// ascending order are half empty, and what the key needs to be shared.
+const DEADLINE_BYTES: usize = size_of::<Due>() * 11 / 6 + 2 * size_of::<u64>() + SHARED_BYTES;
+const SHARED_BYTES: usize = size_class(3 * size_of::<usize>());
 
 /// What a hash takes in the index of hashes whose fields have deadlines.
 const VOLATILE_BYTES: usize = DeadlineIndex::<Bytes>::THING_BYTES;
@@ -60,7 +65,7 @@ impl Entry {
     pub fn bytes(&self, key_len: usize) -> u64 {
         let deadline_bytes = if self.deadline_ms.is_some() { DEADLINE_BYTES } else { 0 };
         let volatile_bytes = if self.volatile.is_some() { VOLATILE_BYTES } else { 0 };
-        (ENTRY_BYTES + key_len + deadline_bytes + volatile_bytes + self.value.heap_bytes()) as u64
+        (ENTRY_BYTES + size_class(key_len) + deadline_bytes + volatile_bytes + self.value.heap_bytes()) as u64
     }
 
     /// Whether the deadline has passed: Valkey's "now is later than the deadline".

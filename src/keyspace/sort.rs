@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::command::{CommandSpec, MoreKeys, ONE, R, Scope, WM, keyed};
 use super::events::EventClass;
 use super::number::{integer, parse_double};
-use super::unit::{CommandResult, Unit};
+use super::unit::{CommandResult, Unit, owned};
 use super::value::Collection;
 use super::{CommandError, List, Value};
 use crate::resp::Reply;
@@ -135,9 +135,9 @@ fn limited(limit: Option<(i64, i64)>, len: usize) -> Range<usize> {
 fn elements_of(value: Option<&Value>) -> Result<(Vec<Bytes>, bool), CommandError> {
     Ok(match value {
         None => (Vec::new(), true),
-        Some(Value::List(list)) => (list.iter().cloned().collect(), true),
+        Some(Value::List(list)) => (list.iter().map(owned).collect(), true),
         Some(Value::Set(set)) => (set.iter().collect(), false),
-        Some(Value::ZSet(zset)) => (zset.iter().map(|(member, _)| member.clone()).collect(), true),
+        Some(Value::ZSet(zset)) => (zset.iter().map(|(member, _)| member.to_bytes()).collect(), true),
         Some(_) => return Err(CommandError::WrongType),
     })
 }
@@ -240,8 +240,7 @@ pub(super) fn sort<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandRes
         }
     } else {
         let mut list = List::new();
-        // The elements have memory of their own already: they come from stored values.
-        result.iter().for_each(|element| list.push_back(element.clone()));
+        result.iter().for_each(|element| list.push_back(element));
         let db = unit.db;
         unit.home(to).insert(db, to, list.into_value(), None);
         unit.notify(EventClass::List, "sortstore", to);

@@ -39,6 +39,17 @@ pub(super) fn bulk_or_null(value: Option<&Bytes>) -> Reply {
     value.map_or(Reply::Null, |value| Reply::Bulk(value.clone()))
 }
 
+/// Copies of elements that are short and many: slices of one piece of memory.
+pub(super) fn copied_bulks<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<Reply> {
+    let (mut bytes, mut lengths) = (Vec::new(), Vec::with_capacity(elements.size_hint().0));
+    for element in elements {
+        bytes.extend_from_slice(element);
+        lengths.push(element.len());
+    }
+    let mut bytes = Bytes::from(bytes);
+    lengths.into_iter().map(|len| Reply::Bulk(bytes.split_to(len))).collect()
+}
+
 pub(super) fn get<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> CommandResult {
     Ok(bulk_or_null(unit.read_string(&argv[1])?))
 }

@@ -9,8 +9,10 @@ use super::hashes::{RANDOM_ELEMENTS_MAX, draw};
 use super::multi_pop::MultiPop;
 use super::number::{integer, parse_double};
 use super::sets::{notify_if_gone, positive, store_collection};
+use super::strings::copied_bulks;
 use super::unit::{CommandResult, Unit};
 use super::{CommandError, LexBound, LexRange, ScoreRange, ZSet};
+use crate::hash_ttl::Item;
 use crate::resp::Reply;
 use crate::rewrite::Propagation;
 use crate::rewrite::zset::{self, LexRemovalOutcome, ZPopOutcome, ZSetEnd, ZStoreOutcome};
@@ -380,7 +382,7 @@ impl RangeQuery {
     }
 
     /// The members in the range and their scores, in the order that is asked for.
-    fn run<'z>(&self, zset: &'z ZSet) -> Box<dyn Iterator<Item = (&'z Bytes, f64)> + 'z> {
+    fn run<'z>(&self, zset: &'z ZSet) -> Box<dyn Iterator<Item = (Item<'z>, f64)> + 'z> {
         let len = zset.len();
         let mut ranks = self.bounds.ranks(zset);
         if let Bounds::Ranks(..) = self.bounds {
@@ -429,12 +431,13 @@ fn range<'c>(
 }
 
 /// Members, or members with their scores.
-pub(super) fn members_reply<'z>(members: impl Iterator<Item = (&'z Bytes, f64)>, with_scores: bool) -> Reply {
-    let member = |member: &Bytes| Reply::Bulk(member.clone());
+pub(super) fn members_reply<'z>(members: impl Iterator<Item = (Item<'z>, f64)>, with_scores: bool) -> Reply {
+    let (members, scores): (Vec<Item<'_>>, Vec<f64>) = members.unzip();
+    let replies = copied_bulks(members.iter().map(|member| &**member));
     if with_scores {
-        Reply::pairs(members.map(|(it, score)| (member(it), Reply::Double(score))))
+        Reply::pairs(replies.into_iter().zip(scores.into_iter().map(Reply::Double)))
     } else {
-        Reply::Array(members.map(|(it, _)| member(it)).collect())
+        Reply::Array(replies)
     }
 }
 
@@ -471,7 +474,7 @@ pub(super) fn zrangestore<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
             result.expect(query.bounds.ranks(zset).len(), 0);
         }
         for (member, score) in query.run(zset) {
-            result.insert(member.clone(), score);
+            result.insert(member.to_bytes(), score);
         }
         determined = query.offset >= 0 && (!matches!(query.bounds, Bounds::Lex(_)) || zset.has_one_score());
     }
@@ -490,7 +493,7 @@ pub(super) fn store_zset<'c>(
     let outcome = if determined {
         ZStoreOutcome::Determined(store_collection(unit, destination, result, EventClass::ZSet, event))
     } else {
-        let members = result.iter().map(|(member, score)| (member.clone(), score)).collect();
+        let members = result.iter().map(|(member, score)| (member.to_bytes(), score)).collect();
         let existed = unit.find(destination).is_some();
         store_collection(unit, destination, result, EventClass::ZSet, event);
         ZStoreOutcome::Computed { members, existed }
@@ -663,7 +666,7 @@ pub(super) fn zrandmember<'c>(unit: &mut Unit<'_, 'c>, argv: &'c [Bytes]) -> Com
     let Some(count) = argv.get(2) else {
         let zset = unit.read_as::<ZSet>(&argv[1])?;
         let drawn = zset.and_then(|zset| zset.get_index(rand::random_range(0..zset.len().max(1))));
-        return Ok(drawn.map_or(Reply::Null, |(member, _)| Reply::Bulk(member.clone())));
+        return Ok(drawn.map_or(Reply::Null, |(member, _)| Reply::Bulk(member.to_bytes())));
     };
     let count = integer(count)?;
     if count == i64::MIN {

@@ -17,6 +17,7 @@ use super::sets::cardinality_limit;
 use super::unit::{CommandResult, Unit};
 use super::zsets::{members_reply, store_zset};
 use super::{CommandError, Hasher, Set, Value, ZSet};
+use crate::hash_ttl::Item;
 use crate::resp::Reply;
 
 /// The commands of this file.
@@ -68,7 +69,7 @@ impl Members {
             Members::ZSet(zset) => (None, Some(zset.iter())),
         };
         let of_set = set.into_iter().flatten().map(|member| (member, SCORE_IN_SET));
-        of_set.chain(zset.into_iter().flatten().map(|(member, score)| (member.clone(), score)))
+        of_set.chain(zset.into_iter().flatten().map(|(member, score)| (member.to_bytes(), score)))
     }
 }
 
@@ -234,7 +235,7 @@ impl Combined {
         self.members.sort_unstable_by(|(a_member, a), (b_member, b)| {
             a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a_member.cmp(b_member))
         });
-        members_reply(self.members.iter().map(|(member, score)| (member, *score)), with_scores)
+        members_reply(self.members.iter().map(|(member, score)| (Item::own(member), *score)), with_scores)
     }
 
     fn store<'c>(self, unit: &mut Unit<'_, 'c>, argv: &'c [Bytes], event: &'static str) -> CommandResult {

@@ -290,7 +290,7 @@ fn a_snapshot_keeps_the_list_it_was_cut_with() {
     }
     let entries: Vec<_> = snapshot.flatten().collect();
     let list: List = ["a", "b", "c"].into_iter().fold(List::new(), |mut list, element| {
-        list.push_back(Bytes::from(element));
+        list.push_back(element.as_bytes());
         list
     });
     assert_eq!(entries.len(), 1);

@@ -214,7 +214,7 @@ fn every_member_can_be_drawn() {
 
 fn set_of(members: impl IntoIterator<Item = String>) -> Set {
     let mut set = Set::new();
-    members.into_iter().for_each(|member| _ = set.insert_copy(member.as_bytes()));
+    members.into_iter().for_each(|member| _ = set.insert(member.as_bytes()));
     set
 }
 
@@ -230,10 +230,10 @@ fn the_form_follows_the_members() {
     assert_eq!(set_of(["x".repeat(65)]).encoding(), SetEncoding::Hashtable);
 
     let mut few = integers(SET_COMPACT_MAX_MEMBERS - 1);
-    assert!(few.insert_copy(b"x"));
+    assert!(few.insert(b"x"));
     assert_eq!(few.encoding(), SetEncoding::Listpack);
     let mut many = integers(SET_COMPACT_MAX_MEMBERS);
-    assert!(many.insert_copy(b"x"));
+    assert!(many.insert(b"x"));
     assert_eq!(many.encoding(), SetEncoding::Hashtable);
     for n in 0..SET_COMPACT_MAX_MEMBERS {
         assert!(many.remove(n.to_string().as_bytes()));
@@ -342,7 +342,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Add(member) => {
-                    prop_assert_eq!(set.insert_copy(member.as_bytes()), model.insert(member.clone()));
+                    prop_assert_eq!(set.insert(member.as_bytes()), model.insert(member.clone()));
                     prop_assert!(set.contains(member.as_bytes()));
                 }
                 Step::Remove(member) => {

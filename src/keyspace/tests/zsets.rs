@@ -558,7 +558,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn all(zset: &ZSet) -> Vec<(f64, Bytes)> {
-    zset.iter().map(|(member, score)| (score, member.clone())).collect()
+    zset.iter().map(|(member, score)| (score, member.to_bytes())).collect()
 }
 
 proptest! {
@@ -599,13 +599,13 @@ proptest! {
                 Step::Rank(member) => prop_assert_eq!(zset.rank(&member), naive.position(&member)),
                 Step::Range(start, end) => {
                     let expected = naive.0.get(start..end.min(naive.0.len())).unwrap_or_default();
-                    let forward: Vec<_> = zset.range(start..end).map(|(member, score)| (score, member.clone())).collect();
+                    let forward: Vec<_> = zset.range(start..end).map(|(member, score)| (score, member.to_bytes())).collect();
                     prop_assert_eq!(&forward[..], expected);
                     let mut backward: Vec<_> =
-                        zset.range(start..end).rev().map(|(member, score)| (score, member.clone())).collect();
+                        zset.range(start..end).rev().map(|(member, score)| (score, member.to_bytes())).collect();
                     backward.reverse();
                     prop_assert_eq!(backward, forward);
-                    prop_assert_eq!(zset.get_rank(start).map(|(member, _)| member), naive.0.get(start).map(|it| &it.1));
+                    prop_assert_eq!(zset.get_rank(start).map(|(member, _)| member.to_bytes()), naive.0.get(start).map(|it| it.1.clone()));
                 }
                 Step::Scores(range) => {
                     let above = |score: f64| if range.min_excluded { score > range.min } else { score >= range.min };
@@ -619,8 +619,8 @@ proptest! {
         }
         prop_assert_eq!(all(&zset), naive.0);
         let scanned: BTreeSet<Bytes> =
-            (0..zset.len()).filter_map(|index| zset.get_index(index)).map(|(member, _)| member.clone()).collect();
-        prop_assert_eq!(scanned, zset.iter().map(|(member, _)| member.clone()).collect::<BTreeSet<_>>());
+            (0..zset.len()).filter_map(|index| zset.get_index(index)).map(|(member, _)| member.to_bytes()).collect();
+        prop_assert_eq!(scanned, zset.iter().map(|(member, _)| member.to_bytes()).collect::<BTreeSet<_>>());
     }
 
     #[test]
@@ -642,7 +642,7 @@ proptest! {
             if excluded { LexBound::Excluded(member) } else { LexBound::Included(member) }
         };
         let found = |range: LexRange| -> Vec<Bytes> {
-            zset.range(zset.ranks_of_members(&range)).map(|(member, _)| member.clone()).collect()
+            zset.range(zset.ranks_of_members(&range)).map(|(member, _)| member.to_bytes()).collect()
         };
         let above = |member: &[u8]| if min_excluded { member > min.as_bytes() } else { member >= min.as_bytes() };
         let below = |member: &[u8]| if max_excluded { member < max.as_bytes() } else { member <= max.as_bytes() };

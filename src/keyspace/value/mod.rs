@@ -1,6 +1,7 @@
 //! What a key holds: one file per type.
 
 mod list;
+mod packed;
 mod set;
 mod zset;
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::memory::StringForm;
+use super::memory::{StringForm, size_class};
 use super::number::parse_i64;
 
 pub use self::list::{List, ListEnd};
@@ -54,7 +55,7 @@ impl Value {
     /// About how much memory the value takes beside its place in the entry; O(1).
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
-            Value::String(bytes) => bytes.len(),
+            Value::String(bytes) => size_class(bytes.len()),
             Value::List(list) => list.allocated_bytes(),
             Value::Set(set) => set.allocated_bytes(),
             Value::ZSet(zset) => zset.allocated_bytes(),
@@ -107,7 +108,7 @@ pub(super) trait Collection: Clone + Default {
 
     /// With what is allocated for the collection itself and its two counts of references.
     fn allocated_bytes(&self) -> usize {
-        2 * size_of::<usize>() + size_of::<Self>() + self.heap_bytes()
+        size_class(2 * size_of::<usize>() + size_of::<Self>()) + self.heap_bytes()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Sets.
 
-use bytes::Bytes;
-use indexmap::IndexSet;
+use std::ops::Range;
 
-use super::super::Hasher;
+use bytes::Bytes;
+
 use super::super::number::{decimal, parse_i64};
+use super::packed::{Packed, Records};
+use crate::hash_ttl::Hash;
 
 /// The most members of a set of integers that is kept as sorted integers.
 pub const SET_INTEGERS_MAX_MEMBERS: usize = 512;
@@ -24,16 +26,13 @@ const REBUILD_FACTOR: usize = 5;
 /// `OBJECT ENCODING` can answer what a client expects: sorted integers, a short list in order of insertion, a
 /// table in no order. A set goes from the first to the others as it grows. It goes back only where Valkey
 /// builds a new set: when most members are taken at once.
+///
+/// The list is [packed](super::packed), and the table is that of a [`Hash`] whose values are empty: members are
+/// copied into either.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
     repr: Repr,
-    /// Bytes of all members, as they are written.
-    payload_bytes: usize,
 }
-
-/// What a member takes beside its bytes: a handle, and in a table the hash and the place in the index.
-const COMPACT_MEMBER_BYTES: usize = size_of::<Bytes>();
-const TABLE_MEMBER_BYTES: usize = COMPACT_MEMBER_BYTES + 3 * size_of::<usize>();
 
 /// The form of a set, named as `OBJECT ENCODING` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +60,8 @@ impl SetEncoding {
 enum Repr {
     /// Ascending.
     Integers(Vec<i64>),
-    Compact(Vec<Bytes>),
-    Table(IndexSet<Bytes, Hasher>),
+    Compact(Packed),
+    Table(Hash),
 }
 
 impl Default for Repr {
@@ -80,7 +79,7 @@ impl Set {
     /// An empty set in the form of a short list, which becomes one of integers only by
     /// [`shrink_to_integers`](Self::shrink_to_integers).
     pub(in super::super) fn compact() -> Self {
-        Set { repr: Repr::Compact(Vec::new()), payload_bytes: 0 }
+        Set { repr: Repr::Compact(Packed::default()) }
     }
 
     /// Chooses the form for about `count` members that are about to be added, `first` before all others: a
@@ -92,9 +91,9 @@ impl Set {
                     return;
                 }
                 self.repr = if count <= SET_COMPACT_MAX_MEMBERS {
-                    Repr::Compact(Vec::with_capacity(count))
+                    Repr::Compact(Packed::default())
                 } else {
-                    Repr::Table(IndexSet::with_capacity_and_hasher(count, Hasher::default()))
+                    Repr::Table(Hash::in_table())
                 };
             }
             Repr::Integers(_) if count > SET_INTEGERS_MAX_MEMBERS => _ = self.make_table(),
@@ -126,12 +125,12 @@ impl Set {
         }
     }
 
-    /// About how much memory the contents take.
+    /// How much memory is allocated for the contents; O(1).
     pub fn heap_bytes(&self) -> usize {
         match &self.repr {
-            Repr::Integers(members) => members.len() * size_of::<i64>(),
-            Repr::Compact(members) => self.payload_bytes + members.len() * COMPACT_MEMBER_BYTES,
-            Repr::Table(members) => self.payload_bytes + members.len() * TABLE_MEMBER_BYTES,
+            Repr::Integers(members) => members.capacity() * size_of::<i64>(),
+            Repr::Compact(members) => members.heap_bytes(),
+            Repr::Table(members) => members.heap_bytes(),
         }
     }
 
@@ -147,28 +146,12 @@ impl Set {
                 parse_i64(member).is_some_and(|member| members.binary_search(&member).is_ok())
             }
             Repr::Compact(members) => members.iter().any(|present| present == member),
-            Repr::Table(members) => members.contains(member),
+            Repr::Table(members) => members.stored(member).is_some(),
         }
     }
 
-    /// Adds a member; returns whether it is new.
-    pub fn insert(&mut self, member: Bytes) -> bool {
-        self.insert_with(&member, || member.clone())
-    }
-
-    /// Adds a copy of `member`, in memory of its own; returns whether it is new.
-    pub fn insert_copy(&mut self, member: &[u8]) -> bool {
-        self.insert_with(member, || Bytes::copy_from_slice(member))
-    }
-
-    /// Adds `member`; `stored` is what is kept of it if it is new and no integer.
-    fn insert_with(&mut self, member: &[u8], stored: impl FnOnce() -> Bytes) -> bool {
-        let is_new = self.insert_in_form(member, stored);
-        self.payload_bytes += if is_new { member.len() } else { 0 };
-        is_new
-    }
-
-    fn insert_in_form(&mut self, member: &[u8], stored: impl FnOnce() -> Bytes) -> bool {
+    /// Adds a copy of `member`; returns whether it is new.
+    pub fn insert(&mut self, member: &[u8]) -> bool {
         match &mut self.repr {
             Repr::Integers(members) => {
                 if let Some(integer) = parse_i64(member) {
@@ -180,11 +163,12 @@ impl Set {
                     return true;
                 }
                 if members.len() < SET_COMPACT_MAX_MEMBERS && member.len() <= SET_COMPACT_MAX_MEMBER_BYTES {
-                    let mut compact: Vec<Bytes> = members.iter().map(|&member| decimal(member)).collect();
-                    compact.push(stored());
+                    let mut compact = Packed::default();
+                    members.iter().for_each(|&member| compact.push(&decimal(member)));
+                    compact.push(member);
                     self.repr = Repr::Compact(compact);
                 } else {
-                    self.make_table().insert(stored());
+                    add(self.make_table(), member);
                 }
                 true
             }
@@ -193,19 +177,21 @@ impl Set {
                     return false;
                 }
                 if members.len() < SET_COMPACT_MAX_MEMBERS && member.len() <= SET_COMPACT_MAX_MEMBER_BYTES {
-                    members.push(stored());
+                    members.push(member);
                 } else {
-                    self.make_table().insert(stored());
+                    add(self.make_table(), member);
                 }
                 true
             }
-            Repr::Table(members) => !members.contains(member) && members.insert(stored()),
+            Repr::Table(members) => add(members, member),
         }
     }
 
-    fn make_table(&mut self) -> &mut IndexSet<Bytes, Hasher> {
+    fn make_table(&mut self) -> &mut Hash {
         if self.is_compact() {
-            self.repr = Repr::Table(self.iter().collect());
+            let mut table = Hash::in_table();
+            self.iter().for_each(|member| _ = add(&mut table, &member));
+            self.repr = Repr::Table(table);
         }
         match &mut self.repr {
             Repr::Table(members) => members,
@@ -216,23 +202,25 @@ impl Set {
 
     /// Removes a member; returns whether it was in the set.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        let removed = match &mut self.repr {
+        match &mut self.repr {
             Repr::Integers(members) => {
                 let found = parse_i64(member).and_then(|member| members.binary_search(&member).ok());
                 found.map(|at| members.remove(at)).is_some()
             }
             Repr::Compact(members) => {
-                let found = members.iter().position(|present| present == member);
-                found.map(|at| members.remove(at)).is_some()
+                let mut records = members.iter();
+                loop {
+                    let start = records.place();
+                    let Some(present) = records.next() else { return false };
+                    if present == member {
+                        let places = start..records.place();
+                        members.remove(places, 1);
+                        return true;
+                    }
+                }
             }
-            Repr::Table(members) => {
-                let removed = members.swap_remove(member);
-                shrink(members);
-                removed
-            }
-        };
-        self.payload_bytes -= if removed { member.len() } else { 0 };
-        removed
+            Repr::Table(members) => members.remove(member).is_some(),
+        }
     }
 
     /// Removes the members at `indices`, which are different and below the length, and returns them in the
@@ -244,25 +232,19 @@ impl Set {
         indices.sort_unstable_by(|a, b| b.cmp(a));
         let remaining = self.len() - indices.len();
         let rebuilds = remaining * REBUILD_FACTOR <= indices.len();
-        let payload_before = self.payload_bytes;
         let mut taken: Vec<Bytes> = match &mut self.repr {
             Repr::Integers(members) => indices.into_iter().map(|at| decimal(members.remove(at))).collect(),
-            Repr::Compact(members) => indices.into_iter().map(|at| members.remove(at)).collect(),
+            Repr::Compact(members) => indices.into_iter().filter_map(|at| take_packed(members, at)).collect(),
             Repr::Table(members) => {
-                let taken = indices.into_iter().filter_map(|at| members.swap_remove_index(at)).collect();
+                let taken = indices.into_iter().filter_map(|at| take_from_table(members, at)).collect();
                 if rebuilds {
                     let mut rest = Set::compact();
-                    std::mem::take(members).into_iter().for_each(|member| {
-                        rest.insert(member);
-                    });
+                    members.iter().for_each(|field| _ = rest.insert(&field.name));
                     *self = rest;
-                } else {
-                    shrink(members);
                 }
                 taken
             }
         };
-        self.payload_bytes = payload_before - taken.iter().map(Bytes::len).sum::<usize>();
         taken.reverse();
         taken
     }
@@ -272,8 +254,8 @@ impl Set {
         let members = match &self.repr {
             Repr::Integers(_) => return,
             _ if self.len() > SET_INTEGERS_MAX_MEMBERS => return,
-            Repr::Compact(members) => members.iter().map(|member| parse_i64(member)).collect(),
-            Repr::Table(members) => members.iter().map(|member| parse_i64(member)).collect(),
+            Repr::Compact(members) => members.iter().map(parse_i64).collect(),
+            Repr::Table(members) => members.iter().map(|field| parse_i64(&field.name)).collect(),
         };
         let integers: Option<Vec<i64>> = members;
         if let Some(mut integers) = integers {
@@ -282,12 +264,15 @@ impl Set {
         }
     }
 
-    /// The member at `index` of the current order; O(1).
+    /// The member at `index` of the current order; O(1), and a walk of a short list.
     pub fn get_index(&self, index: usize) -> Option<Bytes> {
         match &self.repr {
             Repr::Integers(members) => members.get(index).map(|&member| decimal(member)),
-            Repr::Compact(members) => members.get(index).cloned(),
-            Repr::Table(members) => members.get_index(index).cloned(),
+            Repr::Compact(members) => {
+                let (member, _) = members.next(members.place_of(index))?;
+                Some(Bytes::copy_from_slice(member))
+            }
+            Repr::Table(members) => Some(members.get_index(index)?.name.to_bytes()),
         }
     }
 
@@ -296,24 +281,34 @@ impl Set {
         match &self.repr {
             Repr::Integers(members) => Iter::Integers(members.iter()),
             Repr::Compact(members) => Iter::Compact(members.iter()),
-            Repr::Table(members) => Iter::Table(members.iter()),
+            Repr::Table(members) => Iter::Table(members, 0..members.len()),
         }
     }
 }
 
-/// Gives memory back when most of it is unused; the order stays as it is.
-fn shrink(members: &mut IndexSet<Bytes, Hasher>) {
-    /// A table with room for fewer is left alone.
-    const MIN_CAPACITY: usize = 1024;
-    if members.capacity() > MIN_CAPACITY && members.len() < members.capacity() / 8 {
-        members.shrink_to(members.len() * 2);
-    }
+/// Adds a member to a table; returns whether it is new.
+fn add(table: &mut Hash, member: &[u8]) -> bool {
+    table.insert(member, b"", None).is_none()
+}
+
+fn take_packed(members: &mut Packed, at: usize) -> Option<Bytes> {
+    let place = members.place_of(at);
+    let (member, next) = members.next(place)?;
+    let taken = Bytes::copy_from_slice(member);
+    members.remove(place..next, 1);
+    Some(taken)
+}
+
+fn take_from_table(members: &mut Hash, at: usize) -> Option<Bytes> {
+    let taken = members.get_index(at)?.name.to_bytes();
+    members.remove(&taken);
+    Some(taken)
 }
 
 enum Iter<'a> {
     Integers(std::slice::Iter<'a, i64>),
-    Compact(std::slice::Iter<'a, Bytes>),
-    Table(indexmap::set::Iter<'a, Bytes>),
+    Compact(Records<'a>),
+    Table(&'a Hash, Range<usize>),
 }
 
 impl Iterator for Iter<'_> {
@@ -322,8 +317,8 @@ impl Iterator for Iter<'_> {
     fn next(&mut self) -> Option<Bytes> {
         match self {
             Iter::Integers(members) => members.next().map(|&member| decimal(member)),
-            Iter::Compact(members) => members.next().cloned(),
-            Iter::Table(members) => members.next().cloned(),
+            Iter::Compact(members) => members.next().map(Bytes::copy_from_slice),
+            Iter::Table(members, left) => Some(members.get_index(left.next()?)?.name.to_bytes()),
         }
     }
 
@@ -331,7 +326,7 @@ impl Iterator for Iter<'_> {
         match self {
             Iter::Integers(members) => members.size_hint(),
             Iter::Compact(members) => members.size_hint(),
-            Iter::Table(members) => members.size_hint(),
+            Iter::Table(_, left) => left.size_hint(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! two-level B-tree, in which a rank and the member of a rank are found in logarithmic time, and whose leaves
 //! are plain arrays, so that a range is read at the speed of memory. It is checked here against a naive
 //! model.
+//!
+//! A small one is its members in order, [packed](super::packed): a member and its score are one record.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -11,8 +13,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use indexset::BTreeSet;
+use smallvec::SmallVec;
 
 use super::super::Hasher;
+use super::packed::{Packed, Records};
+use crate::hash_ttl::Item;
 
 /// The most members that a sorted set keeps in its compact form.
 pub const ZSET_COMPACT_MAX_MEMBERS: usize = 128;
@@ -31,11 +36,10 @@ pub struct ZSet {
     payload_bytes: usize,
 }
 
-/// What a member takes beside its bytes: its place in the order, and in a table a handle, the score, the hash
-/// and the place in the index.
-const COMPACT_MEMBER_BYTES: usize = size_of::<Ranked>();
+/// What a member of a table takes beside its bytes: its place in the order, a handle, the score, the hash and
+/// the place in the index.
 const TABLE_MEMBER_BYTES: usize =
-    COMPACT_MEMBER_BYTES + size_of::<Bytes>() + size_of::<f64>() + 3 * size_of::<usize>();
+    size_of::<Ranked>() + size_of::<Bytes>() + size_of::<f64>() + 3 * size_of::<usize>();
 
 /// The form of a sorted set, named as `OBJECT ENCODING` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +62,123 @@ impl ZSetEncoding {
 
 #[derive(Clone, Debug)]
 enum Repr {
-    /// Ascending.
-    Compact(Vec<Ranked>),
+    Compact(Compact),
     Table(Box<Table>),
+}
+
+/// Members and scores, ascending.
+///
+/// A record is how many bytes the score takes, the score, and the member. A score that is a whole number of up
+/// to 32 bits takes 1, 2 or 4 bytes, another one 8.
+#[derive(Clone, Debug, Default)]
+struct Compact {
+    members: Packed,
+}
+
+/// Where a member is, and its score.
+struct Found {
+    rank: usize,
+    places: Range<usize>,
+    score: f64,
+}
+
+/// Enough for any record of a [`Compact`].
+const RECORD_BYTES: usize = 1 + size_of::<f64>() + ZSET_COMPACT_MAX_MEMBER_BYTES;
+
+/// The member and the score of a record.
+fn of_record(record: &[u8]) -> (&[u8], f64) {
+    let (score_bytes, rest) =
+        record.split_first().map_or((0, record), |(len, rest)| (usize::from(*len), rest));
+    let (score, member) = rest.split_at_checked(score_bytes).unwrap_or((&[], rest));
+    let score = match *score {
+        [a] => i8::from_le_bytes([a]).into(),
+        [a, b] => i16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => i32::from_le_bytes([a, b, c, d]).into(),
+        // It is written by `record`, so these are 8.
+        _ => score.try_into().map_or(0.0, f64::from_le_bytes),
+    };
+    (member, score)
+}
+
+/// The record of a member and a score, which is not `-0`.
+fn record(member: &[u8], score: f64) -> SmallVec<[u8; RECORD_BYTES]> {
+    let mut record = SmallVec::new();
+    let mut begin = |score: &[u8]| {
+        record.push(score.len() as u8);
+        record.extend_from_slice(score);
+    };
+    // Saturates if it does not fit, and then is another number.
+    let whole = score as i32;
+    match (i8::try_from(whole), i16::try_from(whole)) {
+        _ if f64::from(whole) != score => begin(&score.to_le_bytes()),
+        (Ok(byte), _) => begin(&byte.to_le_bytes()),
+        (_, Ok(short)) => begin(&short.to_le_bytes()),
+        _ => begin(&whole.to_le_bytes()),
+    }
+    record.extend_from_slice(member);
+    record
+}
+
+/// The order of members.
+fn order((a_member, a_score): (&[u8], f64), (b_member, b_score): (&[u8], f64)) -> Ordering {
+    // Scores are never NaN; `-0` and `0` are equal.
+    let by_score = a_score.partial_cmp(&b_score).unwrap_or(Ordering::Equal);
+    by_score.then_with(|| a_member.cmp(b_member))
+}
+
+impl Compact {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
+        self.members.iter().map(of_record)
+    }
+
+    fn range(&self, ranks: Range<usize>) -> impl DoubleEndedIterator<Item = (&[u8], f64)> {
+        let places = self.members.place_of(ranks.start)..self.members.place_of(ranks.end);
+        self.members.records(places, ranks.len()).map(of_record)
+    }
+
+    fn get_rank(&self, rank: usize) -> Option<(&[u8], f64)> {
+        let (record, _) = self.members.next(self.members.place_of(rank))?;
+        Some(of_record(record))
+    }
+
+    fn find(&self, member: &[u8]) -> Option<Found> {
+        let (mut records, mut rank) = (self.members.iter(), 0);
+        loop {
+            let start = records.place();
+            let (present, score) = of_record(records.next()?);
+            if present == member {
+                return Some(Found { rank, places: start..records.place(), score });
+            }
+            rank += 1;
+        }
+    }
+
+    /// Inserts a member that is not in it.
+    fn insert(&mut self, member: &[u8], score: f64) {
+        let place = {
+            let mut records: Records<'_> = self.members.iter();
+            let mut place = records.place();
+            while let Some(present) = records.next()
+                && order(of_record(present), (member, score)).is_lt()
+            {
+                place = records.place();
+            }
+            place
+        };
+        self.members.insert(place, &record(member, score));
+    }
+
+    fn remove(&mut self, places: Range<usize>) {
+        self.members.remove(places, 1);
+    }
+
+    fn remove_ranks(&mut self, ranks: Range<usize>) -> Vec<(Bytes, f64)> {
+        let owned = |(member, score)| (Bytes::copy_from_slice(member), score);
+        let removed = self.range(ranks.clone()).map(owned).collect();
+        let places = self.members.place_of(ranks.start)..self.members.place_of(ranks.end);
+        self.members.remove(places, ranks.len());
+        removed
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -84,9 +202,7 @@ struct Ranked {
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Scores are never NaN; `-0` and `0` are equal.
-        let by_score = self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal);
-        by_score.then_with(|| self.member.cmp(&other.member))
+        order((&self.member, self.score), (&other.member, other.score))
     }
 }
 
@@ -152,20 +268,20 @@ pub struct LexRange {
 }
 
 impl LexRange {
-    fn starts_before(&self, member: &Bytes) -> bool {
+    fn starts_before(&self, member: &[u8]) -> bool {
         match &self.min {
             LexBound::Lowest => true,
-            LexBound::Included(min) => member >= min,
-            LexBound::Excluded(min) => member > min,
+            LexBound::Included(min) => member >= &min[..],
+            LexBound::Excluded(min) => member > &min[..],
             LexBound::Highest => false,
         }
     }
 
-    fn ends_after(&self, member: &Bytes) -> bool {
+    fn ends_after(&self, member: &[u8]) -> bool {
         match &self.max {
             LexBound::Lowest => false,
-            LexBound::Included(max) => member <= max,
-            LexBound::Excluded(max) => member < max,
+            LexBound::Included(max) => member <= &max[..],
+            LexBound::Excluded(max) => member < &max[..],
             LexBound::Highest => true,
         }
     }
@@ -173,7 +289,7 @@ impl LexRange {
 
 impl Default for Repr {
     fn default() -> Self {
-        Repr::Compact(Vec::new())
+        Repr::Compact(Compact::default())
     }
 }
 
@@ -193,7 +309,7 @@ impl ZSet {
     /// How many members there are.
     pub fn len(&self) -> usize {
         match &self.repr {
-            Repr::Compact(members) => members.len(),
+            Repr::Compact(compact) => compact.members.len(),
             Repr::Table(table) => table.scores.len(),
         }
     }
@@ -213,8 +329,10 @@ impl ZSet {
 
     /// About how much memory the contents take.
     pub fn heap_bytes(&self) -> usize {
-        let member_bytes = if self.is_compact() { COMPACT_MEMBER_BYTES } else { TABLE_MEMBER_BYTES };
-        self.payload_bytes + self.len() * member_bytes
+        match &self.repr {
+            Repr::Compact(compact) => compact.members.heap_bytes(),
+            Repr::Table(table) => self.payload_bytes + table.scores.len() * TABLE_MEMBER_BYTES,
+        }
     }
 
     /// Whether the sorted set is in its compact form, which is scanned in one step.
@@ -225,7 +343,7 @@ impl ZSet {
     /// The score of `member`.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.repr {
-            Repr::Compact(members) => Some(find(members, member)?.1.score),
+            Repr::Compact(compact) => Some(compact.find(member)?.score),
             Repr::Table(table) => table.scores.get(member).copied(),
         }
     }
@@ -250,21 +368,20 @@ impl ZSet {
 
     fn insert_in_form(&mut self, member: &[u8], score: f64, stored: impl FnOnce() -> Bytes) -> Option<f64> {
         debug_assert!(!score.is_nan());
-        if let Repr::Compact(members) = &mut self.repr {
-            let fits =
-                members.len() < ZSET_COMPACT_MAX_MEMBERS && member.len() <= ZSET_COMPACT_MAX_MEMBER_BYTES;
+        if let Repr::Compact(compact) = &mut self.repr {
+            let fits = compact.members.len() < ZSET_COMPACT_MAX_MEMBERS
+                && member.len() <= ZSET_COMPACT_MAX_MEMBER_BYTES;
             // Adding 0 makes -0 to 0.
             let score = score + 0.0;
-            if let Some((at, present)) = find(members, member) {
-                let old = present.score;
-                if old != score {
-                    let Ranked { member, .. } = members.remove(at);
-                    insert_sorted(members, Ranked { score, member });
+            if let Some(present) = compact.find(member) {
+                if present.score != score {
+                    compact.remove(present.places);
+                    compact.insert(member, score);
                 }
-                return Some(old);
+                return Some(present.score);
             }
             if fits {
-                insert_sorted(members, Ranked { score, member: stored() });
+                compact.insert(member, score);
                 return None;
             }
         }
@@ -288,10 +405,11 @@ impl ZSet {
     }
 
     fn make_table(&mut self) -> &mut Table {
-        if let Repr::Compact(members) = &mut self.repr {
-            let members = std::mem::take(members);
-            let scores = members.iter().map(|ranked| (ranked.member.clone(), ranked.score)).collect();
-            self.repr = Repr::Table(Box::new(Table { scores, ranks: members.into_iter().collect() }));
+        if let Repr::Compact(compact) = &self.repr {
+            let ranked = |(member, score)| Ranked { score, member: Bytes::copy_from_slice(member) };
+            let ranks: BTreeSet<Ranked> = compact.iter().map(ranked).collect();
+            let scores = ranks.iter().map(|ranked| (ranked.member.clone(), ranked.score)).collect();
+            self.repr = Repr::Table(Box::new(Table { scores, ranks }));
         }
         match &mut self.repr {
             Repr::Table(table) => table,
@@ -303,9 +421,10 @@ impl ZSet {
     /// Removes `member` and returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let score = match &mut self.repr {
-            Repr::Compact(members) => {
-                let (at, _) = find(members, member)?;
-                members.remove(at).score
+            Repr::Compact(compact) => {
+                let Found { places, score, .. } = compact.find(member)?;
+                compact.remove(places);
+                score
             }
             Repr::Table(table) => {
                 let (member, score) = table.scores.swap_remove_entry(member)?;
@@ -324,7 +443,7 @@ impl ZSet {
         let ranks = ranks.start.min(self.len())..ranks.end.min(self.len());
         let removed: Vec<(Bytes, f64)> = match &mut self.repr {
             _ if ranks.is_empty() => Vec::new(),
-            Repr::Compact(members) => members.drain(ranks).map(|it| (it.member, it.score)).collect(),
+            Repr::Compact(compact) => compact.remove_ranks(ranks),
             Repr::Table(table) => {
                 // The last first: so a leaf's array is moved least.
                 let mut removed: Vec<(Bytes, f64)> = ranks
@@ -347,7 +466,7 @@ impl ZSet {
     /// How many members come before `member`, which must be in the set.
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
         match &self.repr {
-            Repr::Compact(members) => Some(find(members, member)?.0),
+            Repr::Compact(compact) => Some(compact.find(member)?.rank),
             Repr::Table(table) => {
                 let (_, member, &score) = table.scores.get_full(member)?;
                 Some(table.ranks.rank(&Ranked { score, member: member.clone() }))
@@ -356,44 +475,45 @@ impl ZSet {
     }
 
     /// The member of a rank and its score.
-    pub fn get_rank(&self, rank: usize) -> Option<(&Bytes, f64)> {
-        let ranked = match &self.repr {
-            Repr::Compact(members) => members.get(rank),
-            Repr::Table(table) => table.ranks.get_index(rank),
-        };
-        ranked.map(|ranked| (&ranked.member, ranked.score))
+    pub fn get_rank(&self, rank: usize) -> Option<(Item<'_>, f64)> {
+        match &self.repr {
+            Repr::Compact(compact) => compact.get_rank(rank).map(packed),
+            Repr::Table(table) => table.ranks.get_index(rank).map(own),
+        }
     }
 
-    /// The member at `index` of an order that changes little when members come and go, and its score; O(1).
+    /// The member at `index` of an order that changes little when members come and go, and its score; O(1) in a
+    /// table.
     /// What a scan walks: a removal moves only the last member, unless the form is compact.
-    pub fn get_index(&self, index: usize) -> Option<(&Bytes, f64)> {
+    pub fn get_index(&self, index: usize) -> Option<(Item<'_>, f64)> {
         match &self.repr {
-            Repr::Compact(members) => members.get(index).map(|ranked| (&ranked.member, ranked.score)),
-            Repr::Table(table) => table.scores.get_index(index).map(|(member, &score)| (member, score)),
+            Repr::Compact(compact) => compact.get_rank(index).map(packed),
+            Repr::Table(table) => {
+                table.scores.get_index(index).map(|(member, &score)| (Item::own(member), score))
+            }
         }
     }
 
     /// The members and their scores, ascending.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Bytes, f64)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Item<'_>, f64)> {
         self.range(0..self.len())
     }
 
     /// The members of these ranks and their scores, ascending.
-    pub fn range(&self, ranks: Range<usize>) -> impl DoubleEndedIterator<Item = (&Bytes, f64)> {
+    pub fn range(&self, ranks: Range<usize>) -> impl DoubleEndedIterator<Item = (Item<'_>, f64)> {
         let ranks = ranks.start.min(self.len())..ranks.end.min(self.len());
         let (compact, table) = match &self.repr {
             _ if ranks.is_empty() => (None, None),
-            Repr::Compact(members) => (Some(members[ranks].iter()), None),
-            Repr::Table(table) => (None, Some(table.ranks.range_idx(ranks))),
+            Repr::Compact(compact) => (Some(compact.range(ranks).map(packed)), None),
+            Repr::Table(table) => (None, Some(table.ranks.range_idx(ranks).map(own))),
         };
-        let ranked = compact.into_iter().flatten().chain(table.into_iter().flatten());
-        ranked.map(|ranked| (&ranked.member, ranked.score))
+        compact.into_iter().flatten().chain(table.into_iter().flatten())
     }
 
     /// The ranks of the members with a score in `range`.
     pub fn ranks_of_scores(&self, range: &ScoreRange) -> Range<usize> {
-        let start = self.partition_point(|ranked| !range.starts_before(ranked.score));
-        let end = self.partition_point(|ranked| range.ends_after(ranked.score));
+        let start = self.partition_point(|_, score| !range.starts_before(score));
+        let end = self.partition_point(|_, score| range.ends_after(score));
         start..end.max(start)
     }
 
@@ -402,20 +522,20 @@ impl ZSet {
     pub fn ranks_of_members(&self, range: &LexRange) -> Range<usize> {
         let ends = [0, self.len().saturating_sub(1)].map(|rank| self.get_rank(rank));
         if let [Some((first, _)), Some((last, _))] = ends
-            && !(range.ends_after(first) && range.starts_before(last))
+            && !(range.ends_after(&first) && range.starts_before(&last))
         {
             return 0..0;
         }
         let (start, end) = match &self.repr {
-            Repr::Compact(members) => {
-                let start = members.iter().position(|ranked| range.starts_before(&ranked.member));
-                let start = start.unwrap_or(members.len());
-                let run = members[start..].iter().take_while(|ranked| range.ends_after(&ranked.member));
+            Repr::Compact(compact) => {
+                let start = compact.iter().position(|(member, _)| range.starts_before(member));
+                let start = start.unwrap_or(compact.members.len());
+                let run = compact.iter().skip(start).take_while(|(member, _)| range.ends_after(member));
                 (start, start + run.count())
             }
             Repr::Table(_) => (
-                self.partition_point(|ranked| !range.starts_before(&ranked.member)),
-                self.partition_point(|ranked| range.ends_after(&ranked.member)),
+                self.partition_point(|member, _| !range.starts_before(member)),
+                self.partition_point(|member, _| range.ends_after(member)),
             ),
         };
         start..end.max(start)
@@ -428,14 +548,16 @@ impl ZSet {
     }
 
     /// How many members, from the first, `precedes` holds for: all that it holds for come first.
-    fn partition_point(&self, precedes: impl Fn(&Ranked) -> bool) -> usize {
+    fn partition_point(&self, precedes: impl Fn(&[u8], f64) -> bool) -> usize {
         match &self.repr {
-            Repr::Compact(members) => members.partition_point(precedes),
+            Repr::Compact(compact) => {
+                compact.iter().take_while(|&(member, score)| precedes(member, score)).count()
+            }
             Repr::Table(table) => {
                 let (mut low, mut high) = (0, table.scores.len());
                 while low < high {
                     let middle = low + (high - low) / 2;
-                    if table.ranks.get_index(middle).is_some_and(&precedes) {
+                    if table.ranks.get_index(middle).is_some_and(|it| precedes(&it.member, it.score)) {
                         low = middle + 1;
                     } else {
                         high = middle;
@@ -460,13 +582,12 @@ impl Table {
     }
 }
 
-fn find<'a>(members: &'a [Ranked], member: &[u8]) -> Option<(usize, &'a Ranked)> {
-    members.iter().enumerate().find(|(_, ranked)| ranked.member == member)
+fn packed((member, score): (&[u8], f64)) -> (Item<'_>, f64) {
+    (Item::packed(member), score)
 }
 
-fn insert_sorted(members: &mut Vec<Ranked>, ranked: Ranked) {
-    let at = members.partition_point(|present| *present < ranked);
-    members.insert(at, ranked);
+fn own(ranked: &Ranked) -> (Item<'_>, f64) {
+    (Item::own(&ranked.member), ranked.score)
 }
 
 impl PartialEq for ZSet {

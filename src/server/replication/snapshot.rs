@@ -248,7 +248,7 @@ fn write_entry(entry: &SnapshotEntry, writer: &mut Writer, sink: Sink<'_>) -> io
             let len = zset.len() as u64;
             writer.begin(&entry.key, entry.deadline_ms, Kind::SortedSet, len).map_err(io::Error::other)?;
             for (member, score) in zset.iter() {
-                writer.member(member, score).map_err(io::Error::other)?;
+                writer.member(&member, score).map_err(io::Error::other)?;
                 hand_on(writer, sink)?;
             }
             Ok(())
