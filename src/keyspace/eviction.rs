@@ -248,8 +248,8 @@ fn draw_from(
         let mut drawn = 0;
         for (db, table) in tables() {
             for due in table.deadlines.iter().take(samples) {
-                if let Some(entry) = table.map.get(&due.key) {
-                    show(db, &due.key, entry);
+                if let Some((key, entry)) = table.at_due(due) {
+                    show(db, key, entry);
                     drawn += 1;
                 }
             }
@@ -290,5 +290,5 @@ fn draw_volatile(table: &Table) -> Option<(&Bytes, &Entry)> {
     let (first, last) = (table.deadlines.first()?, table.deadlines.last()?);
     let from = Due::at(rng.random_range(first.deadline_ms..=last.deadline_ms), rng.random());
     let due = table.deadlines.range(from..).next().unwrap_or(first);
-    table.map.get_key_value(&due.key)
+    table.at_due(due)
 }

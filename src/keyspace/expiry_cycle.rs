@@ -251,12 +251,15 @@ impl Visit<'_, '_> {
 
     fn reclaim_keys(&mut self, db: u16, steps: &mut usize) {
         while *steps > 0 {
-            let Some(due) = self.shard.table(db).deadlines.first() else { return };
+            let table = self.shard.table(db);
+            let Some(due) = table.deadlines.first() else { return };
             if self.now_ms <= due.deadline_ms {
                 return;
             }
+            // Every place is that of a key.
+            let Some((key, _)) = table.at_due(due) else { return };
             self.report.note_lag(due.deadline_ms, self.now_ms);
-            let key = due.key.clone();
+            let key = key.clone();
             self.garbage.entries.extend(self.shard.remove(db, &key));
             self.report.keys += 1;
             self.shard.stats.expired_keys += 1;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
+use indexmap::map::RawEntryApiV1 as _;
 
 use super::blocking::Waiters;
 use super::events::{EventClass, Events};
@@ -52,10 +53,9 @@ const ENTRY_BYTES: usize = size_of::<Bytes>() + size_of::<Entry>() + size_of::<u
 /// A number and a byte of its hash.
 const PLACE_BYTES: usize = size_of::<usize>() + 1;
 
-/// What a deadline takes in the index of deadlines: its place in a node, of which those that were filled in
-/// ascending order are half empty, and what the key needs to be shared.
-const DEADLINE_BYTES: usize = size_of::<Due>() * 11 / 6 + 2 * size_of::<u64>() + SHARED_BYTES;
-const SHARED_BYTES: usize = size_class(3 * size_of::<usize>());
+/// What a deadline takes in the index of deadlines: its place in a node of 11, of which those that were filled
+/// in ascending order hold 6, and its share of the nodes above.
+const DEADLINE_BYTES: usize = size_of::<Due>() * 11 / 6 + size_of::<usize>();
 
 /// What a hash takes in the index of hashes whose fields have deadlines.
 const VOLATILE_BYTES: usize = DeadlineIndex::<Bytes>::THING_BYTES;
@@ -86,36 +86,46 @@ pub(super) struct Table {
     pub bytes: u64,
 }
 
-/// A key's place in the index of deadlines.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A key's place in the index of deadlines: the key is the one with this hash and deadline.
+///
+/// Two keys that have both in common, one pair in 2^64, share a place; it is there as long as one of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub deadline_ms: u64,
-    /// A hash of the key: keys with the same deadline are told apart without following a pointer to
-    /// each, which is several times faster when many share one.
-    tag: u64,
-    pub key: Bytes,
+    /// The table's hash of the key.
+    hash: u64,
 }
 
 impl Due {
     /// A place in the index, to look from.
-    pub fn at(deadline_ms: u64, tag: u64) -> Due {
-        Due { deadline_ms, tag, key: Bytes::new() }
+    pub fn at(deadline_ms: u64, hash: u64) -> Due {
+        Due { deadline_ms, hash }
     }
 }
 
 impl Table {
-    fn due(&self, deadline_ms: u64, key: &Bytes) -> Due {
-        Due { deadline_ms, tag: self.map.hasher().hash_one(key), key: key.clone() }
+    fn due(&self, deadline_ms: u64, key: &[u8]) -> Due {
+        Due { deadline_ms, hash: self.map.hasher().hash_one(key) }
     }
 
-    /// Moves `key` in the index of deadlines.
-    fn reindex(&mut self, key: &Bytes, old_ms: Option<u64>, new_ms: Option<u64>) {
+    /// The key at a place in the index of deadlines, and its entry.
+    pub fn at_due(&self, due: &Due) -> Option<(&Bytes, &Entry)> {
+        let is_due =
+            |key: &Bytes| self.map.get(key).is_some_and(|entry| entry.deadline_ms == Some(due.deadline_ms));
+        self.map.raw_entry_v1().from_hash(due.hash, is_due)
+    }
+
+    /// Moves `key` in the index of deadlines, after its entry was changed or removed.
+    fn reindex(&mut self, key: &[u8], old_ms: Option<u64>, new_ms: Option<u64>) {
         if old_ms == new_ms {
             return;
         }
         if let Some(old_ms) = old_ms {
-            let removed = self.deadlines.remove(&self.due(old_ms, key));
-            debug_assert!(removed, "every deadline is indexed");
+            let due = self.due(old_ms, key);
+            if self.at_due(&due).is_none() {
+                let removed = self.deadlines.remove(&due);
+                debug_assert!(removed, "every deadline is indexed");
+            }
         }
         if let Some(new_ms) = new_ms {
             self.deadlines.insert(self.due(new_ms, key));
@@ -278,13 +288,10 @@ impl Shard {
             track(&mut table.volatile, stored, &mut entry, earliest_ms(&old.value));
             added = entry.bytes(key.len());
             let old_ms = std::mem::replace(old, entry).deadline_ms;
-            if old_ms != deadline_ms {
-                let stored = stored.clone();
-                table.reindex(&stored, old_ms, deadline_ms);
-            }
+            table.reindex(key, old_ms, deadline_ms);
         } else {
             let stored = Bytes::copy_from_slice(key);
-            table.reindex(&stored, None, deadline_ms);
+            table.reindex(key, None, deadline_ms);
             track(&mut table.volatile, &stored, &mut entry, None);
             added = entry.bytes(key.len());
             table.map.insert(stored, entry);
@@ -340,8 +347,7 @@ impl Shard {
         let removed = entry.bytes(key.len());
         let old_ms = std::mem::replace(&mut entry.deadline_ms, deadline_ms);
         let added = entry.bytes(key.len());
-        let stored = stored.clone();
-        table.reindex(&stored, old_ms, deadline_ms);
+        table.reindex(key, old_ms, deadline_ms);
         self.account(db, added, removed);
         self.watchers.touch(db, key, true);
         true
@@ -371,7 +377,7 @@ impl Shard {
             // The order stays as it is: walks and cursors are not concerned.
             table.map.shrink_to(table.map.len() * 2);
         }
-        table.reindex(&stored, entry.deadline_ms, None);
+        table.reindex(key, entry.deadline_ms, None);
         let removed = entry.bytes(key.len());
         if let Some(slot) = entry.volatile.take() {
             table.volatile.remove(slot);

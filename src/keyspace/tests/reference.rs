@@ -236,7 +236,10 @@ proptest! {
                 for table in shard.tables() {
                     let with_deadline =
                         table.map.iter().filter_map(|(key, entry)| Some((entry.deadline_ms?, key.clone())));
-                    let indexed = table.deadlines.iter().map(|due| (due.deadline_ms, due.key.clone()));
+                    let indexed = table.deadlines.iter().map(|due| {
+                        let (key, _) = table.at_due(due).expect("a place is that of a key");
+                        (due.deadline_ms, key.clone())
+                    });
                     prop_assert_eq!(
                         with_deadline.collect::<BTreeSet<_>>(),
                         indexed.collect::<BTreeSet<_>>()
