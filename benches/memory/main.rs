@@ -5,7 +5,8 @@
 //!
 //! | column | |
 //! |---|---|
-//! | `resident` | MB of memory that the system counts for the process once it is filled |
+//! | `peak` | MB of memory that the system counted for the process at the most while it was filled |
+//! | `resident` | the same two seconds later: what growing tables left behind has gone back |
 //! | `ratio` | how many times Valkey's that is |
 //! | `a key` | what it has grown by for each key, in bytes |
 //! | `used` | `used_memory`, as a part of `resident` |
@@ -46,7 +47,7 @@ const PEERS: [(&str, Program); 2] = [("Valkey 9.1.2", Program::Valkey), ("replco
 const BACKLOG: &str = "1mb";
 /// Commands that are sent before replies are waited for.
 const PIPELINE: usize = 100;
-/// How long a server may take to give back what was deleted.
+/// How long a server may take to give back what is unused.
 const SETTLE: Duration = Duration::from_secs(2);
 const MAXMEMORY_MB: usize = 50;
 
@@ -72,16 +73,17 @@ fn main() {
     // Cargo passes `--bench` to a benchmark, and nothing to a test.
     let divisor = if options.quick || options.test || !options.bench { 1000 } else { 1 };
     println!(
-        "\n{:<34}{:>14}{:>10}{:>8}{:>8}{:>7}{:>9}{:>7}",
-        "", "", "resident", "ratio", "a key", "used", "emptied", "CPU"
+        "\n{:<34}{:>14}{:>8}{:>10}{:>8}{:>8}{:>7}{:>9}{:>7}",
+        "", "", "peak", "resident", "ratio", "a key", "used", "emptied", "CPU"
     );
     for shape in SHAPES.iter().filter(|shape| shape.name.contains(&options.only)) {
         let measured = PEERS.map(|(_, program)| fill(program, shape, divisor));
         for ((name, _), ours) in PEERS.iter().zip(&measured) {
             println!(
-                "{:<34}{:>14}{:>10.1}{:>8}{:>8.1}{:>7.2}{:>9.1}{:>7.2}",
+                "{:<34}{:>14}{:>8.1}{:>10.1}{:>8}{:>8.1}{:>7.2}{:>9.1}{:>7.2}",
                 shape.name,
                 name,
+                mb(ours.peak),
                 mb(ours.resident),
                 format!("x{:.2}", ours.resident as f64 / measured[0].resident as f64),
                 ours.key_bytes,
@@ -105,6 +107,7 @@ fn mb(bytes: u64) -> f64 {
 }
 
 struct Filled {
+    peak: u64,
     resident: u64,
     key_bytes: f64,
     used: u64,
@@ -170,6 +173,9 @@ fn fill(program: Program, shape: &Shape, divisor: usize) -> Filled {
     });
     sender.flush();
     let command_us = (process.cpu() - cpu_before).as_secs_f64() * 1e6 / f64::from(commands);
+    let peak = process.peak_resident_bytes();
+    let settle = || std::thread::sleep(SETTLE / if divisor > 1 { 10 } else { 1 });
+    settle();
     let resident = process.resident_bytes();
     let used = server.info().number("used_memory");
     assert_eq!(server.client().call_integer(argv!["DBSIZE"]), keys as i64);
@@ -177,9 +183,9 @@ fn fill(program: Program, shape: &Shape, divisor: usize) -> Filled {
         sender.push(&argv!["UNLINK", shape.key(key)]);
     }
     sender.flush();
-    std::thread::sleep(SETTLE / if divisor > 1 { 10 } else { 1 });
+    settle();
     let key_bytes = resident.saturating_sub(before) as f64 / keys as f64;
-    Filled { resident, key_bytes, used, emptied: process.resident_bytes(), command_us }
+    Filled { peak, resident, key_bytes, used, emptied: process.resident_bytes(), command_us }
 }
 
 /// The most that is resident while a server with a limit takes three times as much.

@@ -31,6 +31,14 @@ impl Process {
         pages.unwrap_or(0) * rustix::param::page_size() as u64
     }
 
+    /// The most memory that was ever in use by it, in bytes.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        let status = self.read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
     fn read(&self, file: &str) -> String {
         let path = format!("/proc/{}/{file}", self.0);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
