@@ -123,7 +123,7 @@ mod tests {
         ] {
             assert_eq!(general(number, 14), expected);
         }
-        assert_eq!(general(3.14159, 3), "3.14");
+        assert_eq!(general(1.23456, 3), "1.23");
     }
 
     #[test]
