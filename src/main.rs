@@ -45,7 +45,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a primary that clients and Valkey or Redis replicas can connect to.
+    /// Run a server that clients and Valkey or Redis replicas can connect to, or that follows one of them.
     ///
     /// Point a replica at it with `valkey-server --replicaof 127.0.0.1 6379`. Ctrl-C and SIGTERM end it:
     /// writes are paused until the replicas have everything (a second signal ends the wait, SHUTDOWN ABORT
@@ -216,6 +216,10 @@ struct Serve {
     #[arg(long, value_name = "PATH", env = "REPLCORE_DIR")]
     dir: Option<String>,
 
+    /// The primary to follow [default: none, this server is a primary]
+    #[arg(long, value_name = "HOST:PORT", env = "REPLCORE_REPLICAOF")]
+    replicaof: Option<String>,
+
     /// How much to log; REPLCORE_LOG takes a tracing filter instead (replcore=debug)
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -282,7 +286,7 @@ impl Serve {
     }
 
     /// The options that are settings: their names, those of the settings, and what was given.
-    fn options(&self) -> [(&'static str, &'static str, Option<String>); 9] {
+    fn options(&self) -> [(&'static str, &'static str, Option<String>); 10] {
         let text = |number: Option<NonZeroUsize>| number.map(|number| number.to_string());
         [
             ("bind", "bind", self.bind.clone()),
@@ -294,6 +298,7 @@ impl Serve {
             ("dir", "dir", self.dir.clone()),
             ("maxmemory", "maxmemory", self.maxmemory.clone()),
             ("maxmemory-policy", "maxmemory-policy", self.maxmemory_policy.clone()),
+            ("replicaof", "replicaof", self.replicaof.clone()),
         ]
     }
 }

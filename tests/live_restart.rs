@@ -89,6 +89,8 @@ fn a_replica_continues_where_an_orderly_end_was_saved() {
     let link = Link::to(primary.address());
     replica.replicate(&link);
     wait_link_up(&replica, SOON);
+    // A ping would come after what is compared.
+    primary.configure(&[("repl-ping-replica-period", "3600")]);
     primary.client().call(argv!["SET", "last", "write"]);
     let saved_at = wait_caught_up(&primary, &replica, SOON);
     let expected = read(&primary);

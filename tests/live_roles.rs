@@ -12,7 +12,7 @@ use replcore::resp::Reply;
 use support::client::{Client, argv};
 use support::keyspace::{assert_converged, read};
 use support::load::Load;
-use support::{Link, Program, Scratch, Server, note, seed, wait_caught_up, wait_link_up, wait_until};
+use support::{Launch, Link, Program, Scratch, Server, note, seed, wait_caught_up, wait_link_up, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 const WRITERS: u64 = 2;
@@ -34,6 +34,22 @@ fn lead(server: &Server) {
 /// An answer, which may be an error.
 fn answer(client: &mut Client, argv: &[Bytes]) -> Reply {
     client.try_call(argv).expect("an answer")
+}
+
+/// Waits until a server has this role. Whoever changes it may end clients' connections with it.
+#[track_caller]
+fn wait_role(server: &Server, role: &str) {
+    wait_until(&format!("{} is a {role}", server.name()), SOON, || {
+        let asked = Client::connect(server.address()).and_then(|mut client| client.try_call(&argv!["ROLE"]));
+        match asked {
+            Ok(Reply::Array(answer))
+                if answer.first() == Some(&Reply::Bulk(Bytes::from(role.to_owned()))) =>
+            {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        }
+    });
 }
 
 /// What links a server has served: full and partial resyncs, and those refused.
@@ -420,4 +436,102 @@ fn what_cannot_be_held_ends_the_link_and_is_named() {
     let held = read(&replica);
     assert_eq!(held.len(), 1, "{held:?}");
     assert_eq!(replica.client().call(argv!["GET", "k"]), Reply::Bulk("4".into()));
+}
+
+#[test]
+fn a_replica_that_was_restarted_goes_on_where_it_saved() {
+    for program in [Program::Valkey, Program::Replcore] {
+        let scratch = Scratch::new("restarted");
+        let primary = start(program, "primary", &scratch);
+        // Another database than the first: the stream does not select it again.
+        let mut client = primary.client();
+        client.call(argv!["SELECT", "7"]);
+        client.call(argv!["SET", "k", "1"]);
+        let address = format!("127.0.0.1:{}", primary.address().port());
+        let launch = Launch::new(Program::Replcore, scratch.directory("data"));
+        let launch = launch.with(&["--replicaof", &address, "--config", "save=3600 1"]);
+        let mut replica = launch.start("replica");
+        wait_link_up(&replica, SOON);
+        client.call(argv!["SET", "k", "2"]);
+        wait_caught_up(&primary, &replica, SOON);
+        let before = resyncs(&primary);
+        replica.signal(rustix::process::Signal::TERM);
+        assert_eq!(replica.wait_exit(SOON).code(), Some(0));
+        client.call(argv!["SET", "k", "3"]);
+        let replica = launch.start("replica");
+        wait_link_up(&replica, SOON);
+        client.call(argv!["SET", "after", "4"]);
+        assert_converged(&primary, std::slice::from_ref(&replica));
+        let [full, partial, refused] = resyncs(&primary);
+        assert_eq!([full, partial, refused], [before[0], before[1] + 1, before[2]], "{program:?}");
+    }
+}
+
+#[test]
+fn sentinels_fail_over_in_each_direction() {
+    const NAME: &str = "the-primary";
+    for (sentinels, programs) in [
+        (Program::Valkey, [Program::Replcore, Program::Valkey]),
+        (Program::Redis, [Program::Valkey, Program::Replcore]),
+        (Program::Valkey, [Program::Replcore; 2]),
+    ] {
+        let scratch = Scratch::new("sentinel");
+        let [mut one, mut other] =
+            programs.map(|program| Some(start(program, &format!("{program:?}"), &scratch)));
+        let of = |server: &Option<Server>| server.as_ref().expect("it runs").address().port();
+        let ports = [of(&one), of(&other)];
+        follow(other.as_ref().expect("it runs"), one.as_ref().expect("it runs"));
+        wait_link_up(other.as_ref().expect("it runs"), SOON);
+        let sentinel = Server::sentinel(sentinels, NAME, ports[0], &scratch);
+        let mut asked = sentinel.client();
+        let mut primary_is = |port: u16| {
+            wait_until("the sentinel knows the primary", SOON, || {
+                let Reply::Array(address) = asked.call(argv!["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
+                else {
+                    return Err("no address".to_owned());
+                };
+                let expected = Reply::Bulk(Bytes::from(port.to_string()));
+                if address.get(1) == Some(&expected) { Ok(()) } else { Err(format!("{address:?}")) }
+            });
+        };
+        let mut asked = sentinel.client();
+        wait_until("the sentinel knows the replica", SOON, || {
+            match asked.call(argv!["SENTINEL", "REPLICAS", NAME]) {
+                Reply::Array(replicas) if replicas.len() == 1 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        let written = write_with_wait(one.as_ref().expect("it runs").client(), 0, 50);
+        assert_eq!(written, 50);
+        // The primary dies: the replica is promoted.
+        let program = one.take().expect("it runs").program;
+        primary_is(ports[1]);
+        let promoted = other.as_ref().expect("it runs");
+        wait_role(promoted, "master");
+        promoted.client().call(argv!["SET", "of the new primary", "1"]);
+        // The old one comes back as a primary, and is demoted.
+        let old = Launch::new(program, scratch.directory("old")).start_at("old", ports[0]);
+        old.client().call(argv!["SET", "of the old primary", "1"]);
+        wait_role(&old, "slave");
+        wait_link_up(&old, SOON);
+        assert_converged(promoted, std::slice::from_ref(&old));
+        let mut client = old.client();
+        assert_eq!(client.call(argv!["EXISTS", "of the old primary"]), Reply::Integer(0));
+        for number in 0..written {
+            assert_eq!(client.call(argv!["EXISTS", format!("0:{number}")]), Reply::Integer(1));
+        }
+        // And on request, without a death: nothing is lost, and both keep their roles.
+        wait_until("the sentinel fails over", SOON, || {
+            match answer(&mut asked, &argv!["SENTINEL", "FAILOVER", NAME]) {
+                Reply::Status(_) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        primary_is(ports[0]);
+        wait_link_up(promoted, SOON);
+        old.client().call(argv!["SET", "of the old primary, again", "1"]);
+        assert_converged(&old, std::slice::from_ref(promoted));
+        note!("{sentinels:?} over {programs:?}");
+        other.take();
+    }
 }

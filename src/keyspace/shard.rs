@@ -110,8 +110,11 @@ impl Table {
 
     /// The key at a place in the index of deadlines, and its entry.
     pub fn at_due(&self, due: &Due) -> Option<(&Bytes, &Entry)> {
-        let is_due =
-            |key: &Bytes| self.map.get(key).is_some_and(|entry| entry.deadline_ms == Some(due.deadline_ms));
+        // The table asks for every key whose hash has the few bits in common by which it looks.
+        let is_due = |key: &Bytes| {
+            self.map.hasher().hash_one(key) == due.hash
+                && self.map.get(key).is_some_and(|entry| entry.deadline_ms == Some(due.deadline_ms))
+        };
         self.map.raw_entry_v1().from_hash(due.hash, is_due)
     }
 

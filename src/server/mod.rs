@@ -1,4 +1,4 @@
-//! A primary on real sockets.
+//! A server on real sockets, primary or replica.
 //!
 //! # Promise
 //!
@@ -29,7 +29,7 @@
 //! | `outbox` | what others have for a client |
 //! | `pubsub`, `notifications` | subscriptions, messages, keyspace events |
 //! | `monitor` | `MONITOR` |
-//! | `replication` | the replicas, `WAIT`, resynchronisation |
+//! | `replication` | the replicas, `WAIT`, resynchronisation, the primary that is followed, failover |
 //! | `persistence` | the snapshot on disk: saving, the end, the start |
 //! | `loading` | a snapshot becomes data |
 //! | `scripting` | `EVAL` and its like: Lua |
@@ -53,6 +53,8 @@
 //! * Full resyncs take no fork and wait for no other (`repl-diskless-sync-delay` does not exist): each
 //!   takes a cut of its own, and is served from a copy-on-write snapshot.
 //! * A replica that is still loading its snapshot is shown as `send_bulk`, not as `online`.
+//! * `REPLICAOF` in a transaction changes the role when all of it has run; `FAILOVER` is no command of one.
+//! * `MONITOR` does not show what a replica applies, and `CLIENT LIST` not its link to the primary.
 //! * While clients are paused, a read that meets an expired key deletes it, and says so in the stream.
 //! * What is said of saving in `persistence`.
 //! * `SHUTDOWN NOW` ends a shutdown that waits for replicas; Valkey goes on waiting.

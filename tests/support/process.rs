@@ -54,18 +54,21 @@ impl Program {
         }
     }
 
-    fn command(self, port: u16, dir: &Path) -> Command {
-        let binary = match self {
-            Program::Replcore => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_replcore"));
-                command.args(["serve", "--port", &port.to_string()]);
-                return command;
-            }
+    fn binary(self) -> &'static Path {
+        match self {
+            Program::Replcore => Path::new(env!("CARGO_BIN_EXE_replcore")),
             Program::Valkey => peers::valkey(),
             Program::Valkey90 => peers::valkey90(),
             Program::Redis => peers::redis(),
-        };
-        let mut command = Command::new(binary);
+        }
+    }
+
+    fn command(self, port: u16, dir: &Path) -> Command {
+        let mut command = Command::new(self.binary());
+        if self == Program::Replcore {
+            command.args(["serve", "--port", &port.to_string()]);
+            return command;
+        }
         command.args([
             "--port",
             &port.to_string(),
@@ -199,6 +202,31 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts a sentinel that monitors the primary at `port` by this name, and waits until it answers. It is alone,
+    /// and quick to judge.
+    pub fn sentinel(program: Program, primary: &str, port: u16, scratch: &Scratch) -> Server {
+        let dir = scratch.directory("sentinel");
+        for _ in 0..PORT_ATTEMPTS {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
+            let own = listener.local_addr().expect("a bound socket has an address").port();
+            drop(listener);
+            let file = dir.join("sentinel.conf");
+            let text = format!(
+                "port {own}\nbind 127.0.0.1\ndir {}\nsentinel monitor {primary} 127.0.0.1 {port} 1\n\
+                 sentinel down-after-milliseconds {primary} 1000\nsentinel failover-timeout {primary} 3000\n",
+                dir.display()
+            );
+            fs::write(&file, text).expect("the scratch directory can be written");
+            let mut command = Command::new(program.binary());
+            command.arg(&file).arg("--sentinel");
+            let mut server = Server::run(program, "sentinel", own, command, &dir);
+            if server.wait_ready() {
+                return server;
+            }
+        }
+        panic!("the sentinel found no free port in {PORT_ATTEMPTS} attempts");
+    }
+
     /// Starts the primary under test.
     pub fn primary(scratch: &Scratch) -> Server {
         Server::start(Program::primary(), "primary", scratch)
