@@ -25,3 +25,4 @@ pub mod real_epoch;
 pub mod report;
 #[cfg(replcore_fuzz)]
 pub mod schedules;
+pub mod unbounded;

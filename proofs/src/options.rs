@@ -112,6 +112,9 @@ pub enum Part {
     Faults(Filtered),
     /// Stops every thread of every model at each of its steps in turn.
     Stalls(Filtered),
+    /// Proves the buffer's algorithm for any number of writers, cursors, segments and appends, by two solvers
+    /// (z3 and cvc5 have to be installed), and that the proof needs what it says.
+    Unbounded(Filtered),
     /// Searches the protocol: every order of writes, deadlines, broken links, resyncs and promotions, within
     /// a budget.
     Protocol(Filtered),

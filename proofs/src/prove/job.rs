@@ -9,6 +9,7 @@ use crate::model::{Bound, Model};
 use crate::models;
 use crate::protocol::{self, Exhibit, Reach, Scenario};
 use replcore_proofs::options::{Options, Preemptions, Tier};
+use replcore_proofs::unbounded::run::{PARTS, Part};
 
 /// A proof that is to be run.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub enum Work {
     Catch { candidates: Vec<Exploration>, excuse: Option<String> },
     /// A search of the protocol.
     Search { scenario: &'static Scenario, exhibit: Option<&'static Exhibit> },
+    /// A part of the proof without bounds.
+    Unbounded(Part),
     /// Tests of the normal build, through cargo.
     Suite { suite: &'static Suite, cases: u32 },
 }
@@ -102,6 +105,7 @@ fn is_a_name(name: &str) -> bool {
         || protocol::scenarios().iter().any(|scenario| scenario.name == name)
         || protocol::exhibits().iter().any(|exhibit| exhibit.name == name)
         || suites::SUITES.iter().any(|suite| suite.name == name)
+        || PARTS.iter().any(|part| part.name() == name)
 }
 
 /// The jobs of a run, in the order in which they are run and shown.
@@ -175,6 +179,9 @@ pub fn everything(options: &Options) -> Jobs {
         if !options.no_controls {
             jobs.parallel.extend(museum(&options.filter));
         }
+        if tier != Tier::Deep {
+            jobs.alone.extend(unbounded(&options.filter));
+        }
         jobs.alone.extend(scenarios(&options.filter, tier));
         jobs.alone.extend(refinement(&options.filter, tier));
     }
@@ -216,6 +223,27 @@ pub fn museum(filter: &[String]) -> Vec<Job> {
     };
     let exhibits = protocol::exhibits().into_iter().filter(|exhibit| chosen(exhibit.name, filter));
     exhibits.map(job).collect()
+}
+
+/// What the proof without bounds promises.
+const UNBOUNDED: &str = "I1 I2 I3 I4 I5 I6 I7 I9 I10";
+
+/// Every part of the proof without bounds.
+pub fn unbounded(filter: &[String]) -> Vec<Job> {
+    let job = |part: Part| {
+        let mut row = Row::new(Kind::Unbounded, part.name());
+        row.about = part.about().to_owned();
+        row.unit = match part {
+            Part::Proof(_) => Unit::Questions,
+            Part::Walks => Unit::Steps,
+            Part::Guards | Part::Clauses => Unit::LeftOut,
+        };
+        if matches!(part, Part::Proof(_)) {
+            row.invariants = invariants(UNBOUNDED);
+        }
+        Job { row, work: Work::Unbounded(part) }
+    };
+    PARTS.into_iter().filter(|part| chosen(part.name(), filter)).map(job).collect()
 }
 
 /// Every test suite of the normal build.

@@ -36,7 +36,7 @@ pub fn list(jobs: &Jobs) {
                     facts.push(row.bound.clone())
                 }
                 Work::Search { scenario, .. } => facts.push(format!("in {}", scenario.name)),
-                Work::Suite { .. } => {}
+                Work::Suite { .. } | Work::Unbounded(_) => {}
             }
             println!("  {:28} {}", "", facts.join("; "));
             if let (Kind::Model, Work::Explore(it)) = (kind, &job.work)

@@ -18,6 +18,7 @@ mod runner;
 mod search;
 mod suites;
 mod summed;
+mod unbounded;
 mod weaker;
 
 use std::process::ExitCode;
@@ -95,6 +96,7 @@ fn run_part(part: &Part) -> Result<bool, String> {
         Part::Orderings(asked) => (asked, Kind::Ordering),
         Part::Faults(asked) => (asked, Kind::Fault),
         Part::Stalls(asked) => (asked, Kind::Stall),
+        Part::Unbounded(asked) => (asked, Kind::Unbounded),
         Part::Protocol(asked) => (asked, Kind::Protocol),
         Part::Museum(asked) => (asked, Kind::Museum),
         Part::Explore { scenario, bug, address } => return explore(scenario, bug.as_deref(), address),
@@ -111,6 +113,7 @@ fn run_kind(asked: &Filtered, kind: Kind) -> Result<bool, String> {
         Kind::Fault => jobs.parallel = job::faults(filter, tier),
         Kind::Stall => jobs.parallel = job::stalls(filter, tier),
         Kind::Museum => jobs.parallel = job::museum(filter),
+        Kind::Unbounded => jobs.alone = job::unbounded(filter),
         _ => jobs.alone = job::scenarios(filter, tier),
     }
     if jobs.len() == 0 {

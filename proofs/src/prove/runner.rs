@@ -13,6 +13,7 @@ use super::explorer::Explorer;
 use super::job::{Job, Jobs, Work, reach};
 use super::search::{self, Limit};
 use super::suites::{self, Built, Suite};
+use super::unbounded;
 use replcore_proofs::options::{Common, Tier};
 
 /// What was run, and how many were not.
@@ -156,6 +157,7 @@ impl<'a> Runner<'a> {
                 let limit = Limit { seconds, kept: &self.explorer.kept };
                 Some(search::run(job.row, scenario, *exhibit, reach(self.common.tier), threads, limit)?)
             }
+            Work::Unbounded(part) => unbounded::run(*part, job.row, threads, seconds, self.stop)?,
             Work::Suite { suite, cases } => {
                 // A suite is bounded by its cases.
                 let row = suites::run(suite, job.row, *cases, self.common.max_seconds, built, self.stop)?;

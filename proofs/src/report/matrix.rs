@@ -25,7 +25,10 @@ pub(super) fn invariants(report: &Report) -> Vec<String> {
 /// What proves something by itself, rather than by being caught.
 pub(super) fn proofs(report: &Report) -> Vec<&Row> {
     let proves = |row: &&Row| {
-        let by_itself = matches!(row.kind, Kind::Model | Kind::Stall | Kind::Protocol | Kind::Refinement);
+        let by_itself = matches!(
+            row.kind,
+            Kind::Model | Kind::Stall | Kind::Unbounded | Kind::Protocol | Kind::Refinement
+        );
         by_itself && !row.invariants.is_empty()
     };
     report.rows.iter().filter(proves).collect()

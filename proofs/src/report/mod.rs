@@ -104,6 +104,12 @@ pub enum Unit {
     Mutations,
     /// Models, each explored whole within bounds.
     Models,
+    /// Questions put to a solver.
+    Questions,
+    /// Steps of a walk.
+    Steps,
+    /// Guards of steps, or clauses of an invariant, left out in turn.
+    LeftOut,
 }
 
 impl Unit {
@@ -116,6 +122,9 @@ impl Unit {
             Self::Points => "points",
             Self::Mutations => "mutations",
             Self::Models => "models",
+            Self::Questions => "questions",
+            Self::Steps => "steps",
+            Self::LeftOut => "left out",
         }
     }
 }

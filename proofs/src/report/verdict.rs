@@ -18,6 +18,8 @@ pub enum Kind {
     Fault,
     /// A model in which a thread is stopped for good, at each of its steps in turn.
     Stall,
+    /// The algorithm with any number of everything, by solvers.
+    Unbounded,
     /// The protocol, explored.
     Protocol,
     /// The protocol with a known bug that the search has to find.
@@ -28,13 +30,14 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SelfTest,
         Self::Model,
         Self::Mutation,
         Self::Ordering,
         Self::Fault,
         Self::Stall,
+        Self::Unbounded,
         Self::Protocol,
         Self::Museum,
         Self::Refinement,
@@ -49,6 +52,7 @@ impl Kind {
             Self::Ordering => "ordering",
             Self::Fault => "fault",
             Self::Stall => "stall",
+            Self::Unbounded => "unbounded",
             Self::Protocol => "protocol",
             Self::Museum => "museum",
             Self::Refinement => "refinement",
@@ -64,6 +68,7 @@ impl Kind {
             Self::Ordering => "Orderings: every weaker one has to be caught",
             Self::Fault => "Faults: every one has to be caught",
             Self::Stall => "Stall points: a thread stops for good at each of its steps",
+            Self::Unbounded => "Unbounded: any number of writers, cursors, segments and appends",
             Self::Protocol => "Protocol: what a few servers can do to each other",
             Self::Museum => "Museum: known bugs that the search has to find",
             Self::Refinement => "Refinement: the normal build against its reference",
@@ -89,6 +94,8 @@ impl std::str::FromStr for Kind {
 pub enum Verdict {
     /// A self-test: the known outcomes occurred, and no others.
     Exact,
+    /// A solver showed it, for any number of everything.
+    Proven,
     /// Every execution was run.
     Exhausted,
     /// Every execution within the bound was run.
@@ -118,6 +125,7 @@ impl Verdict {
     pub fn is_good(self) -> bool {
         match self {
             Self::Exact
+            | Self::Proven
             | Self::Exhausted
             | Self::Bounded
             | Self::Sampled
@@ -132,6 +140,7 @@ impl Verdict {
     pub fn word(self) -> &'static str {
         match self {
             Self::Exact => "exact",
+            Self::Proven => "proven",
             Self::Exhausted => "exhausted",
             Self::Bounded => "bounded",
             Self::Sampled => "sampled",
@@ -150,6 +159,7 @@ impl Verdict {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Exact => "the checker found the known outcomes, and no others",
+            Self::Proven => "a solver showed it, for any number of everything",
             Self::Exhausted => "every interleaving, and every value that a load may return, was run",
             Self::Bounded => "as exhausted, within the bound that the row says",
             Self::Sampled => "some executions were run, drawn at random",
@@ -167,8 +177,9 @@ impl Verdict {
     }
 
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Exact,
+        Self::Proven,
         Self::Exhausted,
         Self::Bounded,
         Self::Sampled,
