@@ -655,10 +655,6 @@ fn cursors() -> Vec<Clause> {
                     .implies(slot(C).is(walk()) | slot(C).is(EVICTED)),
             ),
         ),
-        Clause::helps(
-            "nobody reads by a slot that is not entered",
-            all(&[C], (c_at(C).below(cursor::FLOOR) | c_at(C).is(cursor::GONE)).implies(slot(C).below(0))),
-        ),
         Clause::helps("its slot is in the list", all(&[C], listed(C) | c_at(C).is(cursor::OUT))),
         Clause::promises(
             "a cursor counts on its window",

@@ -112,7 +112,6 @@ pub static NEEDS: &[(&str, &[&str])] = &[
     ("its segment starts no later than what it asked for", &["c sees no next segment", "c stops"]),
     ("what it asked for is not behind the end", &["c sees no next segment"]),
     ("its slot is what it entered, or revoked", &["c is attached", "c passes the floor"]),
-    ("nobody reads by a slot that is not entered", &["t looks at the slots"]),
     ("its slot is in the list", &["t looks at the slots", "w begins to wake"]),
     (
         "a cursor's window was found",

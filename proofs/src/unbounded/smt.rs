@@ -179,6 +179,10 @@ impl Pool {
         }
         for update in &step.updates {
             pool.collect(&update.value, &bound);
+            // What a register becomes is what clauses are about after the step.
+            if let Some(kind) = FUNCTIONS[update.function].gives {
+                pool.argument(&update.value, kind, &bound);
+            }
             for (argument, kind) in update.arguments.iter().zip(FUNCTIONS[update.function].kinds) {
                 pool.argument(argument, *kind, &bound);
             }
