@@ -11,8 +11,8 @@
 //! A proof of a system that cannot fail says nothing. So each guard of each step is dropped, and each
 //! clause that is there for the others is left out; a control is caught if a finite instance, a few
 //! segments, cells and actors, has a state from which a step breaks the invariant, and evaluating that
-//! state says so too. An answer of `unknown` catches nothing. And random walks of the system take every
-//! step, and find the invariant true in each state.
+//! state says so too. An answer of `unknown` catches nothing. And random walks of the system find
+//! the invariant true in each state; they do not come to every step.
 //!
 //! # What is trusted
 //! The solvers; that memory is sequentially consistent (weak memory is loom's and the fuzzer's business);

@@ -23,7 +23,7 @@ const WALKED: (Sizes, u64, usize) =
 pub enum Part {
     /// The invariant is inductive, says this solver.
     Proof(Solver),
-    /// It holds on random walks, which take every step.
+    /// It holds on random walks.
     Walks,
     /// A step without one of its guards breaks it.
     Guards,
@@ -84,7 +84,7 @@ impl Part {
             Self::Proof(Solver::Cvc5) => {
                 "each step of the buffer keeps each clause of the invariant, says cvc5"
             }
-            Self::Walks => "random walks take every step, and find the invariant true wherever they come",
+            Self::Walks => "random walks, most steps taken, find the invariant true wherever they come",
             Self::Guards => {
                 "each step without one of its guards breaks the invariant, in a state that is shown"
             }

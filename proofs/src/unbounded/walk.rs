@@ -1,10 +1,11 @@
-//! Random walks of the system: each step can be taken, and the invariant holds where they come.
+//! Random walks of the system: the invariant holds where they come.
 
 use std::collections::BTreeMap;
 
 use super::check::{Theory, touches};
 use super::eval::{Sizes, State, Values};
 use super::smt;
+use super::term::Kind;
 
 /// Where a walk came.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +49,7 @@ pub fn walk(theory: &Theory, sizes: Sizes, seed: u64, steps: usize) -> Walked {
     let mut walked = Walked::default();
     let (mut numbers, mut state, mut path) = (Numbers(seed), State::beginning(sizes), Vec::new());
     while path.len() < steps
-        && let Some((index, after)) = next(theory, &state, sizes, &mut numbers)
+        && let Some((index, after)) = next(theory, &state, sizes, &mut numbers, &walked.taken)
     {
         let step = &theory.steps[index];
         *walked.taken.entry(step.name).or_default() += 1;
@@ -66,21 +67,39 @@ pub fn walk(theory: &Theory, sizes: Sizes, seed: u64, steps: usize) -> Walked {
     walked
 }
 
-fn next(theory: &Theory, state: &State, sizes: Sizes, numbers: &mut Numbers) -> Option<(usize, State)> {
+/// Steps that can be taken, of which the one that was taken least is.
+const CHOICES: usize = 10;
+
+fn next(
+    theory: &Theory,
+    state: &State,
+    sizes: Sizes,
+    numbers: &mut Numbers,
+    taken: &BTreeMap<&'static str, u64>,
+) -> Option<(usize, State)> {
+    let mut best: Option<(u64, usize, State)> = None;
+    let mut choices = 0;
     for _ in 0..TRIES {
         let index = numbers.below(theory.steps.len());
         let step = &theory.steps[index];
-        let mut values: Values = step
-            .variables
-            .iter()
-            .map(|variable| (variable.name, numbers.below(sizes.of(variable.kind) as usize) as i64))
-            .collect();
-        if state.allows(step, &mut values)
+        // A cell behind the last is looked at as well.
+        let limit = |kind| sizes.of(kind) as usize + usize::from(kind == Kind::Cell);
+        let chosen = step.variables.iter().map(|known| (known.name, numbers.below(limit(known.kind)) as i64));
+        let mut values: Values = chosen.collect();
+        if !state.allows(step, &mut values) {
+            continue;
+        }
+        let times = taken.get(step.name).copied().unwrap_or(0);
+        if best.as_ref().is_none_or(|(least, ..)| times < *least)
             && let Some(after) = state.after(step, &mut values)
             && after != *state
         {
-            return Some((index, after));
+            best = Some((times, index, after));
+        }
+        choices += 1;
+        if choices >= CHOICES && best.is_some() {
+            break;
         }
     }
-    None
+    best.map(|(_, index, after)| (index, after))
 }
