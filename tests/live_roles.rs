@@ -469,69 +469,76 @@ fn a_replica_that_was_restarted_goes_on_where_it_saved() {
 
 #[test]
 fn sentinels_fail_over_in_each_direction() {
-    const NAME: &str = "the-primary";
-    for (sentinels, programs) in [
-        (Program::Valkey, [Program::Replcore, Program::Valkey]),
-        (Program::Redis, [Program::Valkey, Program::Replcore]),
-        (Program::Valkey, [Program::Replcore; 2]),
-    ] {
-        let scratch = Scratch::new("sentinel");
-        let [mut one, mut other] =
-            programs.map(|program| Some(start(program, &format!("{program:?}"), &scratch)));
-        let of = |server: &Option<Server>| server.as_ref().expect("it runs").address().port();
-        let ports = [of(&one), of(&other)];
-        follow(other.as_ref().expect("it runs"), one.as_ref().expect("it runs"));
-        wait_link_up(other.as_ref().expect("it runs"), SOON);
-        let sentinel = Server::sentinel(sentinels, NAME, ports[0], &scratch);
-        let mut asked = sentinel.client();
-        let mut primary_is = |port: u16| {
-            wait_until("the sentinel knows the primary", SOON, || {
-                let Reply::Array(address) = asked.call(argv!["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
-                else {
-                    return Err("no address".to_owned());
-                };
-                let expected = Reply::Bulk(Bytes::from(port.to_string()));
-                if address.get(1) == Some(&expected) { Ok(()) } else { Err(format!("{address:?}")) }
-            });
-        };
-        let mut asked = sentinel.client();
-        wait_until("the sentinel knows the replica", SOON, || {
-            match asked.call(argv!["SENTINEL", "REPLICAS", NAME]) {
-                Reply::Array(replicas) if replicas.len() == 1 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        });
-        let written = write_with_wait(one.as_ref().expect("it runs").client(), 0, 50);
-        assert_eq!(written, 50);
-        // The primary dies: the replica is promoted.
-        let program = one.take().expect("it runs").program;
-        primary_is(ports[1]);
-        let promoted = other.as_ref().expect("it runs");
-        wait_role(promoted, "master");
-        promoted.client().call(argv!["SET", "of the new primary", "1"]);
-        // The old one comes back as a primary, and is demoted.
-        let old = Launch::new(program, scratch.directory("old")).start_at("old", ports[0]);
-        old.client().call(argv!["SET", "of the old primary", "1"]);
-        wait_role(&old, "slave");
-        wait_link_up(&old, SOON);
-        assert_converged(promoted, std::slice::from_ref(&old));
-        let mut client = old.client();
-        assert_eq!(client.call(argv!["EXISTS", "of the old primary"]), Reply::Integer(0));
-        for number in 0..written {
-            assert_eq!(client.call(argv!["EXISTS", format!("0:{number}")]), Reply::Integer(1));
+    // Sentinels are patient: together they need as long as one.
+    thread::scope(|scope| {
+        for (sentinels, programs) in [
+            (Program::Valkey, [Program::Replcore, Program::Valkey]),
+            (Program::Redis, [Program::Valkey, Program::Replcore]),
+            (Program::Valkey, [Program::Replcore; 2]),
+        ] {
+            scope.spawn(move || fail_over_by_sentinel(sentinels, programs));
         }
-        // And on request, without a death: nothing is lost, and both keep their roles.
-        wait_until("the sentinel fails over", SOON, || {
-            match answer(&mut asked, &argv!["SENTINEL", "FAILOVER", NAME]) {
-                Reply::Status(_) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+    });
+}
+
+fn fail_over_by_sentinel(sentinels: Program, programs: [Program; 2]) {
+    const NAME: &str = "the-primary";
+    let scratch = Scratch::new("sentinel");
+    let [mut one, mut other] =
+        programs.map(|program| Some(start(program, &format!("{program:?}"), &scratch)));
+    let of = |server: &Option<Server>| server.as_ref().expect("it runs").address().port();
+    let ports = [of(&one), of(&other)];
+    follow(other.as_ref().expect("it runs"), one.as_ref().expect("it runs"));
+    wait_link_up(other.as_ref().expect("it runs"), SOON);
+    let sentinel = Server::sentinel(sentinels, NAME, ports[0], &scratch);
+    let mut asked = sentinel.client();
+    let mut primary_is = |port: u16| {
+        wait_until("the sentinel knows the primary", SOON, || {
+            let Reply::Array(address) = asked.call(argv!["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]) else {
+                return Err("no address".to_owned());
+            };
+            let expected = Reply::Bulk(Bytes::from(port.to_string()));
+            if address.get(1) == Some(&expected) { Ok(()) } else { Err(format!("{address:?}")) }
         });
-        primary_is(ports[0]);
-        wait_link_up(promoted, SOON);
-        old.client().call(argv!["SET", "of the old primary, again", "1"]);
-        assert_converged(&old, std::slice::from_ref(promoted));
-        note!("{sentinels:?} over {programs:?}");
-        other.take();
+    };
+    let mut asked = sentinel.client();
+    wait_until("the sentinel knows the replica", SOON, || {
+        match asked.call(argv!["SENTINEL", "REPLICAS", NAME]) {
+            Reply::Array(replicas) if replicas.len() == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let written = write_with_wait(one.as_ref().expect("it runs").client(), 0, 50);
+    assert_eq!(written, 50);
+    // The primary dies: the replica is promoted.
+    let program = one.take().expect("it runs").program;
+    primary_is(ports[1]);
+    let promoted = other.as_ref().expect("it runs");
+    wait_role(promoted, "master");
+    promoted.client().call(argv!["SET", "of the new primary", "1"]);
+    // The old one comes back as a primary, and is demoted.
+    let old = Launch::new(program, scratch.directory("old")).start_at("old", ports[0]);
+    old.client().call(argv!["SET", "of the old primary", "1"]);
+    wait_role(&old, "slave");
+    wait_link_up(&old, SOON);
+    assert_converged(promoted, std::slice::from_ref(&old));
+    let mut client = old.client();
+    assert_eq!(client.call(argv!["EXISTS", "of the old primary"]), Reply::Integer(0));
+    for number in 0..written {
+        assert_eq!(client.call(argv!["EXISTS", format!("0:{number}")]), Reply::Integer(1));
     }
+    // And on request, without a death: nothing is lost, and both keep their roles.
+    wait_until("the sentinel fails over", SOON, || {
+        match answer(&mut asked, &argv!["SENTINEL", "FAILOVER", NAME]) {
+            Reply::Status(_) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    primary_is(ports[0]);
+    wait_role(promoted, "slave");
+    wait_link_up(promoted, SOON);
+    old.client().call(argv!["SET", "of the old primary, again", "1"]);
+    assert_converged(&old, std::slice::from_ref(promoted));
+    note!("{sentinels:?} over {programs:?}");
+    other.take();
 }
