@@ -62,7 +62,7 @@ enum Command {
     /// both sides' states.
     ///
     /// Targets: HOST:PORT is a server that runs already; valkey:PATH and redis:PATH start one on a free port
-    /// of the loopback interface; self starts `replcore serve` (primary only). Servers that the hunt starts
+    /// of the loopback interface; self starts `replcore serve`. Servers that the hunt starts
     /// can be stopped, may keep dead fields (DEBUG SET-ACTIVE-EXPIRE), and get wrong clocks if libfaketime is
     /// installed (apt install faketime). What cannot be tried is said at the start. Restarts are not tried.
     ///

@@ -15,9 +15,6 @@ pub enum HuntError {
     /// A target in no known form.
     #[error("'{0}' is no target: HOST:PORT, valkey:PATH, redis:PATH, or self for the primary")]
     Target(String),
-    /// This program does not follow another server.
-    #[error("self can only be the primary")]
-    SelfAsReplica,
     /// A host that is none.
     #[error("{host}: {source}")]
     Resolve {

@@ -219,6 +219,10 @@ impl<'a> Hunt<'a> {
             replica.address,
             config.seed
         )];
+        for node in [&primary, &replica] {
+            let refusal = node.clock_refusal.as_ref();
+            notes.extend(refusal.map(|refusal| format!("no wrong clock of the {}: {refusal}", node.side)));
+        }
         let known = common_commands(&config.commands, &mut primary, &mut replica, &mut notes)?;
         primary.client.demand(&argv!["FLUSHALL"])?;
         let means = Means {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +19,12 @@ use crate::resp::Reply;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
+/// The same for one that is to have a wrong clock; some hang then, and are started without.
+const START_WITH_CLOCK: Duration = Duration::from_secs(5);
+/// How wrong a clock is made to see whether it can be.
+const PROBE_SKEW_MS: i64 = 3_600_000;
+/// How long that may take to show.
+const PROBE: Duration = Duration::from_secs(1);
 /// How long a server may take to end before it is killed.
 const END: Duration = Duration::from_secs(3);
 /// Another process may take a port between its choice and its use; then another one is chosen, this often.
@@ -118,6 +124,8 @@ pub(super) struct Node {
     pub pid: Option<Pid>,
     /// If its clock can be made wrong.
     clock: Option<Clock>,
+    /// Why it cannot, though there is a library for it.
+    pub clock_refusal: Option<String>,
     process: Option<Process>,
 }
 
@@ -126,17 +134,50 @@ impl Node {
     pub fn open(side: Side, target: &Target, setup: &Setup<'_>) -> Result<Node, HuntError> {
         let address = match target {
             Target::Running(address) => address,
-            Target::Itself if side == Side::Replica => return Err(HuntError::SelfAsReplica),
             Target::Program(_) | Target::Itself => return Node::start(side, target, setup),
         };
         let address = resolve(address)?;
         let client = Client::connect(side, address, setup.password)?;
-        let mut node = Node { side, address, client, pid: None, clock: None, process: None };
+        let mut node =
+            Node { side, address, client, pid: None, clock: None, clock_refusal: None, process: None };
         node.client.demand(&argv!["PING"])?;
         Ok(node)
     }
 
+    /// Starts a server; with a clock that can be made wrong, if that does what it should.
     fn start(side: Side, target: &Target, setup: &Setup<'_>) -> Result<Node, HuntError> {
+        let Some(library) = setup.faketime else { return Node::start_as_asked(side, target, setup) };
+        let refusal = match Node::start_as_asked(side, target, setup).map(Node::with_wrong_clock) {
+            Ok(Ok(node)) => return Ok(node),
+            Ok(Err(refusal)) => refusal,
+            Err(error) => error.to_string(),
+        };
+        let without = Setup { faketime: None, ..*setup };
+        let mut node = Node::start_as_asked(side, target, &without)?;
+        node.clock_refusal = Some(format!("{}: {refusal}", library.display()));
+        Ok(node)
+    }
+
+    /// The node, if its clock can be made wrong; otherwise why it cannot.
+    fn with_wrong_clock(mut self) -> Result<Node, String> {
+        let start = Instant::now();
+        let wrong = self.skew(PROBE_SKEW_MS).and_then(|()| {
+            loop {
+                let ahead_ms = self.time_ms()?.saturating_sub(unix_ms());
+                if ahead_ms > PROBE_SKEW_MS.unsigned_abs() / 2 || start.elapsed() > PROBE {
+                    break Ok(ahead_ms);
+                }
+                thread::sleep(POLL);
+            }
+        });
+        match wrong.and_then(|ahead_ms| self.skew(0).map(|()| ahead_ms)) {
+            Ok(ahead_ms) if ahead_ms > PROBE_SKEW_MS.unsigned_abs() / 2 => Ok(self),
+            Ok(_) => Err("the clock stays right with it".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn start_as_asked(side: Side, target: &Target, setup: &Setup<'_>) -> Result<Node, HuntError> {
         let mut last = None;
         for attempt in 0..PORT_ATTEMPTS {
             match Node::try_start(side, target, setup, attempt) {
@@ -177,8 +218,10 @@ impl Node {
         })?;
         let mut process = Process { child, log, program };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let client = process.wait_ready(side, address)?;
-        Ok(Node { side, address, client, pid: process.pid(), clock, process: Some(process) })
+        let patience = if clock.is_some() { START_WITH_CLOCK } else { START };
+        let client = process.wait_ready(side, address, patience)?;
+        let pid = process.pid();
+        Ok(Node { side, address, client, pid, clock, clock_refusal: None, process: Some(process) })
     }
 
     /// The clock of the server, in ms since the Unix epoch.
@@ -254,6 +297,12 @@ impl Node {
     }
 }
 
+/// Milliseconds since the Unix epoch, by the hunt's own clock.
+fn unix_ms() -> u64 {
+    let since = UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn resolve(address: &str) -> Result<SocketAddr, HuntError> {
     let failed = |source| HuntError::Resolve { host: address.to_owned(), source };
     let mut found = address.to_socket_addrs().map_err(failed)?;
@@ -298,7 +347,12 @@ impl Process {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
-    fn wait_ready(&mut self, side: Side, address: SocketAddr) -> Result<Client, HuntError> {
+    fn wait_ready(
+        &mut self,
+        side: Side,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Client, HuntError> {
         let start = Instant::now();
         loop {
             if let Some(error) = self.ended(side) {
@@ -308,7 +362,10 @@ impl Process {
                 .and_then(|mut client| client.demand(&argv!["PING"]).map(|_| client));
             match answer {
                 Ok(client) => return Ok(client),
-                Err(error) if start.elapsed() > START => return Err(error),
+                Err(error) if start.elapsed() > patience => {
+                    let reason = format!("{error}; {}", self.log_tail());
+                    return Err(HuntError::Start { side, program: self.program.clone(), reason });
+                }
                 Err(_) => thread::sleep(POLL),
             }
         }
@@ -316,10 +373,13 @@ impl Process {
 
     fn ended(&mut self, side: Side) -> Option<HuntError> {
         let status = self.child.try_wait().ok().flatten()?;
+        let reason = format!("{status}: {}", self.log_tail());
+        Some(HuntError::Start { side, program: self.program.clone(), reason })
+    }
+
+    fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
-        let tail =
-            String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).trim().to_owned();
-        Some(HuntError::Start { side, program: self.program.clone(), reason: format!("{status}: {tail}") })
+        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).trim().to_owned()
     }
 }
 
