@@ -52,6 +52,18 @@ fn wait_role(server: &Server, role: &str) {
     });
 }
 
+/// Waits until a primary counts its replica: that comes after the replica's link is up.
+#[track_caller]
+fn wait_online(primary: &Server) {
+    wait_until("the replica is online", SOON, || {
+        let info = primary.info();
+        match info.get("slave0") {
+            Some(replica) if replica.contains("state=online") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
 /// What links a server has served: full and partial resyncs, and those refused.
 fn resyncs(server: &Server) -> [u64; 3] {
     let info = server.info();
@@ -233,6 +245,7 @@ fn a_failover_loses_no_write_that_was_answered() {
             Reply::Integer(1) => Ok(()),
             other => Err(format!("{other:?}")),
         });
+        wait_online(&one);
         let port = other.address().port().to_string();
         reader.call(argv!["FAILOVER", "TO", "127.0.0.1", port, "TIMEOUT", "20000"]);
         let written: Vec<usize> = writers.into_iter().map(|writer| writer.join().expect("it ends")).collect();
@@ -286,6 +299,7 @@ fn a_failover_that_cannot_be_ends_as_it_began() {
     let link = Link::to(primary.address());
     replica.replicate(&link);
     wait_link_up(&replica, SOON);
+    wait_online(&primary);
     assert_eq!(
         refused(&argv!["FAILOVER", "TO", "127.0.0.1", "1"]),
         "ERR FAILOVER target HOST and PORT is not a replica."

@@ -277,13 +277,7 @@ fn begin_loading(shared: &Arc<Shared>) -> Option<JoinHandle<Result<(), LoadFaile
     }
     shared.persistence.loading.set(true);
     let shared = Arc::clone(shared);
-    Some(tokio::task::spawn_blocking(move || {
-        let loaded = persistence::load(&shared);
-        if loaded.is_ok() {
-            shared.persistence.loading.set(false);
-        }
-        loaded
-    }))
+    Some(tokio::task::spawn_blocking(move || persistence::load(&shared)))
 }
 
 /// The end of loading; cancelling this loses nothing.
@@ -301,6 +295,8 @@ async fn loaded(loading: &mut Option<JoinHandle<Result<(), LoadFailed>>>) -> Res
 fn begin_serving(shared: &Arc<Shared>, addr: SocketAddr, cron: &mut JoinSet<()>) {
     tracing::info!(%addr, replid = %shared.replication.stream().history.load().replid, "ready to accept connections");
     shared.follow_from_the_start();
+    // A replica is one before the first client is served.
+    shared.persistence.loading.set(false);
     cron.spawn(cron::run(Arc::clone(shared)));
 }
 

@@ -166,7 +166,7 @@ pub(super) fn failover(session: &mut Session, argv: &[Bytes]) -> Flow {
     if let [_, abort] = argv
         && is(abort, "abort")
     {
-        let aborted = beside_the_runtime(true, || shared.abort_failover("asked for"));
+        let aborted = beside_the_runtime(true, || shared.abort_failover());
         return aborted.map_or_else(|reason| error(reason.to_string()), |()| Reply::Simple("OK")).into();
     }
     let request = match parse_failover(argv.get(1..).unwrap_or_default()) {

@@ -21,6 +21,7 @@
 //! waited find a replica.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub(super) enum State {
     #[default]
     None,
     WaitingForSync {
+        /// Which of all.
+        number: u64,
         request: FailoverRequest,
         until_ms: Option<u64>,
     },
@@ -123,30 +126,43 @@ impl Shared {
         }
         let until_ms = request.timeout_ms.map(|timeout_ms| self.mono_ms().saturating_add(timeout_ms));
         tracing::info!(target = ?request.target, force = request.force, timeout_ms = ?request.timeout_ms, "failover requested");
+        let number = replication.failovers.fetch_add(1, Ordering::Relaxed);
         // In this order: who asks for the locks after the change of the reign has seen the pause.
         self.pause.failover(true);
         self.keyspace.change_reign(Reign::HandingOver, || ());
-        replication.failover.0.send_replace(State::WaitingForSync { request, until_ms });
+        replication.failover.0.send_replace(State::WaitingForSync { number, request, until_ms });
         replication.getack_wanted.notify_one();
         tokio::spawn(hand_over(Arc::clone(self)));
         Ok(())
     }
 
     /// `FAILOVER ABORT`.
-    pub fn abort_failover(self: &Arc<Self>, reason: &str) -> Result<(), FailoverError> {
-        let failover = &self.replication.failover;
-        let state = {
-            let _change = self.replication.role_change.lock();
-            failover.0.send_replace(State::None)
-        };
-        match state {
+    pub fn abort_failover(self: &Arc<Self>) -> Result<(), FailoverError> {
+        self.abort_if("asked for", &|_| true)
+    }
+
+    /// Aborts the failover, if it is the one that is meant.
+    pub(super) fn abort_if(
+        self: &Arc<Self>,
+        reason: &str,
+        is_meant: &dyn Fn(&State) -> bool,
+    ) -> Result<(), FailoverError> {
+        let replication = &self.replication;
+        // To the end: until then nobody else begins anything.
+        let changing = replication.role_change.lock();
+        if !is_meant(&replication.failover.0.borrow()) {
+            return Err(FailoverError::None);
+        }
+        match replication.failover.0.send_replace(State::None) {
             State::None => return Err(FailoverError::None),
             State::WaitingForSync { .. } => self.keyspace.change_reign(Reign::Own, || ()),
             // The other has not become a primary: this one is again.
-            State::InProgress => self.lead(),
+            State::InProgress => self.lead(&changing),
         }
         tracing::warn!(reason, "failover aborted");
         self.pause.failover(false);
+        drop(changing);
+        self.note_role();
         Ok(())
     }
 
@@ -198,7 +214,8 @@ impl Shared {
                 waits
             })
         };
-        self.follow(&host, port, Origin::Shared, &|offset| acked(offset) && begins())
+        let changing = replication.role_change.lock();
+        self.follow(&changing, &host, port, Origin::Shared, &|offset| acked(offset) && begins())
     }
 }
 
@@ -206,20 +223,33 @@ impl Shared {
 async fn hand_over(shared: Arc<Shared>) {
     let mut state = shared.replication.failover.0.subscribe();
     loop {
-        let State::WaitingForSync { request, until_ms } = state.borrow_and_update().clone() else { return };
+        let State::WaitingForSync { number, request, until_ms } = state.borrow_and_update().clone() else {
+            return;
+        };
         let is_over = until_ms.is_some_and(|until_ms| shared.mono_ms() >= until_ms);
         let trying = Arc::clone(&shared);
         let forced = is_over && request.force;
-        let tried = tokio::task::spawn_blocking(move || trying.try_hand_over(&request, forced));
-        if !matches!(tried.await, Ok(false)) {
-            return;
-        }
-        if is_over {
-            // It may have been aborted meanwhile.
-            let _ = shared.abort_failover("no replica had everything in time");
-            return;
-        }
-        // An end of the wait is seen at once.
-        let _ = tokio::time::timeout(TICK, state.changed()).await;
+        let tried = tokio::task::spawn_blocking(move || {
+            let handed_over = trying.try_hand_over(&request, forced);
+            if handed_over {
+                trying.note_role();
+            }
+            handed_over
+        });
+        let reason = match tried.await {
+            Ok(true) => return,
+            Ok(false) if is_over => "no replica had everything in time",
+            Ok(false) => {
+                // An end of the wait is seen at once.
+                let _ = tokio::time::timeout(TICK, state.changed()).await;
+                continue;
+            }
+            Err(_) => "it failed",
+        };
+        let aborting = Arc::clone(&shared);
+        let is_meant = move |state: &State| matches!(state, State::WaitingForSync { number: other, .. } if *other == number);
+        // It may have been aborted meanwhile.
+        let _ = tokio::task::spawn_blocking(move || aborting.abort_if(reason, &is_meant)).await;
+        return;
     }
 }

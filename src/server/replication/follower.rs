@@ -31,6 +31,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::deadlines::needs_field_deadlines;
+use super::failover::State;
 use super::load::{CannotLoad, Load, Loaded};
 use super::role::{Applier, FollowView, Following, Place};
 use super::stream::Stream;
@@ -75,6 +76,10 @@ enum Refusal {
     Command { name: String, offset: u64 },
     #[error("the primary's '{name}' at offset {offset} failed here: {error}")]
     Failed { name: String, offset: u64, error: String },
+    #[error(
+        "a transaction at offset {offset} has {bytes} bytes, over the limit of {limit} (client-query-buffer-limit)"
+    )]
+    Transaction { bytes: u64, limit: u64, offset: u64 },
     #[error(transparent)]
     Snapshot(CannotLoad),
     #[error("no stream can be begun at offset {offset}: {reason}")]
@@ -98,6 +103,8 @@ struct LinkSettings {
     port: u16,
     /// Ask the other end to become a primary.
     failover: bool,
+    max_argument_bytes: u64,
+    max_command_bytes: u64,
 }
 
 impl LinkSettings {
@@ -113,6 +120,8 @@ impl LinkSettings {
                 port => port,
             },
             failover: shared.replication.failover.is_in_progress(),
+            max_argument_bytes: config.max_bulk_bytes,
+            max_command_bytes: config.query_buffer_bytes.max(config.max_bulk_bytes.saturating_mul(2)),
         }
     }
 
@@ -122,6 +131,8 @@ impl LinkSettings {
             .listening_port(self.port)
             .version(VERSION)
             .failover(self.failover)
+            .max_argument_bytes(self.max_argument_bytes)
+            .max_command_bytes(self.max_command_bytes)
             .backoff_base_ms(BACKOFF_MS.0)
             .backoff_max_ms(BACKOFF_MS.1)
             .seed(rand::rng().next_u64());
@@ -179,6 +190,7 @@ impl Following {
 struct Unit {
     calls: Vec<Call>,
     raw: Vec<Bytes>,
+    bytes: u64,
 }
 
 struct Follower {
@@ -195,6 +207,10 @@ struct Follower {
     announced: Option<(ReplicationId, u64)>,
     /// When a session that stopped begins again.
     restart_at: Option<Instant>,
+    /// A link was lost on which the other may have become a primary.
+    may_be_granted: bool,
+    /// It is asked for the stream as a primary is.
+    asks_plainly: bool,
 }
 
 /// Follows a primary until the role changes or the server ends.
@@ -218,6 +234,8 @@ pub(super) async fn run(shared: Arc<Shared>, following: Arc<Following>, start: S
         load: None,
         announced: None,
         restart_at: None,
+        may_be_granted: false,
+        asks_plainly: false,
     };
     tokio::select! {
         // The sender lives as long as `following`, so waiting cannot fail.
@@ -261,6 +279,11 @@ impl Follower {
             Event::LinkDown(down) => self.link_down(&down),
             Event::FullResync { id, offset } => {
                 tracing::info!(primary = %self.primary(), %id, offset, "full resync");
+                if self.asks_plainly {
+                    // A primary of other data, which has not taken over.
+                    self.abort_hand_over();
+                    return Err(Stop::Over);
+                }
                 self.shared.end_failover();
                 self.announced = Some((id, offset));
             }
@@ -276,9 +299,7 @@ impl Follower {
                     load.end();
                 }
             }
-            Event::Continue { position, previous } => {
-                self.resume(position, previous.is_some());
-            }
+            Event::Continue { position, previous } => self.resume(position, previous.is_some())?,
             Event::Command(command) => self.take(command)?,
         }
         Ok(())
@@ -289,7 +310,8 @@ impl Follower {
     }
 
     async fn connect(&mut self) {
-        let settings = LinkSettings::of(&self.shared);
+        let mut settings = LinkSettings::of(&self.shared);
+        settings.failover &= !self.asks_plainly;
         if settings != self.settings {
             self.session = settings.session(self.session.position());
             self.settings = settings;
@@ -315,20 +337,46 @@ impl Follower {
     }
 
     fn link_down(&mut self, down: &LinkDown) {
-        self.socket = None;
+        let was_connected = self.socket.take().is_some();
         self.input = BytesMut::new();
         self.transaction = None;
-        self.load = None;
+        // What has arrived whole is loaded on.
+        let loads_on = self.session.phase() == Phase::Loading;
+        if !loads_on {
+            self.load = None;
+        }
         if self.following.view.lock().error.as_deref() != Some(down.error.to_string().as_str()) {
             tracing::warn!(primary = %self.primary(), resume = ?down.resume, "the link to the primary is down: {}", down.error);
         }
         self.note_down(Some(down.error.to_string()));
-        let refused = matches!(down.error, LinkError::Refused { step: Step::Psync, .. });
-        if refused && self.shared.replication.failover.is_in_progress() {
-            // It may have been aborted meanwhile.
-            let _ = beside_the_runtime(true, || self.shared.abort_failover("the replica refused"));
+        if self.settings.failover || self.asks_plainly {
+            self.hand_over_failed(&down.error, was_connected);
         }
-        self.restart_at = down.retry_at_ms.is_none().then(|| Instant::now() + REFUSED_PAUSE);
+        let waits = down.retry_at_ms.is_none() && !loads_on;
+        self.restart_at = waits.then(|| Instant::now() + REFUSED_PAUSE);
+    }
+
+    /// The replica that is to take over has not granted a link.
+    fn hand_over_failed(&mut self, error: &LinkError, was_connected: bool) {
+        match error {
+            // It is a primary already, maybe because it was asked before and the answer was lost.
+            LinkError::Refused { step: Step::Psync, .. } if self.may_be_granted && !self.asks_plainly => {
+                self.asks_plainly = true;
+            }
+            LinkError::Refused { .. } => self.abort_hand_over(),
+            // It is not a primary, so it has to be asked.
+            LinkError::NotNow { step: Step::Psync, .. } => self.asks_plainly = false,
+            _ => self.may_be_granted |= was_connected,
+        }
+    }
+
+    /// The other does not take over: this server leads on.
+    fn abort_hand_over(&self) {
+        let following = Arc::clone(&self.following);
+        let is_meant = |state: &State| *state == State::InProgress && !*following.over.borrow();
+        // It may have been aborted meanwhile.
+        let _ =
+            beside_the_runtime(true, || self.shared.abort_if("the replica does not take over", &is_meant));
     }
 
     fn note_down(&self, error: Option<String>) {
@@ -353,13 +401,20 @@ impl Follower {
     }
 
     /// The stream goes on where this server's ends.
-    fn resume(&mut self, position: Position, new_history: bool) {
+    fn resume(&mut self, position: Position, new_history: bool) -> Result<(), Stop> {
+        let following = Arc::clone(&self.following);
+        // Held to the end: the history is the primary's only as long as it is followed.
+        let applier = following.applier.lock();
+        if applier.writer.is_none() {
+            return Err(Stop::Over);
+        }
         let stream = self.shared.replication.stream();
         let end = stream.buffer.end_offset();
         if position.offset != end {
             tracing::error!(offset = position.offset, end, "the stream does not go on where it was left");
+            drop(stream);
             self.session.start_over(self.shared.mono_ms());
-            return;
+            return Ok(());
         }
         tracing::info!(primary = %self.primary(), offset = end, replid = %position.id, "partial resync");
         self.shared.end_failover();
@@ -368,6 +423,7 @@ impl Follower {
             self.shared.replication.drop_links();
         }
         self.following.view.lock().error = None;
+        Ok(())
     }
 
     /// Takes a command, and applies what is complete with it.
@@ -387,7 +443,12 @@ impl Follower {
             _ => self.transaction.get_or_insert_default(),
         };
         unit.calls.extend(call);
+        unit.bytes += command.raw.len() as u64;
         unit.raw.push(command.raw);
+        let (bytes, limit) = (unit.bytes, self.settings.max_command_bytes.saturating_mul(2));
+        if bytes > limit {
+            return Err(Stop::Refused(Refusal::Transaction { bytes, limit, offset: command.start }));
+        }
         if matches!(part, TransactionPart::Begin | TransactionPart::Inside) {
             return Ok(());
         }
@@ -444,10 +505,20 @@ impl Follower {
             let name = call.argv.first().map_or_else(String::new, |name| dispatch::shown(name));
             tracing::error!(primary = %self.primary(), command = %name, offset, %error, "a command of the stream failed");
             if !self.skips() {
+                self.disown_history();
                 return Err(Stop::Refused(Refusal::Failed { name, offset, error: error.clone() }));
             }
         }
         Ok(())
+    }
+
+    /// The data is not what the stream says: nobody may continue from it, this server included.
+    fn disown_history(&self) {
+        let applier = self.following.applier.lock();
+        if applier.writer.is_some() {
+            self.shared.replication.stream().history.reset(crate::server::state::random_id());
+            self.shared.replication.drop_links();
+        }
     }
 
     /// The snapshot is whole: data and stream are replaced by it.

@@ -24,7 +24,7 @@ use crate::buffer::{AppendError, AttachError, CursorError};
 use crate::resp::{CommandParser, Limits, ProtocolError};
 use crate::resync::{
     IllegalTransition, Link, LinkAction, LinkEvent, LinkTimeout, ReplconfOutcome, ReplicaFacts, ReplicaKey,
-    parse_replconf,
+    ReplicationId, parse_replconf,
 };
 use crate::server::clients::{Client, Role};
 use crate::server::commands::SyncRequest;
@@ -77,6 +77,8 @@ pub(super) struct ReplicaLink {
     pub key: ReplicaKey,
     /// The stream that it reads. When the server has another one the link ends.
     pub stream: Arc<Stream>,
+    /// The history that the replica was told, once it was.
+    pub replid: Mutex<Option<ReplicationId>>,
     pub facts: ReplicaFacts,
     pub link: Mutex<Link>,
     /// Wakes the sender when the first acknowledgement allows the stream.
@@ -103,6 +105,7 @@ pub(in crate::server) async fn serve(
         key: client.id,
         // After it was registered: who replaces the stream ends the links that are there.
         stream: Arc::clone(&shared.replication.stream()),
+        replid: Mutex::default(),
         facts: request.facts.clone(),
         link: Mutex::new(link),
         start_stream: Notify::new(),

@@ -120,6 +120,8 @@ pub(super) struct Replication {
     /// Serialises changes of the two above, and the begin and the end of a failover.
     role_change: Mutex<()>,
     failover: Failover,
+    /// How many have begun.
+    failovers: AtomicU64,
     /// What the data came from at the start.
     saved: Mutex<Option<SavedAt>>,
     /// Commands published to streams before, and applied of the stream of others.
@@ -143,6 +145,7 @@ impl Replication {
             following: ArcSwapOption::empty(),
             role_change: Mutex::default(),
             failover: Failover::default(),
+            failovers: AtomicU64::new(0),
             saved: Mutex::default(),
             other_commands: AtomicU64::new(0),
             links: Mutex::default(),

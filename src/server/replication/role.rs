@@ -21,7 +21,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::follower::{self, Start};
@@ -32,6 +32,9 @@ use crate::keyspace::Reign;
 use crate::resync::replica::{Phase, Position};
 use crate::resync::{PsyncRequest, RequestedId};
 use crate::server::state::Shared;
+
+/// Held by who changes the role.
+pub(super) type RoleChanging<'a> = MutexGuard<'a, ()>;
 
 /// A change of role that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,14 +181,20 @@ impl Shared {
         self.replication.is_cut_off() && !self.config.load().replica_serve_stale_data
     }
 
-    /// Changes the role. Must be called inside the runtime.
+    /// Changes the role, unless a failover has begun meanwhile. Must be called inside the runtime.
     pub fn change_role(self: &Arc<Self>, change: &RoleChange) {
+        let changing = self.replication.role_change.lock();
+        if self.replication.is_failing_over() {
+            tracing::warn!(?change, "the role stays as it is: a failover has begun");
+            return;
+        }
         match change {
-            RoleChange::Lead => self.lead(),
+            RoleChange::Lead => self.lead(&changing),
             RoleChange::Follow { host, port } => {
-                self.follow(host, *port, Origin::Shared, &|_| true);
+                self.follow(&changing, host, *port, Origin::Shared, &|_| true);
             }
         }
+        drop(changing);
         self.note_role();
     }
 
@@ -194,11 +203,12 @@ impl Shared {
         let Some((host, port)) = self.config.load().replicaof.clone() else { return };
         let saved = self.replication.saved.lock().take();
         let origin = saved.map_or(Origin::Unknown, |saved| Origin::Saved { db: saved.db });
-        self.follow(&host, port, origin, &|_| true);
+        let changing = self.replication.role_change.lock();
+        self.follow(&changing, &host, port, origin, &|_| true);
     }
 
     /// Has `CONFIG GET replicaof` say what is followed.
-    fn note_role(&self) {
+    pub(super) fn note_role(&self) {
         let _one_at_a_time = self.config_change.lock();
         let mut config = (**self.config.load()).clone();
         config.replicaof =
@@ -207,9 +217,8 @@ impl Shared {
     }
 
     /// Becomes a primary, if it is none.
-    pub(super) fn lead(&self) {
+    pub(super) fn lead(&self, _changing: &RoleChanging<'_>) {
         let replication = &self.replication;
-        let _change = replication.role_change.lock();
         let Some(following) = replication.following() else { return };
         following.end();
         let led = self.keyspace.change_reign(Reign::Own, || {
@@ -233,15 +242,23 @@ impl Shared {
     /// # Errors
     /// The answer, if it may not.
     pub fn lead_as_asked(self: &Arc<Self>, request: &PsyncRequest) -> Result<(), &'static str> {
+        let changing = self.replication.role_change.lock();
+        let history = self.replication.stream().history.load();
         if !self.replication.is_replica() {
-            return Err("ERR PSYNC FAILOVER can't be sent to a master.");
+            // It was asked before, and the answer was lost.
+            let asked_again = history.previous.is_some_and(|previous| {
+                request.id == RequestedId::Known(previous.replid)
+                    && u64::try_from(request.wanted).is_ok_and(|wanted| wanted <= previous.second_offset)
+            });
+            return if asked_again { Ok(()) } else { Err("ERR PSYNC FAILOVER can't be sent to a master.") };
         }
-        let replid = self.replication.stream().history.load().replid;
-        if request.id != RequestedId::Known(replid) {
+        if request.id != RequestedId::Known(history.replid) || self.replication.is_failing_over() {
             return Err("ERR PSYNC FAILOVER replid must match my replid.");
         }
-        tracing::info!(%replid, "the primary hands over");
-        self.change_role(&RoleChange::Lead);
+        tracing::info!(replid = %history.replid, "the primary hands over");
+        self.lead(&changing);
+        drop(changing);
+        self.note_role();
         Ok(())
     }
 
@@ -249,13 +266,13 @@ impl Shared {
     /// the stream, under all locks. Returns whether it did. Must be called inside the runtime.
     pub(super) fn follow(
         self: &Arc<Self>,
+        _changing: &RoleChanging<'_>,
         host: &str,
         port: u16,
         origin: Origin,
         may: &dyn Fn(u64) -> bool,
     ) -> bool {
         let replication = &self.replication;
-        let _change = replication.role_change.lock();
         let before = replication.following();
         if before.as_ref().is_some_and(|before| before.port == port && before.host == host) {
             return true;
@@ -269,10 +286,13 @@ impl Shared {
             _ => before.as_ref().and_then(|before| before.place.lock().db),
         };
         let changed = self.keyspace.try_change_reign(Reign::Followed, || {
-            if !may(replication.end_offset()) {
+            let stream = replication.stream();
+            // First, so that the end is one: a ping needs no lock.
+            let (writer, offset) = stream.follow();
+            if !may(offset) {
+                stream.take_back();
                 return Err(());
             }
-            let (writer, offset) = replication.stream().follow();
             following.applier.lock().writer = Some(writer);
             following.place.lock().db = db;
             replication.following.store(Some(Arc::clone(&following)));

@@ -59,6 +59,7 @@ const LONG_PIECE_BYTES: usize = 16 << 10;
 
 /// Where data and stream agree.
 struct Cut {
+    replid: ReplicationId,
     offset: u64,
     stream_db: Option<u32>,
     /// At the offset.
@@ -140,6 +141,7 @@ impl ReplicaLink {
 
     async fn send_partial(&self, write: &mut OwnedWriteHalf, cursor: Cursor, replid: ReplicationId) -> Ended {
         self.shared.stats.sync_partial_ok.add(1);
+        self.begin_history(replid);
         tracing::info!(replica = %self.client.addr, offset = cursor.offset(), lag_bytes = cursor.lag_bytes(), "partial resync");
         let answer = if self.facts.capabilities.psync2 {
             format!("+CONTINUE {replid}\r\n")
@@ -164,16 +166,33 @@ impl ReplicaLink {
             }
             let (offset, stream_db) = replication.place_of_cut(&self.stream)?;
             self.begin_generation((hashes == 0).then(|| replication.field_deadlines.clean(offset)));
-            Ok(Cut { offset, stream_db, cursor: self.stream.buffer.attach(offset)? })
+            // Under the locks too: a promotion shifts it.
+            let replid = self.stream.history.load().replid;
+            Ok(Cut { replid, offset, stream_db, cursor: self.stream.buffer.attach(offset)? })
         };
         let (cut, snapshot) = self.shared.keyspace.try_cut(mark)?;
         self.shared.stats.sync_full.add(1);
         Ok((cut, snapshot))
     }
 
+    /// What is sent from now on belongs to this history.
+    fn begin_history(&self, replid: ReplicationId) {
+        *self.replid.lock() = Some(replid);
+    }
+
+    /// Whether what the cursor has been seen to show belongs to the history that the replica was told: a
+    /// promotion changes it before the first byte of the next.
+    fn check_history(&self) -> Result<(), LinkEnd> {
+        match *self.replid.lock() {
+            Some(replid) if replid == self.stream.history.load().replid => Ok(()),
+            _ => Err(LinkEnd::HistoryBroken),
+        }
+    }
+
     /// Looks what there is to send, and whether this replica may have it.
     fn look(&self, cursor: &mut Cursor) -> Result<usize, LinkEnd> {
         let visible = cursor.refresh()?;
+        self.check_history()?;
         self.check_can_hold()?;
         Ok(visible)
     }
@@ -181,20 +200,15 @@ impl ReplicaLink {
     async fn send_full(&self, write: &mut OwnedWriteHalf, psync: bool) -> Ended {
         self.on(LinkEvent::FullAccepted)?;
         let place = self.snapshot_place(write).await?;
-        let history = self.stream.history.load();
-        let (Cut { offset, stream_db, mut cursor }, snapshot) = self.cut()?;
+        let (Cut { replid, offset, stream_db, mut cursor }, snapshot) = self.cut()?;
+        self.begin_history(replid);
         if psync {
-            write.write_all(format!("+FULLRESYNC {} {offset}\r\n", history.replid).as_bytes()).await?;
+            write.write_all(format!("+FULLRESYNC {replid} {offset}\r\n").as_bytes()).await?;
         }
         let framing = self.link.lock().framing();
         let snapshot = (self.facts.scope == SnapshotScope::Everything).then_some(snapshot);
-        let source = snapshot::Source {
-            snapshot,
-            format: self.facts.snapshot_format(),
-            replid: history.replid,
-            offset,
-            stream_db,
-        };
+        let source =
+            snapshot::Source { snapshot, format: self.facts.snapshot_format(), replid, offset, stream_db };
         let action = match framing {
             Framing::Length => self.spooled(write, source, &mut cursor).await?,
             Framing::EndMark => self.direct(write, source, &mut cursor).await?,
@@ -325,6 +339,7 @@ impl ReplicaLink {
     /// kept?
     async fn send_some(&self, write: &mut OwnedWriteHalf, bytes: &mut impl Buf) -> Result<bool, LinkEnd> {
         // After the look that made them visible.
+        self.check_history()?;
         self.check_can_hold()?;
         match timeout(TICK, write.write_buf(bytes)).await {
             Ok(Ok(0)) => Err(LinkEnd::Closed),

@@ -59,6 +59,12 @@ impl Stream {
         (self.buffer.writer_of_term(term), end)
     }
 
+    /// Clients write on, after all: what was begun by [`follow`](Self::follow) is not used.
+    pub fn take_back(&self) {
+        let (_, term) = self.hand_over();
+        self.publisher.begin_term(term);
+    }
+
     /// From now on clients write, under a new history that has this one up to here in common. To be called
     /// while no unit of another server is applied. Returns the offset.
     pub fn lead(&self) -> Result<u64, AppendError> {
