@@ -3,7 +3,7 @@
 //! # What counts
 //!
 //! Every entry has a size: its key, its value and what the tables keep beside them. It follows what is
-//! allocated: each piece of memory counts with its [size class](size_class), collections with what they have in
+//! allocated: each piece of memory counts with its size class, collections with what they have in
 //! reserve, and tables with what they take on average, for how full one is does not belong to an entry. It is
 //! known in O(1), and each shard keeps the sum of its entries wherever an entry changes.
 //! [`Keyspace::used_bytes`](super::Keyspace::used_bytes) adds the shards up. A value that two keys share

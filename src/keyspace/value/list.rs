@@ -19,7 +19,7 @@ pub enum ListEnd {
 
 /// Elements in order, with both ends at hand.
 ///
-/// They are packed into *chunks* of up to [`CHUNK_MAX_BYTES`], a larger element into one of its own: what
+/// They are packed into *chunks* of up to 8 KiB, a larger element into one of its own: what
 /// Valkey calls a quicklist of listpacks. Both ends are reached in constant time, an index by passing over the
 /// chunks before it and half a chunk at the most. A change moves the bytes behind it in its chunk. The first
 /// change after a snapshot was cut copies the list once, as with every collection.

@@ -27,8 +27,8 @@ const REBUILD_FACTOR: usize = 5;
 /// table in no order. A set goes from the first to the others as it grows. It goes back only where Valkey
 /// builds a new set: when most members are taken at once.
 ///
-/// The list is [packed](super::packed), and the table is that of a [`Hash`] whose values are empty: members are
-/// copied into either.
+/// The list is packed, and the table is that of a [`Hash`](crate::hash_ttl::Hash) whose values are empty:
+/// members are copied into either.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
     repr: Repr,
