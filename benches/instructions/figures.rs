@@ -12,7 +12,7 @@ use crate::callgrind::{self, CallgrindError};
 pub const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/figures.toml");
 const HEAD: &str = "\
 # Instructions per operation, by callgrind. What each name means: benches/instructions/operations.rs.
-# Written by: cargo bench --bench instructions -- --update
+# Written by: cargo bench --bench instructions --no-default-features -- --update
 ";
 const SECTION: &str = "[instructions]";
 

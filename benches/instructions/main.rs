@@ -1,9 +1,9 @@
 //! How many instructions the buffer's operations take: a figure that a busy machine does not change.
 //!
-//! `cargo bench --bench instructions` runs every operation under callgrind and compares with the
-//! figures in `benches/instructions/figures.toml`. It fails if one of them is off by more than 3 %,
-//! up or down, with a table that says which. `cargo bench --bench instructions -- --update` writes
-//! the figures anew.
+//! `cargo bench --bench instructions --no-default-features` runs every operation under callgrind and compares
+//! with the figures in `benches/instructions/figures.toml`. It fails if one of them is off by more than 3 %, up
+//! or down, with a table that says which. With `-- --update` it writes the figures anew. Without the default
+//! features, because what is counted is the core: how the compiler inlines it should not depend on the server.
 //!
 //! Each operation runs in a process of its own, N times and then 2 N times; the difference divided by
 //! N is the figure, so that what happens once is not in it. Needs valgrind.
@@ -44,7 +44,7 @@ enum Failure {
     Figures(#[from] FiguresError),
     #[error(
         "{count} of {all} figures do not agree within {percent:.0} %. If that is meant, renew them:\n    \
-         cargo bench --bench instructions -- --update",
+         cargo bench --bench instructions --no-default-features -- --update",
         percent = TOLERANCE * 100.0
     )]
     Off { count: usize, all: usize },
